@@ -1,4 +1,4 @@
-//! CouchDB as it was recorded, the built-in store, and the gateway beside a store without one.
+//! Recordings of CouchDB, the built-in store, and the gateway compared with a store.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! Two answers to one operation: the same status, headers and body, but for what tells nothing.
+//! Compares two responses to one operation: status, headers and body must be the same, except for irrelevant parts.
 
 use serde_json::{Map, Value, json};
 
@@ -7,21 +7,21 @@ use super::memory::Memory;
 use stowage_testing::raw::RawResponse;
 use stowage_testing::replicator::parts;
 
-/// Headers that tell nothing: time, product, request, and what is between neighbours.
+/// Irrelevant headers: time, product, request id, and hop-by-hop headers.
 const OWN: [&str; 5] = ["date", "server", "x-couch-request-id", "x-couchdb-body-time", "connection"];
 
-/// What an answer is about.
+/// The subject of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
-    /// One attachment, or the result of a write.
+    /// An attachment, or the result of a write.
     Bytes,
-    /// A document or several.
+    /// One or several documents.
     Documents,
-    /// A list whose tag is a hash of everything in the database.
+    /// A list whose ETag is a hash of everything in the database.
     List,
 }
 
-/// A server's name and its database's, as they stand in `Location`.
+/// A server's name and its database's, as in `Location`.
 #[derive(Debug)]
 pub struct Names {
     pub host: String,
@@ -35,14 +35,14 @@ impl Names {
     }
 }
 
-/// The difference, in words.
+/// Describes the difference, if any.
 pub fn difference(
     about: About,
     (direct, here): (&RawResponse, &Names),
     (gateway, there): (&RawResponse, &Names),
     memory: &Memory,
 ) -> Option<String> {
-    // A request that CouchDB crashes on is refused, and has changed nothing.
+    // A request that makes CouchDB crash is refused, and changes nothing.
     if direct.status == 500 && gateway.status >= 400 {
         return None;
     }
@@ -60,17 +60,17 @@ pub fn difference(
     if direct.complete != gateway.complete {
         return Some("one of the answers is not whole".to_owned());
     }
-    // Which of several missing stubs is named is chance in the embedded store.
+    // Which of several missing stubs is reported is random in the embedded store.
     if direct.status == 412 && [direct, gateway].iter().all(|answer| answer.text().contains("\"missing_stub\"")) {
         return None;
     }
     let mut one = headers(about, direct, |text| here.removed(text));
-    // In its answers to HEAD, and in 304, CouchDB says 0 where it has no length, and RFC 9110 section 8.6 lets only that of the GET stand.
+    // CouchDB sends a length of 0 in responses to HEAD, and in 304, if it knows none; RFC 9110 section 8.6 only permits that of the GET.
     if ["content-length", "transfer-encoding"].iter().all(|name| gateway.header(name).is_none()) {
         one.retain(|(name, value)| (name.as_str(), value.as_str()) != ("content-length", "0"));
     }
     let mut other = headers(about, gateway, |text| memory.translated(&there.removed(text)));
-    // How long it is without gzip is known only once it has been unpacked, and the answer does not wait for that.
+    // The length without gzip is only known after decompression, which the response does not wait for.
     let told = |answer: &RawResponse| answer.header("content-length").is_some();
     if memory.packed && about == About::Documents && told(direct) && !told(gateway) {
         one.retain(|(name, _)| name != "content-length");
@@ -108,8 +108,7 @@ pub fn difference(
     })
 }
 
-/// A text without generations of attachments, where these may be in two places: of a copy that the gateway makes, those in CouchDB get
-/// its own generation.
+/// Removes the attachments' generations where these may be in two places: CouchDB sets its own generation for those in a copy that the gateway makes.
 fn compared(memory: &Memory, text: String) -> String {
     if !memory.mixed {
         return text;
@@ -121,13 +120,13 @@ fn compared(memory: &Memory, text: String) -> String {
     })
 }
 
-/// Whether an answer holds documents in parts, and as what.
+/// Returns the type of a response that contains documents in parts.
 fn multipart(answer: &RawResponse) -> Option<&'static str> {
     let kind = answer.header("content-type")?;
     ["multipart/related", "multipart/mixed"].into_iter().find(|essence| kind.starts_with(essence))
 }
 
-/// The parts of an answer, those inside of parts too, each with its headers and what it holds.
+/// Returns the parts of a response, including nested ones, each with headers and contents.
 fn listed(answer: &RawResponse, essence: &str, hashes: impl Fn(&str) -> String + Copy) -> Vec<String> {
     let kind = answer.header("content-type").unwrap_or_default();
     parts_of(kind, essence, &answer.body, hashes).unwrap_or_else(|why| vec![why, excerpt(answer)])
@@ -153,12 +152,12 @@ fn parts_of(
         let boundary = kind.split_once("boundary=").map_or("none", |(_, boundary)| boundary.trim_matches('"'));
         listed.push(format!("{:?} {held}", part.headers).replace(boundary, "BOUNDARY"));
     }
-    // Attachments, and leaves, come in an order of their own.
+    // The order of attachments and leaves differs.
     listed.sort();
     Ok(listed)
 }
 
-/// The same with members in the order of their names.
+/// Sorts the members by name.
 pub fn sorted(value: Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -171,7 +170,7 @@ pub fn sorted(value: Value) -> Value {
     }
 }
 
-/// The same with attachments as lists, whose order counts.
+/// Converts attachments to lists, whose order counts.
 fn ordered(value: Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -189,7 +188,7 @@ fn ordered(value: Value) -> Value {
     }
 }
 
-/// The beginning of a body that is to be printed.
+/// Returns the beginning of a body, for printing.
 fn excerpt(answer: &RawResponse) -> String {
     let text: String = answer.text().chars().take(800).collect();
     text.trim_end().replace(|character: char| character.is_control(), "?")
@@ -230,13 +229,13 @@ fn without_boundary(answer: &RawResponse) -> Vec<u8> {
     body
 }
 
-/// JSON without what depends on hashes' order and on sequence numbers; without [`Feature::PresentStubs`], with stubs for pointers.
+/// Removes from JSON what depends on the order of hashes and on sequence numbers; without [`Feature::PresentStubs`], converts pointers to stubs.
 pub fn shown(value: Value) -> Value {
     match value {
         Value::Object(members) => Value::Object(document(members)),
         Value::Array(items) => {
             let mut items: Vec<Value> = items.into_iter().map(shown).collect();
-            // The leaves of a document come in the order of their hashes.
+            // The leaves of a document are ordered by their hashes.
             if items.iter().all(|item| {
                 item.get("ok").is_some()
                     || item.is_string()

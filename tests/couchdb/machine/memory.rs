@@ -1,4 +1,4 @@
-//! What is known of the documents on both sides, and which revision on the one side is which on the other.
+//! The known documents on both sides, and the correspondence of their revisions.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::operation::{At, Rev};
 
-/// Which of the two sides a request goes to.
+/// The side that a request is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The server without a gateway.
@@ -14,7 +14,7 @@ pub enum Side {
     Gateway,
 }
 
-/// One revision as it is called on both sides.
+/// The names of one revision on both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     pub direct: String,
@@ -33,45 +33,45 @@ impl Pair {
         generation(&self.direct)
     }
 
-    /// Whether a server made the hash; those of replicated revisions are chosen so that they never lie among the others.
+    /// Returns whether a server made the hash; hashes of replicated revisions are chosen to sort before or after all of those.
     fn is_made(&self) -> bool {
         let hash = self.direct.split_once('-').map_or("", |(_, hash)| hash);
         !hash.starts_with("0000000000") && !hash.starts_with("ffffffffff")
     }
 }
 
-/// A revision that none follows.
+/// A leaf revision.
 #[derive(Clone, Debug)]
 pub struct Leaf {
     pub pair: Pair,
     pub deleted: bool,
-    /// Its attachments' stubs.
+    /// The stubs of its attachments.
     pub attachments: Map<String, Value>,
 }
 
 /// A document.
 #[derive(Debug, Default)]
 struct Known {
-    /// The winner first.
+    /// The leaves, the winner first.
     leaves: Vec<Leaf>,
-    /// All revisions, in the order in which they were made.
+    /// All revisions, in the order of their creation.
     history: Vec<Pair>,
 }
 
-/// All documents of one run.
+/// The documents of one run.
 #[derive(Debug, Default)]
 pub struct Memory {
     documents: BTreeMap<String, Known>,
-    /// The hash behind the gateway, and the hash on the other side.
+    /// Maps the hashes behind the gateway to those on the direct side.
     hashes: HashMap<String, String>,
     /// Whether an attachment was sent as gzip.
     pub packed: bool,
-    /// Whether one document may have attachments in CouchDB and elsewhere: CouchDB's come first then, and the order is no longer its own.
+    /// Whether a document may have attachments both in CouchDB and outside: CouchDB's come first then, which changes the order.
     pub mixed: bool,
 }
 
 impl Memory {
-    /// Remembers that an answer called a revision one thing here and another there.
+    /// Records that two responses contain the same revision under different names.
     pub fn learn(&mut self, document: &str, direct: &str, gateway: &str) -> Result<(), String> {
         let pair = Pair { direct: direct.to_owned(), gateway: gateway.to_owned() };
         let (Some((before, here)), Some((after, there))) = (direct.split_once('-'), gateway.split_once('-')) else {
@@ -93,14 +93,14 @@ impl Memory {
         Ok(())
     }
 
-    /// The revision that is called so directly.
+    /// Returns the revision with this name on the direct side.
     fn pair(&self, document: &str, direct: &str) -> Pair {
         let known = self.documents.get(document);
         let found = known.and_then(|known| known.history.iter().find(|pair| pair.direct == direct));
         found.cloned().unwrap_or_else(|| Pair { direct: direct.to_owned(), gateway: direct.to_owned() })
     }
 
-    /// Takes over what `open_revs=all` says of a document directly.
+    /// Updates a document from the direct side's response to `open_revs=all`.
     pub fn see(&mut self, document: &str, revisions: &Value) {
         let mut leaves: Vec<Leaf> = Vec::new();
         for revision in revisions.as_array().into_iter().flatten().filter_map(|one| one.get("ok")) {
@@ -115,12 +115,12 @@ impl Memory {
         self.documents.entry(document.to_owned()).or_default().leaves = leaves;
     }
 
-    /// The leaves of a document, the winner first.
+    /// Returns the leaves of a document, the winner first.
     pub fn leaves(&self, document: &str) -> &[Leaf] {
         self.documents.get(document).map_or(&[], |known| &known.leaves)
     }
 
-    /// The leaf that a read means; none is the winner of a document that has none.
+    /// Returns the leaf selected by a read; `None` for the winner of a document without leaves.
     pub fn leaf(&self, document: &str, at: At) -> Option<&Leaf> {
         match at {
             At::Winner => self.leaves(document).first(),
@@ -129,13 +129,13 @@ impl Memory {
         }
     }
 
-    /// The revision that a write names, and none where it names none. `Err`: the document has no such revision.
+    /// Returns the revision selected by a write, if any. `Err` if the document has no such revision.
     pub fn rev(&self, document: &str, rev: Rev) -> Result<Option<Pair>, ()> {
         let leaf = |index: usize| self.leaves(document).get(index).map(|leaf| Some(leaf.pair.clone())).ok_or(());
         let same = |text: &str| Ok(Some(Pair { direct: text.to_owned(), gateway: text.to_owned() }));
         match rev {
             Rev::None => Ok(None),
-            // A document that is not there yet is made.
+            // The document is created if it does not exist.
             Rev::Current | Rev::Elsewhere | Rev::Spelt => Ok(leaf(0).unwrap_or_default()),
             Rev::Leaf(index) => leaf(index),
             Rev::Old(back) => {
@@ -147,8 +147,8 @@ impl Memory {
         }
     }
 
-    /// Whether an edit over this revision would make two leaves of one generation, both with hashes that servers made: which of
-    /// them wins is chance, and another chance behind the gateway.
+    /// Returns whether an edit over this revision would create two leaves of one generation with hashes made by servers: which of them wins is
+    /// random, and independent on each side.
     pub fn is_ambiguous(&self, document: &str, over: Option<&Pair>) -> bool {
         let leaves = self.leaves(document);
         let Some(over) = over.or_else(|| leaves.first().map(|leaf| &leaf.pair)) else {
@@ -158,7 +158,7 @@ impl Memory {
         rivals.map(|leaf| leaf.pair.generation()).any(|generation| generation == over.generation() + 1)
     }
 
-    /// The gateway's text with the hashes of the other side.
+    /// Translates the hashes in the gateway's text to those of the direct side.
     pub fn translated(&self, text: &str) -> String {
         let mut translated = String::with_capacity(text.len());
         let mut word = String::new();

@@ -1,10 +1,10 @@
-//! Generated sequences of requests to a CouchDB directly, and to a gateway that keeps attachments elsewhere: a client must not be
-//! able to tell which is which. A difference is shrunk to the shortest sequence that shows it.
+//! Generated sequences of requests, to CouchDB directly and to a gateway that keeps attachments outside: a client must not be able to tell them
+//! apart. A difference is shrunk to the shortest sequence that shows it.
 //!
-//! The same while the storage goes down and comes back: CouchDB keeps what it cannot take, clients see no difference, and in the end
-//! everything is in the storage. What needs bytes that only the storage has may fail meanwhile.
+//! Also with a storage that goes down and comes back: CouchDB keeps what the storage cannot take, clients see no difference, and in the end
+//! everything is in the storage. Requests for bytes that only the storage has may fail meanwhile.
 //!
-//! `PROPTEST_CASES` says how many sequences there are; in `./test --long` there are twenty times as many.
+//! `PROPTEST_CASES` sets the number of sequences; `./test --long` runs twenty times as many.
 
 #![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 
@@ -28,16 +28,16 @@ use proptest_state_machine::ReferenceStateMachine;
 use operation::Operation;
 use run::World;
 
-/// How many sequences each of the tests runs.
+/// The number of sequences per test.
 const SEQUENCES: u32 = 100;
 
-/// How many there are with outages: a storage that is silent costs time.
+/// The number of sequences with outages, which are slow because of silent storages.
 const OUTAGES: u32 = 10;
 
-/// The longest sequence.
+/// The maximum length of a sequence.
 const STEPS: usize = 40;
 
-/// All that a sequence has to know: what the documents are like is learnt while it runs, from the side without the gateway.
+/// The reference state of a sequence: empty, since the documents are learned from the direct side while it runs.
 struct Client;
 
 impl ReferenceStateMachine for Client {
@@ -55,7 +55,7 @@ impl ReferenceStateMachine for Client {
     fn apply((): (), _: &Operation) {}
 }
 
-/// The same, with a storage that goes down and comes back.
+/// A sequence with a storage that goes down and comes back.
 struct InOutages;
 
 impl ReferenceStateMachine for InOutages {
@@ -116,7 +116,7 @@ fn check<M: ReferenceStateMachine<State = (), Transition = Operation> + 'static>
         ..Config::default()
     };
     let strategy = M::sequential_strategy(1..STEPS);
-    // Where time has a part in what happens, `./test` goes the same way each time, and `./test --long` others.
+    // If timing matters, `./test` uses fixed sequences, and `./test --long` random ones.
     let is_fixed = TypeId::of::<M>() == TypeId::of::<InOutages>()
         && !stowage_testing::is_long()
         && std::env::var_os("PROPTEST_CASES").is_none();

@@ -1,4 +1,4 @@
-//! What a client can do: in terms that stay sensible when operations before it are left out.
+//! The operations of a client, in terms that remain meaningful if earlier operations are removed.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -6,10 +6,10 @@ use proptest::sample::select;
 use super::features::Feature;
 use stowage_testing::switch::Weather;
 
-/// The documents.
+/// The ids of documents.
 pub const DOCUMENTS: [&str; 3] = ["a", "b", "ä/1 +"];
 
-/// The attachments. The third has a slash, which is not encoded in a path.
+/// The names of attachments. The third contains a slash, which is not encoded in a path.
 pub const NAMES: [&str; 3] = ["call.mp3", "n ü+.bin", "dir/y.wav"];
 
 /// The bytes of an attachment.
@@ -27,27 +27,27 @@ impl Payload {
     }
 }
 
-/// The revision that a write names.
+/// The revision in a write.
 #[derive(Clone, Copy, Debug)]
 pub enum Rev {
     None,
     /// The winner, deleted or not.
     Current,
-    /// The winner in `If-Match`, or in the document's body.
+    /// The winner, given in `If-Match` or in the document's body.
     Elsewhere,
-    /// The winner, written as no server does.
+    /// The winner, in a spelling that no server uses.
     Spelt,
     /// A leaf, counted from the winner.
     Leaf(usize),
-    /// Any revision that the document has had, counted back.
+    /// A past revision of the document, counted back.
     Old(usize),
-    /// One that no document has.
+    /// A revision that no document has.
     Unknown,
-    /// No revision at all.
+    /// An invalid revision.
     Malformed,
 }
 
-/// The revision that a read names.
+/// The revision in a read.
 #[derive(Clone, Copy, Debug)]
 pub enum At {
     Winner,
@@ -55,17 +55,17 @@ pub enum At {
     Unknown,
 }
 
-/// An attachment in a document that is written.
+/// An attachment in a document to be written.
 #[derive(Clone, Copy, Debug)]
 pub enum Carried {
     Data(Payload),
-    /// A stub as the document shows it.
+    /// A stub as shown in the document.
     Stub,
-    /// Nothing but `"stub": true`.
+    /// Only `"stub": true`.
     Bare,
 }
 
-/// How a document with attachments travels.
+/// The form of a document with attachments.
 #[derive(Clone, Copy, Debug)]
 pub enum Form {
     Json,
@@ -74,7 +74,7 @@ pub enum Form {
     Bulk,
 }
 
-/// One document that is written.
+/// A document to be written.
 #[derive(Clone, Debug)]
 pub struct Edit {
     pub document: &'static str,
@@ -83,20 +83,20 @@ pub struct Edit {
     pub attachments: Vec<(&'static str, Carried)>,
 }
 
-/// A revision that a replicator brings.
+/// A replicated revision.
 #[derive(Clone, Debug)]
 pub struct Branch {
     pub document: &'static str,
-    /// It follows this revision; nothing for a first one.
+    /// The parent revision; `None` for a first one.
     pub parent: Option<Rev>,
-    /// Whether its hash wins against those that a server makes.
+    /// Whether the hash wins over those made by servers.
     pub high: bool,
     pub deleted: bool,
     pub form: Form,
     pub attachments: Vec<(&'static str, Carried)>,
 }
 
-/// What a client asks for.
+/// A request.
 #[derive(Clone)]
 pub enum Operation {
     Put {
@@ -141,14 +141,14 @@ pub enum Operation {
     Database {
         query: &'static str,
     },
-    /// The storage goes down, or comes back: so many milliseconds after the next operation has begun, or before it.
+    /// The storage goes down or comes back, this many milliseconds after the start of the next operation, or before it.
     Turn {
         to: Weather,
         after: Option<u64>,
     },
 }
 
-/// Any operation that the gateway has to do.
+/// Generates any supported operation.
 pub fn any() -> BoxedStrategy<Operation> {
     let packed = proptest::bool::weighted(if Feature::Packed.on() { 0.15 } else { 0.0 });
     let put = (document(), name(), rev(), media_type(), payload(), packed).prop_map(
@@ -255,7 +255,7 @@ fn conditions() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     ]
 }
 
-/// Stands for the tag that the attachment has.
+/// A placeholder for the attachment's current ETag.
 pub const RIGHT_TAG: &str = "RIGHT";
 
 fn attachments() -> impl Strategy<Value = Vec<(&'static str, Carried)>> {
@@ -268,7 +268,7 @@ fn attachments() -> impl Strategy<Value = Vec<(&'static str, Carried)>> {
     proptest::collection::btree_map(name(), carried, 0..3).prop_map(|map| map.into_iter().collect())
 }
 
-/// A tombstone's attachments.
+/// Returns a tombstone's attachments.
 fn kept(deleted: bool, attachments: Vec<(&'static str, Carried)>) -> Vec<(&'static str, Carried)> {
     if deleted && !Feature::Tombstones.on() { Vec::new() } else { attachments }
 }
@@ -288,7 +288,7 @@ fn branch() -> impl Strategy<Value = Branch> {
         3 => (0..2_usize).prop_map(|leaf| Some(Rev::Leaf(leaf))),
         3 => (0..4_usize).prop_map(|back| Some(Rev::Old(back))),
     ];
-    // POST of a document knows no `new_edits`.
+    // POST of a document does not support `new_edits`.
     let forms = select(vec![Form::Json, Form::Bulk, Form::Multipart]);
     (document(), parent, any_bool(), proptest::bool::weighted(0.15), forms, attachments()).prop_map(
         |(document, parent, high, deleted, form, all)| Branch {
@@ -307,7 +307,7 @@ fn any_bool() -> impl Strategy<Value = bool> {
 }
 
 impl Operation {
-    /// Whether it may change something, and in which documents.
+    /// Returns the documents that the operation may change.
     pub fn touches(&self) -> Vec<&'static str> {
         match self {
             Self::Put { document, .. } | Self::Delete { document, .. } | Self::Remove { document, .. } => {
@@ -326,7 +326,7 @@ impl Operation {
         }
     }
 
-    /// Whether it needs bytes that only the storage has.
+    /// Returns whether the operation needs bytes that only the storage has.
     pub fn reads_bytes(&self) -> bool {
         matches!(self, Self::Read { .. } | Self::Document { .. } | Self::Database { .. } | Self::Copy { .. })
     }

@@ -1,4 +1,4 @@
-//! A storage that goes down and comes back, and what has to be true once it is back for good.
+//! A storage that goes down and comes back, and the invariants once it is back.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use stowage_testing::switch::{Switch, Weather};
 
 const BUCKET: &str = "recordings";
 
-/// Any operation, while the storage goes down and comes back.
+/// Generates any operation, with outages of the storage.
 pub fn any_in_outages() -> BoxedStrategy<Operation> {
     let weather =
         select(vec![Weather::Fair, Weather::Fair, Weather::Fair, Weather::Refused, Weather::Silent, Weather::Busy]);
@@ -30,13 +30,13 @@ pub fn any_in_outages() -> BoxedStrategy<Operation> {
 /// The storage behind a gateway.
 pub struct Outages {
     s3: S3Server,
-    /// Whether CouchDB must not have what the storage cannot take.
+    /// Whether CouchDB must not keep what the storage cannot take.
     pub refuses: bool,
     pub switch: Switch,
 }
 
 impl Outages {
-    /// A gateway whose storage can go down, and which does no jobs: a document that is moved has one more revision than on the other side.
+    /// Starts a gateway whose storage can go down, without a worker for jobs: a move gives a document one more revision than on the direct side.
     pub async fn start(on_unavailable: &str, failures: u32) -> (Self, Running) {
         let s3 = S3Server::start().await;
         s3.make_bucket(BUCKET);
@@ -55,25 +55,25 @@ impl Outages {
         (Self { s3, refuses: on_unavailable == "refuse", switch }, gateway)
     }
 
-    /// Whether a client may be told that its storage does not answer.
+    /// Returns whether a client may be told that the storage does not respond.
     pub fn is_down(&self, gateway: &Running) -> bool {
         let mut standings = gateway.app.gateway.storages.standings();
         self.switch.weather() != Weather::Fair || standings.any(|standing| standing.down.is_some())
     }
 
-    /// Changes the weather in the middle of something.
+    /// Changes the weather during an operation.
     pub async fn turn(&self, to: Weather, after: u64) {
         tokio::time::sleep(Duration::from_millis(after)).await;
         self.switch.turn(to);
     }
 
-    /// The storage is back for good.
+    /// Ends the outages.
     pub fn end(&self) {
         self.switch.turn(Weather::Fair);
     }
 
-    /// Another gateway does what waits. Then clients see what they see on the other side, but for the revisions; CouchDB keeps no attachment of a
-    /// document's winner, and the storage has what is named and nothing else.
+    /// Has another gateway do the pending jobs. Then clients see the same as on the direct side except for revisions, CouchDB has no attachment of a
+    /// winning revision, and the storage has exactly the named objects.
     pub async fn all_is_stored(&self, run: &Run<'_>) -> Result<(), String> {
         let gateway = &run.world.gateway;
         drained(gateway).await?;
@@ -112,7 +112,7 @@ impl Outages {
     }
 }
 
-/// Does what waits, with a gateway of its own.
+/// Does the pending jobs with a separate gateway.
 async fn drained(gateway: &Running) -> Result<(), String> {
     let database = gateway.app.gateway.jobs.config().database.clone();
     let waiting = async || {
@@ -143,13 +143,13 @@ async fn drained(gateway: &Running) -> Result<(), String> {
     }
 }
 
-/// The leaves of a document with all their attachments, without what a move changes: revisions, and which of them stored an attachment.
+/// Returns the leaves of a document with their attachments, except for what a move changes: revisions, and generations of attachments.
 async fn leaves(run: &Run<'_>, side: Side, document: &str) -> Vec<String> {
     let rest = format!("{}?open_revs=all&attachments=true", super::request::path(document));
     let headers = vec![("Accept".to_owned(), "application/json".to_owned())];
     let request = Request { method: "GET", rest, headers, body: Vec::new() };
     let mut answer = run.ask(side, &request).await;
-    // The gateway's breaker may still be open: it lets a reader through once a second.
+    // The gateway's breaker may still be open: it admits one read per second.
     for _ in 0..600 {
         if answer.status < 500 {
             break;

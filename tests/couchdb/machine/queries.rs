@@ -1,8 +1,8 @@
-//! What reads of documents ask for.
+//! Queries of reads.
 
 use super::features::Feature;
 
-/// Queries and `Accept` headers of reads of documents.
+/// Returns queries and `Accept` headers for reading documents.
 pub fn queries() -> Vec<(&'static str, &'static str)> {
     let json = "application/json";
     let mut queries = vec![

@@ -1,4 +1,4 @@
-//! Operations as requests.
+//! Converts operations to requests.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,16 +13,16 @@ use super::operation::{At, Branch, Carried, Edit, Form, Operation, Payload, RIGH
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub method: &'static str,
-    /// What follows `/{db}`.
+    /// The path after `/{db}`.
     pub rest: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-/// Separates the parts of what is sent; no payload has it.
+/// The boundary of multipart bodies, which no payload contains.
 const BOUNDARY: &str = "machine.boundary";
 
-/// What asks one side for an operation in step `step`; none if it makes no sense where things stand.
+/// Builds one side's request for an operation in step `step`; `None` if it is not applicable to the current documents.
 pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) -> Option<Request> {
     match operation {
         Operation::Put { document, name, rev, media_type, payload, gzip } => {
@@ -59,7 +59,7 @@ pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) ->
             Some(Request { method: "DELETE", rest: format!("{}{query}", path(document)), headers, body: Vec::new() })
         }
         Operation::Copy { from, at, to, rev } => {
-            // A weight of 0 holds while sequences are made, and not while they are shrunk.
+            // A weight of 0 only excludes the operation during generation, not while shrinking.
             Feature::Copies.on().then_some(())?;
             let replaced = over(memory, to, *rev, true)?.map(|over| format!("?rev={}", text_of(&over, *rev, side)));
             let destination = format!("{}{}", encoded(to), replaced.unwrap_or_default());
@@ -79,7 +79,7 @@ pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) ->
     }
 }
 
-/// The revision that a write follows, which may be none. No answer where the write cannot be compared.
+/// Returns the revision that a write follows, if any. Returns `None` if the write is not comparable.
 #[expect(clippy::option_option, reason = "a write without a revision is not one that is left out")]
 fn over(memory: &Memory, document: &str, rev: Rev, attachments: bool) -> Option<Option<Pair>> {
     let over = memory.rev(document, rev).ok()?;
@@ -89,13 +89,13 @@ fn over(memory: &Memory, document: &str, rev: Rev, attachments: bool) -> Option<
     (!left_out && !memory.is_ambiguous(document, over.as_ref())).then_some(over)
 }
 
-/// Whether stubs would follow a revision that is no leaf.
+/// Returns whether an edit has stubs over a revision that is not a leaf.
 fn is_stale(memory: &Memory, edit: &Edit, over: Option<&Pair>) -> bool {
     let stubs = edit.attachments.iter().any(|(_, carried)| !matches!(carried, Carried::Data(_)));
     stubs && over.is_some_and(|over| memory.leaves(edit.document).iter().all(|leaf| leaf.pair != *over))
 }
 
-/// The query of a read.
+/// Returns the query of a read.
 fn read_at(memory: &Memory, document: &str, at: At, side: Side) -> Option<String> {
     match at {
         At::Winner => Some(String::new()),
@@ -104,7 +104,7 @@ fn read_at(memory: &Memory, document: &str, at: At, side: Side) -> Option<String
     }
 }
 
-/// `?rev=`, or what else says which revision is meant.
+/// Returns `?rev=`, or a header with the revision.
 fn named(over: Option<&Pair>, rev: Rev, side: Side) -> (String, Vec<(String, String)>) {
     match (over, rev) {
         (None, _) => (String::new(), Vec::new()),
@@ -115,7 +115,7 @@ fn named(over: Option<&Pair>, rev: Rev, side: Side) -> (String, Vec<(String, Str
     }
 }
 
-/// A revision as it is written in a request.
+/// Spells a revision for a request.
 fn text_of(over: &Pair, rev: Rev, side: Side) -> String {
     let text = over.on(side);
     if matches!(rev, Rev::Spelt) { format!("00{}", text.to_ascii_uppercase()) } else { text.to_owned() }
@@ -136,9 +136,9 @@ fn write(form: Form, edit: &Edit, memory: &Memory, side: Side, step: usize) -> O
     Some(sent(form, edit.document, &query, members, &edit.attachments))
 }
 
-/// Whether CouchDB does the same with each document whatever others of the batch share its shard. `couch_db:update_docs/4` looks at what
-/// was there before only where one of a shard's documents has attachments: else it takes a revision that follows one that never was, and one
-/// that follows what the batch itself has deleted.
+/// Returns whether CouchDB treats each document independently of others in the batch and shard. `couch_db:update_docs/4` only checks previous
+/// revisions if one of a shard's documents has attachments: else it accepts a revision that follows an unknown one, or one that the batch itself has
+/// deleted.
 fn is_certain(edits: &[Edit], memory: &Memory) -> bool {
     let with = |edit: &&Edit| !edit.attachments.is_empty();
     let same = |document: &'static str| edits.iter().filter(move |edit| edit.document == document);
@@ -171,7 +171,7 @@ fn replicated(branch: &Branch, memory: &Memory, side: Side, step: usize) -> Opti
     let document = branch.document;
     let parent = branch.parent.map(|rev| memory.rev(document, rev)).transpose().ok()?.flatten();
     let is_leaf = |pair: &Pair| memory.leaves(document).iter().any(|leaf| leaf.pair == *pair);
-    // What an older revision had may be gone from its storage.
+    // The attachments of an older revision may be gone from the storage.
     let stubs = branch.attachments.iter().any(|(_, carried)| !matches!(carried, Carried::Data(_)));
     (!stubs || parent.as_ref().is_none_or(is_leaf)).then_some(())?;
     let hash = format!("{}{step:022x}", if branch.high { "ffffffffff" } else { "0000000000" });
@@ -196,7 +196,7 @@ fn replicated(branch: &Branch, memory: &Memory, side: Side, step: usize) -> Opti
     Some(sent(branch.form, document, "?new_edits=false", members, &branch.attachments))
 }
 
-/// A document's members without its revision.
+/// Returns a document's members without its revision.
 fn members(
     edit: &Edit,
     over: Option<&Pair>,
@@ -269,7 +269,7 @@ fn sent(
     }
 }
 
-/// CouchDB 3.5.2 waits five minutes for the first part where a multipart body has none besides the document.
+/// Returns whether CouchDB 3.5.2 would wait five minutes for a first part: it does if a multipart body only contains the document.
 fn is_waited_for(attachments: &[(&'static str, Carried)]) -> bool {
     let comes = attachments.iter().any(|(_, carried)| matches!(carried, Carried::Data(_)));
     !comes && std::env::var_os("COUCHDB_URL").is_some()

@@ -1,4 +1,4 @@
-//! One sequence of operations, on both sides.
+//! Runs one sequence of operations on both sides.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,14 +15,14 @@ use stowage_testing::gateway::{Couch, Running, Setup, authorization, exchange};
 use stowage_testing::raw::RawResponse;
 use stowage_testing::switch::Weather;
 
-/// A server, and a gateway in front of another one. Every sequence has a database of its own on both.
+/// A server, and a gateway in front of another one. Each sequence has its own database on both.
 pub struct World {
     direct: Couch,
     pub gateway: Running,
-    /// The account on the direct side; where both sides are one CouchDB, it must be another one.
+    /// The account on the direct side, which must differ if both sides are the same CouchDB.
     account: String,
     sequences: AtomicUsize,
-    /// What makes its storage go down.
+    /// The control of the storage's outages.
     outages: Option<Outages>,
 }
 
@@ -38,7 +38,7 @@ impl World {
         Self { direct: Couch::start().await, gateway, account, sequences: AtomicUsize::new(0), outages: None }
     }
 
-    /// The same with a storage that can go down, whose breaker opens after so many failures; 0: it has none.
+    /// Uses a storage that can go down, and a breaker that opens after this many failures; 0 for none.
     pub async fn with_outages(on_unavailable: &'static str, failures: u32) -> Self {
         let (outages, gateway) = Outages::start(on_unavailable, failures).await;
         let account = uuid::Uuid::new_v4().simple().to_string();
@@ -61,13 +61,13 @@ impl World {
         Names { host, database: format!("account/{first}/{second}/{rest}-{year}{month:02}") }
     }
 
-    /// Runs a sequence, calling `seen` before each step, and tells the first difference with what led there.
+    /// Runs a sequence, calling `seen` before each step; returns the first difference with the steps that led to it.
     pub async fn run(&self, operations: &[Operation], seen: impl Fn()) -> Result<(), String> {
         let sequence = self.sequences.fetch_add(1, Ordering::Relaxed);
         let names = [self.names(Side::Direct, sequence), self.names(Side::Gateway, sequence)];
         let mut run = Run { world: self, names, memory: Memory::default(), log: String::new(), turns: None };
         for side in [Side::Direct, Side::Gateway] {
-            // Of one shard: which documents share one decides what CouchDB saves beside a document that it refuses, and how lists are ordered.
+            // With one shard: the distribution over shards affects what CouchDB saves next to a refused document, and the order of lists.
             let made = run.ask(side, &whole("PUT", "?q=1")).await;
             assert_eq!(made.status, 201, "{made:?}");
         }
@@ -105,10 +105,10 @@ fn whole(method: &'static str, query: &str) -> Request {
 pub struct Run<'a> {
     pub world: &'a World,
     pub names: [Names; 2],
-    /// What the storage does next, and when.
+    /// The next change of the storage's weather, and its time.
     turns: Option<(Weather, u64)>,
     memory: Memory,
-    /// What was done so far, one line a step.
+    /// The steps so far, one per line.
     log: String,
 }
 
@@ -178,7 +178,7 @@ impl Run<'_> {
         difference(about, (direct, here), (gateway, there), &self.memory).map_or(Ok(()), Err)
     }
 
-    /// Ties the revisions that the two answers give.
+    /// Records the correspondence of the revisions in two responses.
     fn learn(&mut self, operation: &Operation, direct: &RawResponse, gateway: &RawResponse) -> Result<(), String> {
         let touched = operation.touches();
         let [one, other] =
@@ -202,7 +202,7 @@ impl Run<'_> {
         }
     }
 
-    /// Compares all leaves of a document, and remembers them.
+    /// Compares all leaves of a document, and records them.
     async fn look_at(&mut self, document: &str) -> Result<(), String> {
         let read = Operation::Document {
             document: DOCUMENTS.into_iter().find(|known| *known == document).expect("one of the documents"),
@@ -213,7 +213,7 @@ impl Run<'_> {
         let request = build(&read, &self.memory, Side::Direct, 0).expect("a read");
         let (direct, gateway) = (self.ask(Side::Direct, &request).await, self.ask(Side::Gateway, &request).await);
         let leaves: Value = serde_json::from_slice(&direct.body).unwrap_or(Value::Null);
-        // A replicated revision is in no answer: it is called the same on both sides.
+        // Replicated revisions are in no response: they have the same names on both sides.
         for revision in leaves.as_array().into_iter().flatten() {
             let rev = revision["ok"]["_rev"].as_str().unwrap_or_default();
             if rev.contains("-0000000000") || rev.contains("-ffffffffff") {

@@ -1,4 +1,4 @@
-//! Operations as a person reads them.
+//! Formats operations for readers.
 
 use std::fmt::{self, Display, Formatter};
 

@@ -1,4 +1,4 @@
-//! Large bodies, and what is kept over a restart.
+//! Large bodies, and persistence across a restart.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ async fn bodies_over_the_limit_are_refused_and_nothing_is_kept() {
     let mut connection = Connection::open(&store.target.authority).await;
     connection.send(&chunked).await;
     assert_eq!(connection.answer(false).await.unwrap().status, 413);
-    // Packed it is small, unpacked it is not.
+    // Small when compressed, too large when decompressed.
     let gzip = [("Content-Encoding", "gzip")];
     let packed = store.target.ask("PUT", "/db/d/x.mp3", &gzip, &stowage_testing::gzip(&long)).await;
     assert_eq!(packed.status, 413);
@@ -58,7 +58,7 @@ async fn two_hundred_megabytes_come_back_as_they_went() {
     let data = tempfile::tempdir().unwrap();
     let store = start(data.path(), stowage_couch_embedded::DEFAULT_BODY_LIMIT).await;
     store.put("/db", Value::Null).await;
-    // Without a period that a lost or doubled piece could hide in.
+    // Not periodic, so that a lost or repeated piece is noticed.
     let mut state = 1_u32;
     let recording: Vec<u8> = std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -40,7 +40,7 @@ async fn branches_are_kept_and_told() {
 async fn one_of_twenty_clients_with_the_same_revision_wins() {
     let (_data, store) = small().await;
     let first = rev(&store.put("/db/d", json!({"_attachments": {"a": {"data": "YQ=="}}})).await);
-    // Half of them drop the attachment, which is saved on another way than the rest.
+    // Half of them remove the attachment, which takes a different code path.
     let paths: Vec<_> = (0..20).map(|n| (format!("/db/d/x{n}?rev={first}"), n)).collect();
     let racing = paths.iter().map(async |(path, n)| {
         if n % 2 == 0 {

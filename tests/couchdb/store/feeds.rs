@@ -1,4 +1,4 @@
-//! Feeds with changes landing.
+//! Feeds during changes.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::wire::Connection;
 use super::{rev, small};
 
-/// The next chunk that is not a heartbeat, as JSON.
+/// Returns the next chunk that is not a heartbeat, as JSON.
 async fn row(feed: &mut Connection) -> Value {
     let reading = async {
         loop {
@@ -18,7 +18,7 @@ async fn row(feed: &mut Connection) -> Value {
             }
         }
     };
-    // Heartbeats alone are not a row.
+    // Heartbeats do not count as a row.
     let row = tokio::time::timeout(Duration::from_secs(10), reading).await;
     row.expect("a row in time")
 }
@@ -44,7 +44,7 @@ async fn a_continuous_feed_shows_changes_as_they_land() {
     let seen = row(&mut feed).await;
     assert_eq!(seen["deleted"], true);
     assert_eq!(seen["doc"], json!({"_id": "live", "_rev": gone, "_deleted": true}));
-    // A feed that waits does not hold the server up, and ends in order.
+    // A waiting feed does not delay the shutdown, and ends properly.
     let stopping = store.stop();
     let ending = async {
         assert!(row(&mut feed).await["last_seq"].is_string());
@@ -70,7 +70,7 @@ async fn a_longpoll_is_woken_by_the_next_change_and_resumes_from_its_sequence() 
     let rest = store.get(&format!("/db/_changes?since={last}")).await.json();
     assert_eq!(rest["results"].as_array().unwrap().len(), 1);
     assert_eq!(rest["results"][0]["id"], "two");
-    // The sequence of a database that is gone means the beginning of the one that took its name.
+    // A sequence of a deleted database counts as the beginning of its successor of the same name.
     store.target.ask("DELETE", "/db", &[], b"").await;
     store.put("/db", Value::Null).await;
     store.put("/db/three", json!({})).await;

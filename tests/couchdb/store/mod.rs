@@ -1,5 +1,5 @@
-//! What the recordings do not show of the embedded store: users, feeds with changes landing, branches, large bodies,
-//! shutdown, and what is still there after a restart.
+//! Behavior of the embedded store that the recordings do not cover: users, feeds during changes, branches, large bodies, shutdown, and persistence
+//! across a restart.
 
 mod bodies;
 mod documents;
@@ -22,7 +22,7 @@ use stowage_testing::wire::{Answer, Connection, Target};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-/// A store on a port of its own.
+/// A store on its own port.
 struct Running {
     target: Target,
     stop: oneshot::Sender<()>,
@@ -67,7 +67,7 @@ impl Running {
         self.target.ask("POST", path, &[JSON], body.to_string().as_bytes()).await
     }
 
-    /// Starts a request whose answer is read piece by piece.
+    /// Starts a request whose response is read in pieces.
     async fn feed(&self, path: &str) -> Connection {
         let mut connection = Connection::open(&self.target.authority).await;
         let (host, login) = (&self.target.authority, self.target.login());

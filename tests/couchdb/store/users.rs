@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Permissions of users.
 
 use base64::Engine as _;
 use serde_json::json;

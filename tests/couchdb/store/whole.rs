@@ -1,4 +1,4 @@
-//! Documents with their attachments: what goes in and comes out in one request, beyond what was recorded.
+//! Documents with their attachments in one request, beyond the recordings.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ const TAKES_RELATED: [(&str, &str); 1] = [("Accept", "multipart/related")];
 const TAKES_MIXED: [(&str, &str); 1] = [("Accept", "multipart/mixed")];
 
 impl Running {
-    /// Sends a document with parts behind it, each with its header lines.
+    /// Sends a document followed by parts with their header lines.
     async fn related(&self, path: &str, document: &Value, parts: &[(&str, &[u8])]) -> Answer {
         let mut body = format!("--b c\r\nContent-Type: application/json\r\n\r\n{document}").into_bytes();
         for (headers, data) in parts {
@@ -22,7 +22,7 @@ impl Running {
         self.target.ask("PUT", path, &kind, &body).await
     }
 
-    /// A document with `a` from its first revision and `b` from its second; the two revisions.
+    /// Creates a document with `a` since its first revision and `b` since its second; returns both revisions.
     async fn two(&self, id: &str) -> [String; 2] {
         let path = format!("/db/{id}");
         let first = json!({"_attachments": {"a": {"content_type": "a/a", "data": "YQ=="}}});
@@ -33,7 +33,7 @@ impl Running {
     }
 }
 
-/// The kind of a multipart answer and its parts, as text, between the delimiters.
+/// Returns the type of a multipart response, and the text of its parts between the delimiters.
 fn parts(answer: &Answer) -> (String, Vec<String>) {
     let kind = answer.header("content-type").unwrap();
     let (kind, boundary) = kind.split_once("; boundary=").unwrap();
@@ -90,7 +90,7 @@ async fn parts_fill_the_entries_in_their_order_whatever_their_headers_say() {
     assert_eq!(store.get("/db/d/empty").await.body, b"");
     assert_eq!(store.get("/db/d/a").await.body, b"\r\n--b");
     assert_eq!(names(&store.get("/db/d").await.json()), "zemptyina");
-    // In pieces: a part may end where no entry does.
+    // A part may end in the middle of an entry.
     let split =
         store.related("/db/split", &json!({"_attachments": {"a": follows(4)}}), &[("", b"on"), ("", b"ce")]).await;
     assert_eq!(split.status, 201);
@@ -143,11 +143,11 @@ async fn multipart_documents_that_make_no_sense_are_refused() {
     assert_eq!(raw("multipart/related; type=x", whole).await, 400);
     assert_eq!(raw("multipart/related; boundary=c", whole).await, 400);
     assert_eq!(raw("multipart/related; boundary=b", b"--b\r\n\r\n{}\r\n--b--").await, 415);
-    // Not said to be multipart as CouchDB wants it, it is bad JSON.
+    // Not recognized as multipart by CouchDB, so it is invalid JSON.
     assert_eq!(raw("multipart/related", whole).await, 400);
     assert_eq!(store.get("/db/d").await.json()["reason"], "missing");
     assert_eq!(raw("multipart/related; boundary=b", whole).await, 201);
-    // CouchDB misses no last delimiter.
+    // CouchDB accepts a missing final delimiter.
     let open = b"--b\r\nContent-Type: application/json\r\n\r\n{}";
     let kind = [("Content-Type", "multipart/related; boundary=b")];
     assert_eq!(store.target.ask("PUT", "/db/open", &kind, open).await.status, 201);
@@ -253,13 +253,13 @@ async fn stubs_of_a_replicated_revision_are_those_of_its_nearest_known_ancestor(
         (&json!(3), &json!(2))
     );
     assert_eq!(store.get("/db/d/b").await.body, b"bb");
-    // Known already: what is in it is not looked at.
+    // The revision is known already, so its contents are ignored.
     assert_eq!(write(&far, ids(), json!({"x": {"stub": true}})).await.status, 201);
     let orphan = json!({"_id": "e", "_rev": far, "_attachments": {"b": {"stub": true, "digest": saved["_attachments"]["b"]["digest"]}}});
     assert_eq!(store.put("/db/e?new_edits=false", orphan).await.status, 412);
     let nameless = store.post("/db/_bulk_docs", json!({"new_edits": false, "docs": [{"_id": "e"}]})).await;
     assert_eq!(nameless.status, 400, "{nameless:?}");
-    // A stub with the number of another revision is none, also in a new edit.
+    // A stub with another revision's number is invalid, even in a new edit.
     let edit = json!({"_rev": far, "_attachments": {"b": {"stub": true, "revpos": 4}}});
     assert_eq!(store.put("/db/d", edit).await.status, 412);
     store.stop().await;
@@ -288,7 +288,7 @@ async fn a_copy_has_the_attachments_too() {
     let made = rev(&copy("/db/d", "e%20f").await);
     assert!(made.starts_with("1-"));
     let copied = store.get("/db/e%20f").await.json();
-    // They are those of the revisions that brought them to the original.
+    // The generations are those of the original.
     assert_eq!((names(&copied).as_str(), &copied["_attachments"]["b"]["revpos"]), ("ba", &json!(2)));
     let b = store.get("/db/e%20f/b").await;
     assert_eq!((b.body.as_slice(), b.header("content-type")), (b"bb".as_slice(), Some("b/b")));

@@ -7,23 +7,23 @@ use crate::wire::rules::{GZIP, rules};
 use crate::wire::wire::{Excluded, Exclusion, Report, Rules, Target, replay};
 use stowage_testing::gateway::{Running, STORAGE, Setup};
 
-/// The recorded name has 30 characters after `12/34/`: no account's database. With 28 it is one.
+/// The recorded name has 30 characters after `12/34/`, which is no account's database; with 28 it is one.
 pub const RENAMED: (&str, &str) = ("567890abcdef1234567890abcdef12-202011", "567890abcdef1234567890abcdef-202011");
 const ACCOUNT: &str = "1234567890abcdef1234567890abcdef";
 
-/// A proxy's connection to its client is its own (RFC 9110 section 7.6.1).
+/// Connection headers are hop-by-hop (RFC 9110 section 7.6.1).
 const HOP: &[&str] = &["connection"];
 
 const PLANS: &str = "the plans database of this test is listed as well";
 const NO_HOST: &str = "HTTP/1.1 asks for a Host (RFC 9112 section 3.2), and a proxy must not guess it";
 
-/// What differs with any gateway.
+/// Differences with any gateway.
 const PROXIED: &[Exclusion] = &[
     ("01-server", Excluded::Skipped, PLANS, &["_all_dbs"]),
     ("13-raw-sockets", Excluded::Skipped, NO_HOST, &["no Host header (1.1)"]),
 ];
 
-/// What differs where attachments are outside.
+/// Differences with outside attachments.
 const OUTSIDE: &[Exclusion] = &[
     ("04-att-put", Excluded::Not, KEPT, &["get of it, plain", "get of it, Accept-Encoding gzip"]),
     ("14-edits", Excluded::Not, KEPT, GZIP),
@@ -59,7 +59,7 @@ async fn with_attachments_outside_clients_see_what_couchdb_shows() {
     gateway.stop().await;
 }
 
-/// On a server that stays, nothing is there before and nothing is left.
+/// Replays on a server that may persist: databases are removed before and after.
 async fn replay_anew(gateway: &Running, rules: &Rules) -> Report {
     let (name, password) = gateway.couch.admin.clone();
     let server = Target { authority: gateway.couch.address().to_string(), name, password };

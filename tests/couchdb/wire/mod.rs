@@ -1,4 +1,4 @@
-//! What CouchDB 3.5 was recorded to answer, replayed against the embedded store, so that it cannot drift from the real one.
+//! Recorded responses of CouchDB 3.5, replayed against the embedded store to keep it from deviating from the real one.
 //!
 //! `COUCHDB_URL=http://name:password@host:port` replays against that server instead.
 
@@ -15,7 +15,7 @@ use gateway::RENAMED;
 use rules::{DB, rules};
 use stowage_testing::wire::{Report, Target, replay};
 
-/// The recordings name their databases: one replay at a time where all go to one server.
+/// The recordings contain fixed database names, so only one replay at a time may use a shared server.
 static ONE_SERVER: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn the_store_answers_as_couchdb_was_recorded() {
     check(&report);
 }
 
-/// Removes the databases that the recordings name, from a server that stays: a replay that failed may have left them.
+/// Removes the recordings' databases from a persistent server, since a failed replay may have left them.
 async fn clean(target: &Target) {
     for database in [DB, "/tr_part", "/tr_target"] {
         let renamed = database.replace(RENAMED.0, RENAMED.1);

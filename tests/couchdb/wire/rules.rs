@@ -1,4 +1,4 @@
-//! Which recorded exchanges are compared with the embedded store's answers, and how.
+//! Which recorded exchanges are compared with the embedded store's responses, and how.
 
 use crate::wire::wire::{Excluded, Exclusion, Loose, Rules, Step};
 
@@ -14,7 +14,7 @@ const SILENT: &str = "CouchDB waits for the rest of the body; what was not saved
 const LIVE: &str = "changes have to land while it runs: `tests/couchdb/store/feeds.rs` does that";
 const IDS: &str = "depends on how generated ids sort";
 
-/// Exchanges that are not compared, each with its reason.
+/// Exchanges that are not compared, with reasons.
 pub const EXCLUDED: &[Exclusion] = &[
     ("01-server", Excluded::Skipped, CLUSTER, &["_membership", "_active_tasks"]),
     ("02-db", Excluded::Skipped, QUOTES, &["_all_dbs keys range"]),
@@ -126,7 +126,7 @@ pub const EXCLUDED: &[Exclusion] = &[
     ("14-edits", Excluded::Skipped, UNPACKED, GZIP),
 ];
 
-/// What is asked of an attachment that a client has gzipped.
+/// Exchanges about an attachment gzipped by the client.
 pub const GZIP: &[&str] = &[
     "HEAD of gzip",
     "HEAD of gzip, a range",
@@ -136,8 +136,8 @@ pub const GZIP: &[&str] = &[
     "gzip undone, a range behind its end",
 ];
 
-/// Members that are not compared: what the server says about itself, what depends on excluded exchanges, and
-/// Content-Length where hyper leaves it out (304) or the recorded one is wrong (HEAD of a list).
+/// Members that are not compared: the server's description of itself, what depends on excluded exchanges, and a Content-Length that hyper omits (304)
+/// or that was recorded wrong (HEAD of a list).
 pub const LOOSE: &[Loose] = &[
     ("01-server", &["git_sha", "uuid", "features", "vendor"], &["root NOAUTH is open", "NOAUTH root"]),
     ("02-db", &["cluster"], &["info", "HEAD", "same db, lower-case %2f", "trailing slash"]),
@@ -161,7 +161,7 @@ pub const LOOSE: &[Loose] = &[
 
 pub const DB: &str = "/account%2F12%2F34%2F567890abcdef1234567890abcdef12-202011";
 
-/// What the recordings build on and do not show.
+/// Preconditions of the recordings that are not recorded themselves.
 pub const BEFORE: &[(&str, &str, &[Step])] = &[
     ("01-server", "_all_dbs", &[("PUT", "/_users", ""), ("PUT", "/_replicator", "")]),
     ("13-raw-sockets", "keep-alive: two requests in one segment (pipelined)", &[("PUT", DB, "")]),
@@ -195,14 +195,14 @@ pub const BEFORE: &[(&str, &str, &[Step])] = &[
     ),
 ];
 
-/// Digests of `hello attachment\n`, `hello` and `short`, gzipped by CouchDB and as they are.
+/// Digests of `hello attachment\n`, `hello` and `short`, gzipped by CouchDB and uncompressed.
 pub const DIGESTS: &[(&str, &str)] = &[
     ("qEvPlRQniDBFNMJHdnGvdQ==", "F7j5MQaDRQVcPnGaqxTxWA=="),
     ("iMaiC8wqiFlD2NjLTemvCQ==", "XUFAKrxLKna5cZ2REBfFkg=="),
     ("4aPhBKYCPF74+mWTr6/jAw==", "TwnaqdlbyxZqMCQHoOC6vg=="),
 ];
 
-/// What is this or that in a CouchDB of one's own: whether there is a database `_global_changes`, and the release.
+/// Differences between CouchDB installations: whether `_global_changes` exists, and the release.
 const REAL_EXCLUDED: &[Exclusion] = &[
     ("01-server", Excluded::Skipped, "other tests have databases there", &["_all_dbs"]),
     ("02-db", Excluded::Skipped, "it takes its time, and old revisions that later exchanges ask for", &["_compact"]),
@@ -210,7 +210,7 @@ const REAL_EXCLUDED: &[Exclusion] = &[
 ];
 const REAL_LOOSE: &[Loose] = &[("01-server", &["version"], &["root NOAUTH is open", "NOAUTH root"])];
 
-/// The rules for a server without a gateway in front.
+/// Returns the rules for a server without a gateway.
 pub fn rules() -> Rules {
     let (mut excluded, mut loose) = (EXCLUDED.to_vec(), LOOSE.to_vec());
     if std::env::var_os("COUCHDB_URL").is_some() {
