@@ -1,4 +1,4 @@
-//! The gateway as clients of CouchDB see it, and what is stored where.
+//! The gateway as seen by CouchDB's clients, and what is stored where.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! DELETE: out of the document, then out of the storage.
+//! DELETE: removed from the document first, then from the storage.
 
 use super::twins::{AUDIO, Twins};
 

@@ -1,10 +1,10 @@
-//! What becomes of the document: nothing but its pointers changes.
+//! The document: only its pointers change.
 
 use serde_json::{Value, json};
 
 use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed, planned, rev};
 
-/// Puts an attachment into CouchDB, past the gateway.
+/// Puts an attachment directly into CouchDB.
 async fn put_native(gateway: &Running, id: &str, name: &str, rev_before: &str, body: &[u8]) -> String {
     let query = if rev_before.is_empty() { String::new() } else { format!("?rev={rev_before}") };
     let target = format!("/{}/{id}/{name}{query}", gateway.path());
@@ -15,7 +15,7 @@ async fn put_native(gateway: &Running, id: &str, name: &str, rev_before: &str, b
 
 #[tokio::test]
 async fn members_keep_their_order_and_numbers_their_digits() {
-    // Through a recorder: what the gateway sends is to be seen, not what a store makes of it.
+    // Uses a recorder, which shows what the gateway sends rather than what a store makes of it.
     use hyper::Method;
     use stowage_testing::recorder::{Answer, Recorder};
 
@@ -33,7 +33,7 @@ async fn members_keep_their_order_and_numbers_their_digits() {
     recorder.store(&format!("/{}/{account}", gateway.couch.plans), plan.to_string());
     recorder.next(Method::PUT, 1, Answer::Status(201, r#"{"ok":true,"id":"doc","rev":"2-b"}"#));
     let front = Setup::default().upstream(&recorder.url("")).start_over(stowage_testing::gateway::Couch::start().await);
-    // The plans database of the second gateway is another one; its plan has to be where it looks.
+    // The second gateway has another plans database, which needs the plan, too.
     let front = front.await;
     recorder.store(&format!("/{}/{account}", front.couch.plans), plan.to_string());
     let target = format!("/{path}/doc/call.mp3?rev=1-967a00dff5e02add41819138abb3284d");
@@ -177,7 +177,7 @@ async fn after_a_plan_is_gone_its_storage_is_named_and_comes_back_with_it() {
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording");
     assert_eq!(gateway.get("new/call.mp3").await.body, b"in CouchDB");
 
-    // The storage is still defined, but nothing new goes there.
+    // The storage is still defined, but new attachments do not go there.
     gateway.plan_as("file", json!({ "directory": "recordings" }), json!({})).await;
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording");
     let answer = gateway.request("DELETE", &format!("{target}?rev={}", rev(&put)), &[], b"").await;

@@ -1,4 +1,4 @@
-//! `Content-Encoding: gzip`: stored as it came, unpacked for clients that do not take it.
+//! `Content-Encoding: gzip`: stored compressed, and decompressed for clients that do not accept it.
 
 use serde_json::json;
 

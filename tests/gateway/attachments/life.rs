@@ -1,9 +1,9 @@
-//! The life of one attachment: stored, read, replaced, removed; in every storage.
+//! An attachment is stored, read, replaced and removed, in every storage.
 
 use stowage_testing::gateway::rev;
 use stowage_testing::storages::{ALL, Storage};
 
-/// More than goes in one request anywhere.
+/// Larger than a single request to any storage.
 const LARGE: usize = (11 << 20) + 4321;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -22,7 +22,7 @@ async fn a_large_attachment_too() {
     }
 }
 
-/// The first body is stored, the others replace it.
+/// Stores the first body, and replaces it with the others.
 async fn life(storage: &Storage, bodies: &[Vec<u8>]) {
     let handler = storage.handler;
     let gateway = storage.gateway().await;

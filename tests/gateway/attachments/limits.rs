@@ -1,4 +1,4 @@
-//! `limits.attachment_bytes`: exactly that many bytes are still allowed, declared or not.
+//! `limits.attachment_bytes`: exactly this many bytes are allowed, with and without a declared length.
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ async fn limited() -> Running {
     gateway
 }
 
-/// The head of a PUT with one more header line.
+/// Returns the head of a PUT with an additional header line.
 fn head(gateway: &Running, id: &str, line: &str) -> String {
     let (name, login) = authorization(&gateway.couch.admin);
     let path = gateway.path();

@@ -1,4 +1,4 @@
-//! Links: an attachment that another document has.
+//! Links to attachments of other documents.
 
 use serde_json::{Value, json};
 
@@ -8,12 +8,12 @@ use stowage_testing::raw::RawResponse;
 const BYTES: &[u8] = b"what was recorded once";
 
 fn link(database: &str, document: &str, name: Option<&str>) -> Value {
-    // As the migration of voicemails wrote it: without the attachment's name and with no length.
+    // As written by the migration of voicemails: without the attachment's name or length.
     let props = json!({"att_dbname": database, "att_docid": document, "att_name": name});
     json!({"content_type": "kazoo/dblink", "length": 0, "stub": false, "handler": {"kz_att_link": props}})
 }
 
-/// Two databases: the account's month and another that no plan speaks of.
+/// Creates two databases: the account's month, and one without a plan.
 async fn start() -> (Running, String) {
     let gateway = Setup::default().start().await;
     gateway.make_database().await;
@@ -28,7 +28,7 @@ async fn save(couch: &Couch, path: &str, document: &Value) -> String {
     rev(&saved)
 }
 
-/// A native attachment.
+/// Puts an attachment into CouchDB.
 async fn native(gateway: &Running, path: &str, name: &str) {
     let put = gateway.couch.request("PUT", &format!("/{path}/{name}"), "audio/mpeg", BYTES).await;
     assert_eq!(put.status, 201, "{put:?}");
@@ -142,7 +142,7 @@ async fn who_may_not_read_the_other_document_gets_couchdbs_refusal() {
     assert_eq!(gateway.couch.request("PUT", &format!("/{third}"), "", b"").await.status, 201);
     let entries = json!({"call.mp3": link(&plain, "far", Some("call.mp3")), "any.mp3": link(&plain, "far", None)});
     links(&gateway, "near", entries).await;
-    // The user may read the month database, and not the other one.
+    // The user may read the month database, but not the other one.
     let user = gateway.couch.user().await;
     let members = json!({"admins": {"names": [], "roles": []}, "members": {"names": [user.0], "roles": []}});
     let target = format!("/{path}/_security");

@@ -1,6 +1,6 @@
-//! Attachments through the gateway: what a client of CouchDB sees, and what is stored where.
+//! Attachments through the gateway: what clients see, and what is stored where.
 //!
-//! A method is a file (`put`, `read`, `delete`), and so is what crosses them all. What KAZOO stored is in `old`.
+//! There is a file per method (`put`, `read`, `delete`) and per topic across methods. KAZOO's attachments are in `old`.
 
 mod delete;
 mod documents;

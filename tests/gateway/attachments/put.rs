@@ -1,4 +1,4 @@
-//! PUT: revisions, names, and what is refused.
+//! PUT: revisions, names, and refusals.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! GET and HEAD: tags, ranges, and what is missing.
+//! GET and HEAD: ETags, ranges, and missing attachments.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ async fn ranges_are_served_as_couchdb_serves_them() {
             assert_eq!(answer.status, status, "{method} {range}: {answer:?}");
         }
     }
-    // No range is no range (RFC 9110 section 14.2); CouchDB answers 206 with no part in it.
+    // An invalid range is ignored (RFC 9110 section 14.2); CouchDB responds with a 206 without any part.
     let none = twins
         .gateway
         .request("GET", &format!("/{}/doc/call.mp3", twins.gateway.path()), &[("Range", "bytes=")], b"")
@@ -137,7 +137,7 @@ async fn what_is_missing_is_missing_in_couchdbs_words() {
     twins.stop().await;
 }
 
-/// The query of every GET that a web server was asked with.
+/// Returns the query of every GET to a web server.
 async fn asked_with(document: Value) -> Vec<String> {
     let server = Recorder::start().await;
     let gateway = Setup::default().start().await;

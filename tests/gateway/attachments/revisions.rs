@@ -1,9 +1,9 @@
-//! `?rev=` of older revisions: never other bytes under an ETag.
+//! `?rev=` of older revisions: never other bytes under the same ETag.
 
 use stowage_testing::gateway::{Running, planned, rev};
 use stowage_testing::raw::RawResponse;
 
-/// Reads an old revision: the bytes that it had, or a 404. By ETag, it is what it was.
+/// Reads an old revision: its own bytes, or a 404. The ETag is the old one.
 async fn old(gateway: &Running, of: &str, bytes: &[u8], tag: &str) -> RawResponse {
     let got = gateway.get(&format!("doc/call.mp3?rev={of}")).await;
     match got.status {
@@ -35,7 +35,7 @@ async fn what_was_deleted_and_made_again_has_nothing_to_do_with_the_first() {
     let removed = gateway.delete(&format!("doc/call.mp3?rev={}", rev(&first))).await;
     gateway.settled().await;
     assert_eq!(old(&gateway, &rev(&first), b"first", &tag).await.status, 404, "its object is gone");
-    // The composed name is free again, and the same length is what a careless comparison looks at.
+    // The composed name is free again, and a careless comparison would only check the equal length.
     gateway.attach("doc", "call.mp3", &rev(&removed), b"again").await;
     assert_eq!(gateway.stored().len(), 1);
     let got = old(&gateway, &rev(&first), b"first", &tag).await;

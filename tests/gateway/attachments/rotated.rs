@@ -1,4 +1,4 @@
-//! Plans that change under the gateway's own pointers: settings in `params`, storages under another id.
+//! Plan changes affecting the gateway's own pointers: settings in `params`, storages with a new id.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use stowage_testing::storages::{ALL, BUCKET, Server, Storage};
 
 const NAME: &str = "call.mp3";
 const BYTES: &[u8] = b"what was stored under an older plan";
-/// Another storage's id.
+/// The id of another storage.
 const OTHER: &str = "fedcba9876543210fedcba9876543210";
 
 /// Saves the account's plan.
@@ -16,14 +16,14 @@ async fn plan(gateway: &Running, attachments: Value, modb: Value) {
     gateway.save_plan(&gateway.account, plan).await;
 }
 
-/// A document of a type with an attachment; its revision.
+/// Creates a document of a type with an attachment; returns its revision.
 async fn stored(gateway: &Running, id: &str, kind: &str) -> String {
     let made = gateway.document(id, json!({"pvt_type": kind, "owner_id": "user"})).await;
     let put = gateway.attach(id, NAME, &made, BYTES).await;
     rev(&put)
 }
 
-/// Reads, copies, replaces and removes it: nothing of it is left.
+/// Reads, copies, replaces and removes the attachment; afterwards no object is left.
 async fn lives_on(storage: &Storage, gateway: &Running, mut revision: String) {
     let handler = storage.handler;
     let target = format!("/{}/doc/{NAME}", gateway.path());
@@ -51,7 +51,7 @@ async fn params_count_where_a_pointer_is_followed() {
         let storage = Storage::start(handler).await;
         for (owned, level) in [(false, "class"), (false, "type"), (true, "user")] {
             let gateway = storage.gateway().await;
-            // What stands in the storage's own settings does not work: only with the params does it.
+            // The storage's own settings are invalid without the params.
             let attachments =
                 json!({ STORAGE: {"handler": handler, "settings": {"key": "a", "secret": "b", "field_list": []}} });
             let good = json!({"handler": STORAGE, "params": with(&storage.settings, "field_list", &Value::Null)});
@@ -93,7 +93,7 @@ async fn a_storage_under_another_id_is_found_by_what_the_pointer_says() {
         if matches!(handler, "s3" | "azure" | "google_storage" | "http" | "ftp") {
             lives_on(&storage, &gateway, revision).await;
         } else {
-            // These pointers have an id, or a path, and say of no account or folder whose it is.
+            // These pointers contain an id or a path, but not the account or folder.
             let got = gateway.get(&format!("doc/{NAME}")).await;
             assert_eq!(got.status, 502, "{handler}: {got:?}");
             assert!(got.text().contains(STORAGE), "{handler}: {got:?}");

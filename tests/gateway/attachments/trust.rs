@@ -1,4 +1,4 @@
-//! `egress.ca`: a storage whose certificate no public authority has signed.
+//! `egress.ca`: a storage with a certificate that no public CA has signed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use stowage_testing::gateway::{Setup, json};
 use stowage_testing::nginx::{Nginx, Options};
 use stowage_testing::raw::RawClient;
 
-/// Puts a recording into an https server on loopback, and reads it back; gives the status, the reason, and what the server was asked.
+/// Stores a recording on an https server on loopback, and reads it back; returns the status, the reason, and the server's requests.
 async fn stored(tls: (PathBuf, PathBuf), ca: Option<PathBuf>) -> (u16, String, String) {
     let server = Nginx::with(Options { basic: None, tls: Some(tls) }).await;
     let setup = ca.iter().fold(Setup::default(), |setup, ca| setup.set("egress.ca", &ca.display().to_string()));
@@ -30,8 +30,8 @@ async fn stored(tls: (PathBuf, PathBuf), ca: Option<PathBuf>) -> (u16, String, S
     (status, reason, asked(&server).await)
 }
 
-/// The requests to the server but those without TLS, which are the test's own. nginx writes them down after its answers: the
-/// last one tells when all are there.
+/// Returns the server's requests except for those without TLS, which are the test's own. nginx logs requests after responding: the last one shows
+/// that all are logged.
 async fn asked(server: &Nginx) -> String {
     let mut last = RawClient::connect(server.address()).await.unwrap();
     last.exchange("GET /last HTTP/1.0\r\n\r\n").await.unwrap();
@@ -40,7 +40,7 @@ async fn asked(server: &Nginx) -> String {
     all.lines().filter(|line| !line.contains(" 400 ")).map(|line| format!("{line}\n")).collect()
 }
 
-/// A certificate for localhost and its key, as people make them in one line: a server's and an authority's at once.
+/// Creates a self-signed certificate for localhost, and its key, with a single openssl command: it is the server's and the CA's at once.
 fn self_signed(folder: &Path) -> (PathBuf, PathBuf) {
     let (certificate, key) = (folder.join("own.pem"), folder.join("own.key"));
     let output = Command::new("openssl")

@@ -1,18 +1,18 @@
-//! The same requests to a database with a plan and to one without: a client must not be able to tell which is which.
+//! The same requests to a database with a plan and to one without: a client must not be able to tell them apart.
 
 use serde_json::{Value, json};
 
 use stowage_testing::gateway::{Running, Setup, authorization, exchange};
 use stowage_testing::raw::RawResponse;
 
-/// Two databases behind one gateway: attachments of the first are outside, CouchDB keeps those of the second.
+/// Two databases behind one gateway: attachments of the first are outside, those of the second in CouchDB.
 pub struct Twins {
     pub gateway: Running,
-    /// As they stand in a path.
+    /// The databases' names as in a path.
     paths: [String; 2],
-    /// As they stand in a `Location`.
+    /// The databases' names as in a `Location`.
     names: [String; 2],
-    /// The revisions that saves have made, in order.
+    /// The revisions created so far, in order.
     revs: [Vec<String>; 2],
 }
 
@@ -28,8 +28,8 @@ impl Twins {
         Self { gateway, paths, names, revs: [Vec::new(), Vec::new()] }
     }
 
-    /// Sends a request to both, which must answer alike, and gives the answer of the planned one. `{0}`, `{1}`, ... stand for
-    /// the revisions that were made so far; with an `Authorization` among the headers that one alone counts.
+    /// Sends a request to both, whose responses must match, and returns that of the planned one. `{0}`, `{1}`, ... are replaced by the revisions
+    /// created so far; an `Authorization` among the headers replaces the default one.
     pub async fn ask(&mut self, method: &str, rest: &str, headers: &[(&str, &str)], body: &[u8]) -> RawResponse {
         let planned = self.ask_one(0, method, rest, headers, body).await;
         let plain = self.ask_one(1, method, rest, headers, body).await;
@@ -38,7 +38,7 @@ impl Twins {
         planned
     }
 
-    /// Makes a document with an attachment of 2048 bytes, which is the second revision of the test.
+    /// Creates a document with an attachment of 2048 bytes, the test's second revision.
     pub async fn recording(&mut self) -> Vec<u8> {
         let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(2048).collect();
         let json = [("Content-Type", "application/json")];
@@ -79,7 +79,7 @@ impl Twins {
         revs.fold(text.to_owned(), |text, (index, rev)| text.replace(&format!("{{{index}}}"), rev))
     }
 
-    /// An answer without what differs from request to request and from name to name.
+    /// Returns a response without what varies between requests and names.
     fn comparable(
         &self,
         which: usize,
@@ -102,12 +102,12 @@ impl Twins {
     }
 }
 
-/// CouchDB answers HEAD with a length of 0 where GET is answered without a length; the gateway with none.
+/// CouchDB responds to HEAD with a length of 0 if that of GET is unknown; the gateway omits it.
 fn is_unknown_length(method: &str, (name, value): &(String, String)) -> bool {
     method == "HEAD" && name == "content-length" && value == "0"
 }
 
 pub const AUDIO: [(&str, &str); 1] = [("Content-Type", "audio/mpeg")];
 
-/// Headers that tell nothing: time, product, request, and what is between neighbours.
+/// Irrelevant headers: time, product, request id, and hop-by-hop headers.
 const OWN: [&str; 5] = ["date", "server", "x-couch-request-id", "x-couchdb-body-time", "connection"];

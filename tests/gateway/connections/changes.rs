@@ -1,4 +1,4 @@
-//! Plans that change while the gateway runs: traffic moves, and sockets that are not needed any more are closed.
+//! Plan changes while the gateway runs: traffic moves, and unused sockets are closed.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::connections::{FIRST, SECOND, connection};
 use stowage_testing::gateway::{Running, Setup};
 use stowage_testing::upstream::{Connection, Upstream, soon};
 
-/// Repeats until it is so.
+/// Polls until the condition holds.
 pub async fn within_a_second(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !so().await {
@@ -17,13 +17,13 @@ pub async fn within_a_second(what: &str, mut so: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// A plan of anybody, whose month databases are at a server.
+/// A plan with month databases on a server.
 fn plan(server: &Upstream) -> Value {
     json!({"pvt_type": "storage", "connections": {FIRST: connection(&server.url())},
         "plan": {"modb": {"connection": FIRST}}})
 }
 
-/// One GET through the gateway, answered by the server; gives the connection that it came on.
+/// Sends a GET through the gateway, and responds as the server; returns the server's connection.
 async fn get(gateway: &Running, server: &mut Upstream) -> Connection {
     get_at(gateway, server, &format!("/{}/doc", gateway.path())).await
 }
@@ -69,7 +69,7 @@ async fn traffic_moves_with_the_plan_and_the_old_connection_is_closed() {
     gateway.save_plan(&gateway.account.clone(), plan(&new)).await;
     closed(first).await;
     let second = get(&gateway, &mut new).await;
-    // Something else in the plan is no reason to close it.
+    // A change elsewhere in the plan does not close the connection.
     let mut other = plan(&new);
     other["plan"]["yodb"] = json!({"connection": FIRST});
     other["connections"][SECOND] = connection(&old.url());
@@ -77,7 +77,7 @@ async fn traffic_moves_with_the_plan_and_the_old_connection_is_closed() {
     new.keep(second);
     let second = get(&gateway, &mut new).await;
     assert!(!new.has_more(), "the connection is the one that was open");
-    // Defined and not named any more.
+    // Defined, but no longer used.
     let mut unused = plan(&new);
     unused["plan"] = json!({});
     gateway.save_plan(&gateway.account.clone(), unused).await;
@@ -111,7 +111,7 @@ async fn a_deleted_plan_closes_its_connection() {
     let target = format!("/{}/{}", gateway.couch.plans, gateway.account);
     let old = crate::connections::parsed(&gateway.couch.request("GET", &target, "", b"").await);
     let target = format!("{target}?rev={}", old["_rev"].as_str().unwrap());
-    // Only the feed tells.
+    // The deletion is only noticed through the feed.
     assert_eq!(gateway.couch.request("DELETE", &target, "", b"").await.status, 200);
     closed(first).await;
     gateway.stop().await;
@@ -144,12 +144,12 @@ async fn the_systems_a_resellers_and_a_users_plan_too() {
     }
 }
 
-/// A document that only his plan leads to.
+/// Requests a document for which only the user's plan names the server.
 async fn users(gateway: &Running, server: &mut Upstream) -> Connection {
     gateway.make_database().await;
     let asking = async {
         loop {
-            // Until the feed has told whose plan it is.
+            // Until the feed has delivered the plan's owner.
             let answer = gateway.get("doc").await;
             if answer.status == 200 {
                 return;
@@ -201,7 +201,7 @@ async fn a_request_that_is_on_its_way_ends_as_it_would_have() {
         let (mut connection, _) = server.request().await;
         connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234").await;
         gateway.save_plan(&gateway.account.clone(), json!({"pvt_type": "storage"})).await;
-        // By now the pool is gone: it has been asked for something that only a plan without it answers.
+        // The pool is gone once a request succeeds that is only possible without the plan.
         gateway.make_database().await;
         assert_eq!(gateway.get("").await.status, 200);
         connection.send("56789").await;
@@ -219,7 +219,7 @@ async fn while_no_plan_speaks_of_it_none_is_asked_for() {
     let mut world = crate::connections::World::start_with(Setup::default().set("plans.database", &plans)).await;
     world.local.wait_for(&format!("GET /{plans}/_changes")).await;
     let target = format!("/{}", world.gateway.path());
-    // The answer to the feed may still be on its way.
+    // The response to the feed may still be in flight.
     within_a_second("no plans", async || world.gateway.app.gateway.plans.all_is_local()).await;
     let documents =
         |world: &crate::connections::World| world.local.count(&format!("GET /{plans}/")) - feeds(world, &plans);

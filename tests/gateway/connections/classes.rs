@@ -1,4 +1,4 @@
-//! A class's connection: everything of its databases goes there, and clients see what that server says.
+//! The connection of a class: all requests for its databases go there, and clients see that server's responses.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use stowage_testing::raw::RawResponse;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-/// Method, what follows the database in the target (`{rev}`: the last revision that was given), headers and body.
+/// Method, the target after the database (`{rev}` is the last revision returned), headers and body.
 type Step = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static [u8]);
 
 const STEPS: &[Step] = &[
@@ -90,7 +90,7 @@ async fn everything_of_a_class_is_what_its_connection_says() {
     world.gateway.stop().await;
 }
 
-/// The headers apart from what names the server or the moment, or is about one hop.
+/// Returns the headers except for those that depend on the server, the time or the hop.
 fn plain(answer: &RawResponse, address: std::net::SocketAddr) -> Vec<(String, String)> {
     let own = |name: &str| ["connection", "date", "x-couch-request-id", "x-couchdb-body-time"].contains(&name);
     let mut headers: Vec<_> = answer
@@ -103,7 +103,7 @@ fn plain(answer: &RawResponse, address: std::net::SocketAddr) -> Vec<(String, St
     headers
 }
 
-/// The body, of a feed without the sequence numbers: each server has its own.
+/// Returns the body, for a feed without sequence numbers, which differ between servers.
 fn without_seqs(answer: &RawResponse, is_feed: bool) -> String {
     let text = answer.text();
     if !is_feed {
@@ -120,7 +120,7 @@ async fn a_location_names_the_host_that_the_client_asked() {
     world.database_at(&world.first_couch).await;
     let headers = [JSON, ("Host", "db.example:5984")];
     let body = br#"{"n":1}"#;
-    // The raw client names its own host first: this one is sent in its place.
+    // Replaces the raw client's own `Host` header.
     let head: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let (name, value) = authorization(&world.gateway.couch.admin);
     let request = format!(
@@ -178,7 +178,7 @@ async fn what_has_no_class_is_local() {
         assert_eq!(world.gateway.request("GET", &format!("/{database}"), &[], b"").await.status, 200);
         assert_eq!(world.first.seen(), [""; 0], "{database}");
     }
-    // And those that have one are not.
+    // And databases with a connection are not.
     let (year, account) = (world.gateway.path(), world.gateway.path());
     let databases = [
         year.replace("-202411", "-2024"),

@@ -1,4 +1,4 @@
-//! Databases that are made and deleted through the gateway.
+//! Databases created and deleted through the gateway.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ async fn the_options_of_the_plan_are_asked_for_and_the_clients_own_win() {
         world.gateway.request("PUT", &format!("/{path}{rest}"), &[], b"").await;
         assert_eq!(world.first.seen().last().unwrap(), &format!("PUT /{path}{expected}"));
     }
-    // Nothing else is changed.
+    // Other requests are unchanged.
     for (method, rest) in [("GET", "?a=1"), ("PUT", "/doc?a=1"), ("POST", "?batch=ok"), ("DELETE", "")] {
         world.gateway.request(method, &format!("/{path}{rest}"), &[], b"").await;
         assert_eq!(world.first.seen().last().unwrap(), &format!("{method} /{path}{rest}"));

@@ -1,4 +1,4 @@
-//! Whose credentials a connection's server gets.
+//! The credentials sent to a connection's server.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ async fn start(settings: &[(&str, &str)], credentials: Value) -> (Running, Recor
     (gateway, server)
 }
 
-/// Documents, lists and attachments as the server sees them.
+/// Returns the server's requests for documents, lists and attachments.
 async fn seen(gateway: &Running, server: &Recorder) -> Vec<Recorded> {
     let headers = [CLIENT, ("Cookie", "AuthSession=client")];
     for rest in ["/doc", "/_all_docs", "/doc/a.mp3", ""] {

@@ -1,11 +1,11 @@
-//! Connections that cannot be used, and servers that are not there: refused by the connection's id, never guessed.
+//! Invalid connections and unreachable servers: requests are refused with the connection's id, without falling back to another server.
 
 use serde_json::{Value, json};
 
 use crate::connections::{CDR, FIRST, SECOND, World, connection, refusal};
 use stowage_testing::gateway::{Running, Setup, authorization, exchange};
 
-/// A gateway whose month databases have this connection.
+/// Starts a gateway whose month databases have this connection.
 async fn with(entry: Value) -> Running {
     let gateway = Setup::default().start().await;
     let plan = json!({"pvt_type": "storage", "connections": {FIRST: entry}, "plan": {"modb": {"connection": FIRST}}});
@@ -13,7 +13,7 @@ async fn with(entry: Value) -> Running {
     gateway
 }
 
-/// The address of a server that is gone.
+/// Returns an address without a server.
 async fn nobody() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap())
@@ -107,7 +107,7 @@ async fn a_types_server_that_is_down_is_no_matter_for_what_is_at_home() {
     assert_eq!(world.gateway.get("_all_docs").await.status, 200);
     world.gateway.attach("home", "a.mp3", &rev, b"x").await;
     assert_eq!(world.gateway.get("home/a.mp3").await.body, b"x");
-    // Whether it is there is not known: this is no 404, and nothing is stored twice.
+    // Whether it exists is unknown: the response is not a 404, and nothing is stored twice.
     for (method, rest) in [("GET", "none"), ("GET", "none/a.mp3"), ("PUT", "none/a.mp3"), ("DELETE", "none?rev=1-a")] {
         let target = format!("/{}/{rest}", world.gateway.path());
         let (status, _, reason) = refusal(&world.gateway.request(method, &target, &[], b"").await);

@@ -15,23 +15,23 @@ use stowage_testing::gateway::{Couch, Running, STORAGE, Setup, exchange, json as
 use stowage_testing::raw::RawResponse;
 use stowage_testing::spy::Spy;
 
-/// The id of the connection of a class.
+/// The id of a class's connection.
 const FIRST: &str = "11111111111111111111111111111111";
-/// The id of the connection of a type.
+/// The id of a type's connection.
 const SECOND: &str = "22222222222222222222222222222222";
-/// The type whose documents are at [`SECOND`].
+/// The type of the documents on [`SECOND`].
 const CDR: &str = "cdr";
 /// A token of the storage API.
 const OPERATOR: &str = "operator-token";
 
-/// A gateway over three CouchDB servers, each with a spy in front.
+/// A gateway with three CouchDB servers, each behind a spy.
 struct World {
     gateway: Running,
-    /// In front of the configured server.
+    /// The spy of the configured server.
     local: Spy,
-    /// In front of [`FIRST`].
+    /// The spy of [`FIRST`].
     first: Spy,
-    /// In front of [`SECOND`].
+    /// The spy of [`SECOND`].
     second: Spy,
     /// The server of [`FIRST`].
     first_couch: Couch,
@@ -44,7 +44,7 @@ impl World {
         Self::start_with(Setup::default()).await
     }
 
-    /// All servers know the same clients.
+    /// Starts servers that have the same users.
     async fn start_with(setup: Setup) -> Self {
         let couch = Couch::start().await;
         let first_couch = Couch::embedded(couch.admin.clone()).await;
@@ -57,7 +57,7 @@ impl World {
         Self { gateway, local, first, second, first_couch, second_couch }
     }
 
-    /// The two connections as a plan defines them.
+    /// Returns the definitions of both connections.
     fn connections(&self) -> Value {
         json!({ FIRST: connection(&self.first.url()), SECOND: connection(&self.second.url()) })
     }
@@ -71,8 +71,8 @@ impl World {
         self.gateway.save_plan(&self.gateway.account.clone(), plan).await;
     }
 
-    /// A plan whose month databases are at [`FIRST`], where documents of the type [`CDR`] are at [`SECOND`]; attachments of
-    /// both go to a directory where `stores`.
+    /// Saves a plan with month databases on [`FIRST`], and documents of type [`CDR`] on [`SECOND`]; with `stores`, attachments of both go to a
+    /// directory.
     async fn plan_with_types(&self, stores: bool) {
         let mut plan = json!({"plan": {"modb": {"connection": FIRST, "types": {CDR: {"connection": SECOND}}}}});
         if stores {
@@ -82,13 +82,13 @@ impl World {
         self.plan(plan).await;
     }
 
-    /// How many requests for databases of accounts each server has seen: the configured one, first, second.
+    /// Returns the number of requests for account databases to each server: configured, first, second.
     fn counts(&self) -> [usize; 3] {
         [&self.local, &self.first, &self.second]
             .map(|spy| spy.seen().iter().filter(|line| line.contains("/account%2F")).count())
     }
 
-    /// Saves a document straight into a server and gives its revision.
+    /// Saves a document directly on a server; returns its revision.
     async fn save(&self, couch: &Couch, id: &str, document: Value) -> String {
         let target = format!("/{}/{id}", self.gateway.path());
         let saved = couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await;
@@ -96,27 +96,27 @@ impl World {
         parsed(&saved)["rev"].as_str().unwrap().to_owned()
     }
 
-    /// Makes the month database at a server.
+    /// Creates the month database on a server.
     async fn database_at(&self, couch: &Couch) {
         let made = couch.request("PUT", &format!("/{}", self.gateway.path()), "", b"").await;
         assert!(matches!(made.status, 201 | 412), "{made:?}");
     }
 }
 
-/// A connection as a plan defines it.
+/// Builds a connection's definition.
 fn connection(url: &str) -> Value {
     let (host, port) = url.trim_start_matches("http://").split_once(':').unwrap();
     json!({"driver": "kazoo_couch", "name": "n", "settings": {"ip": host, "port": port.parse::<u16>().unwrap()}})
 }
 
-/// The error and the reason of a refusal.
+/// Returns status, error and reason of a refusal.
 fn refusal(answer: &RawResponse) -> (u16, String, String) {
     let body = parsed(answer);
     let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
     (answer.status, text("error"), text("reason"))
 }
 
-/// Asks the storage API as the operator.
+/// Sends a request to the storage API as the operator.
 async fn ask(gateway: &Running, method: &str, path: &str, data: Option<Value>) -> (u16, Value) {
     let body = data.map(|data| json!({"data": data}).to_string()).unwrap_or_default();
     let token = ("X-Auth-Token".to_owned(), OPERATOR.to_owned());

@@ -1,4 +1,4 @@
-//! What the gateway itself writes and reads in an account's databases: where those databases are.
+//! The gateway's own writes and reads in an account's databases go to the servers of those databases.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ fn this_month(world: &World) -> String {
     stowage::database::month_database(&account, std::time::SystemTime::now()).replace('/', "%2F")
 }
 
-/// A world whose first connection knows the gateway by the connection's own credentials alone.
+/// Starts a world whose first connection only accepts the connection's own credentials.
 async fn start() -> (World, Value) {
     let mut world = World::start().await;
     let own = ("own".to_owned(), "canary-own".to_owned());
@@ -29,7 +29,7 @@ async fn records_are_written_and_listed_at_the_databases_home() {
     server.always(Answer::Status(403, "no"));
     let options = json!({"create_options": {"q": 1}});
     let storage = json!({STORAGE: {"handler": "http", "settings": {"url": server.url("/r")}}});
-    // The database of the attachment is a year's, which is local; records are a month's.
+    // The attachment's database is a local one of a year; records are in the month's.
     world
         .plan(json!({"connections": connections, "attachments": storage, "plan": {
             "modb": {"connection": FIRST, "database": options},
@@ -63,7 +63,7 @@ async fn the_documents_of_a_credential_check_are_at_the_databases_home() {
     assert_eq!(status, 200, "{answer}");
     world.gateway.settled().await;
     let month = this_month(&world);
-    // Made where it was missing, and the document has gone again.
+    // Created because it was missing; the test document is removed again.
     assert_eq!(world.first.count(&format!("PUT /{month}")), 4, "{:?}", world.first.seen());
     assert_eq!(world.local.count(&format!("PUT /{month}")), 0);
     world.gateway.stop().await;

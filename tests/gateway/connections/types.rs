@@ -1,11 +1,11 @@
-//! A type's connection: its documents and their attachments are there, everything else stays with the class.
+//! A type's connection: its documents and their attachments are there, all others remain with the class.
 
 use serde_json::{Value, json};
 
 use crate::connections::{CDR, World, refusal};
 use stowage_testing::gateway::{authorization, exchange, json as parsed, rev as rev_of};
 
-/// One document at the class's server, `home`, and one at the type's, `away`, with their revisions.
+/// Creates one document on the class's server, `home`, and one on the type's, `away`; returns their revisions.
 async fn start(stores: bool) -> (World, String, String) {
     let world = World::start().await;
     world.plan_with_types(stores).await;
@@ -141,7 +141,7 @@ async fn a_users_plan_may_send_his_documents_elsewhere() {
     let user = format!("user_{}", world.gateway.account);
     let plan = json!({"pvt_type": "storage", "pvt_account_id": world.gateway.account, "connections": world.connections(),
         "plan": {"modb": {"connection": crate::connections::SECOND}}});
-    // The feed tells whose plan it is.
+    // The feed delivers the plan's owner.
     world.gateway.save_plan(&user, plan).await;
     world.local.wait_for(&format!("GET /{}/_changes", world.gateway.couch.plans)).await;
     let rev = world.save(&world.second_couch, "his", json!({"owner_id": user, "n": 7})).await;

@@ -1,4 +1,4 @@
-//! Documents that are written through the gateway: new ones where their type belongs, changed ones where they are.
+//! Documents written through the gateway: new ones go to their type's server, changed ones stay where they are.
 
 use serde_json::{Value, json};
 
@@ -14,18 +14,18 @@ async fn start(stores: bool) -> World {
 }
 
 impl World {
-    /// A document as a server has it; null where it has not.
+    /// Returns a document on a server; null if it does not exist.
     async fn there(&self, couch: &Couch, id: &str) -> Value {
         let answer = couch.request("GET", &format!("/{}/{id}", self.gateway.path()), "", b"").await;
         if answer.status == 200 { parsed(&answer) } else { Value::Null }
     }
 
-    /// Whether the class's server has a document, and whether the type's has.
+    /// Returns whether the class's server has a document, and whether the type's has it.
     async fn where_is(&self, id: &str) -> [bool; 2] {
         [self.there(&self.first_couch, id).await.is_object(), self.there(&self.second_couch, id).await.is_object()]
     }
 
-    /// Posts a JSON text to something of the month database.
+    /// Posts JSON to the month database.
     async fn post(&self, rest: &str, body: Value) -> Value {
         let target = format!("/{}{rest}", self.gateway.path());
         let headers = [("Content-Type", "application/json")];
@@ -57,14 +57,14 @@ async fn a_new_document_goes_where_its_type_belongs() {
 #[tokio::test]
 async fn a_changed_document_stays_where_it_is() {
     let world = start(false).await;
-    // Written before the plan spoke of the type.
+    // Written before the plan included the type.
     let old = world.save(&world.first_couch, "old", json!({"pvt_type": CDR, "n": 1})).await;
     let away = world.gateway.document("away", json!({"pvt_type": CDR, "n": 1})).await;
     for (id, rev, expected) in [("old", old, [true, false]), ("away", away, [false, true])] {
         let rev = world.gateway.document(id, json!({"_rev": rev, "pvt_type": CDR, "n": 2})).await;
         assert_eq!(world.where_is(id).await, expected, "{id}");
         assert_eq!(parsed(&world.gateway.get(id).await)["n"], 2);
-        // A tombstone says no type.
+        // A tombstone has no type.
         let tombstone = world.gateway.document(id, json!({"_rev": rev, "_deleted": true})).await;
         assert!(tombstone.starts_with("3-"), "{tombstone}");
         assert_eq!(world.gateway.get(id).await.status, 404);

@@ -1,4 +1,4 @@
-//! CouchDB refuses, or fails: a copy of what it surely does not have goes, any other stays.
+//! CouchDB refuses or fails: a copy is removed if CouchDB certainly lacks the attachment, otherwise it is kept.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::gate::{Act, End, answer, early};
 use super::world::{World, bytes, copies, native, outcomes, soon};
 use stowage_testing::gateway::{authorization, exchange};
 
-/// PUTs that reach the store.
+/// Matches PUTs to the store.
 const PUTS: &str = "/call.mp3?rev=";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -32,7 +32,7 @@ async fn what_couchdb_refuses_has_no_copy() {
     world.stop().await;
 }
 
-/// The client hears it at once, not only when everything has been sent.
+/// The client gets the refusal immediately, not after sending everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_couchdb_refuses_early_has_no_copy() {
     let world = World::copying().await;
@@ -45,7 +45,7 @@ async fn what_couchdb_refuses_early_has_no_copy() {
     world.stop().await;
 }
 
-/// Another client changes the document meanwhile; the copy is there before CouchDB has said a word.
+/// Another client changes the document meanwhile; the copy is complete before CouchDB responds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_is_there_already_goes_when_couchdb_refuses() {
     let world = World::copying().await;
@@ -70,7 +70,7 @@ async fn a_copy_that_is_there_already_goes_when_couchdb_refuses() {
     world.stop().await;
 }
 
-/// An old revision and a stranger are refused before anything is sent anywhere.
+/// An old revision or an unauthorized client is refused before anything is sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_write_copies_nothing() {
     let world = World::copying().await;
@@ -103,7 +103,7 @@ async fn a_server_that_fails_may_have_saved_it() {
     world.stop().await;
 }
 
-/// What CouchDB cannot have got to its end it does not have.
+/// CouchDB cannot have received the complete body, so it lacks the attachment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_way_to_couchdb_that_breaks_in_the_body_leaves_no_copy() {
     let world = World::copying().await;
@@ -122,7 +122,7 @@ async fn a_way_to_couchdb_that_breaks_in_the_body_leaves_no_copy() {
     world.stop().await;
 }
 
-/// What became of the attachment is not known: here CouchDB has saved it.
+/// The outcome is unknown to the gateway; in this test, CouchDB has saved the attachment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_stays_where_couchdbs_answer_is_lost() {
     let world = World::copying().await;

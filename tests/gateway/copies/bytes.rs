@@ -1,4 +1,4 @@
-//! The same bytes in both places, whatever their number and however they come.
+//! The same bytes in both places, for any length and framing.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use stowage_testing::recorder::Recorder;
 
 const LENGTHS: [usize; 4] = [0, 1, (5 << 20) + 1, 20 << 20];
 
-/// PUTs a body in either framing.
+/// Sends a PUT with either framing.
 async fn put(gateway: &Running, id: &str, rev: &str, body: &[u8], chunked: bool, encoding: &str) -> RawResponse {
     let framing = match chunked {
         true => "Transfer-Encoding: chunked".to_owned(),
@@ -23,7 +23,7 @@ async fn put(gateway: &Running, id: &str, rev: &str, body: &[u8], chunked: bool,
     client.exchange(request).await.expect("an answer")
 }
 
-/// All lengths in both framings; `copied` finds the one copy of a document.
+/// Stores all lengths with both framings; `copied` returns the one copy of a document.
 async fn all_arrive(gateway: &Running, backend: &str, copied: impl Fn(&str) -> Option<Vec<u8>>) {
     let mut count = 0;
     for length in LENGTHS {
@@ -71,7 +71,7 @@ async fn couchdb_and_a_web_server_have_the_same_bytes() {
     gateway.stop().await;
 }
 
-/// gzip is stored as gzip, in both places.
+/// gzip is stored as gzip in both places.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_gzipped_is_copied_as_it_comes() {
     let gateway = Setup::default().start().await;

@@ -1,4 +1,4 @@
-//! CouchDB gets byte for byte what it would get without a copy.
+//! CouchDB gets exactly the same bytes as without a copy.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use stowage_testing::gateway::{Couch, Running, STORAGE, Setup, authorization, js
 use stowage_testing::raw::{RawClient, RawResponse};
 use stowage_testing::serve::listen;
 
-/// Keeps what goes to a server.
+/// Records what is sent to a server.
 struct Tap {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<u8>>>,
@@ -46,7 +46,7 @@ impl Tap {
         Self { address, seen, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
-    /// The PUTs of attachments: heads, and bodies with their framing removed.
+    /// Returns the PUTs of attachments: heads, and the lengths of bodies without framing.
     fn puts(&self) -> Vec<(Vec<String>, usize)> {
         let seen = self.seen.lock().expect("a lock").clone();
         let text: String = seen.iter().copied().map(char::from).collect();
@@ -71,7 +71,7 @@ async fn start() -> (Running, Tap) {
     (gateway, tap)
 }
 
-/// Sends a few unusual PUTs; gives the answers.
+/// Sends some unusual PUTs; returns the responses.
 async fn put_everything(gateway: &Running) -> Vec<RawResponse> {
     let (name, value) = authorization(&gateway.couch.admin);
     let mut answers = Vec::new();
@@ -113,7 +113,7 @@ async fn put_everything(gateway: &Running) -> Vec<RawResponse> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn couchdb_sees_the_same_request_with_a_copy_and_without() {
     let (plain, plain_tap) = start().await;
-    // The document is read and decided about, and the attachment is forwarded.
+    // The document is read to decide, and the attachment is forwarded.
     plain.make_database().await;
     let of_type = json!({ "modb": { "types": { "other": { "attachments": { "handler": STORAGE } } } } });
     let attachments = json!({ STORAGE: { "handler": "file", "settings": { "directory": "d" } } });

@@ -1,4 +1,4 @@
-//! A copy that cannot be made: the client is not told, the account and the operator are.
+//! A failed copy: it is reported to the account and the operator, but not to the client.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use stowage_testing::log::Log;
 use stowage_testing::recorder::{Answer, Recorder};
 use stowage_testing::s3::{Failure, Operation};
 
-/// The newest record, which is about this document's copy.
+/// Returns the newest record, which is about this document's copy.
 fn record(world: &World, id: &str) -> Value {
     let records = world.gateway.app.gateway.records.last();
     let record = records.first().unwrap_or_else(|| panic!("{id}: nothing was written down")).clone();
@@ -22,7 +22,7 @@ fn record(world: &World, id: &str) -> Value {
     record
 }
 
-/// A PUT whose copy fails: CouchDB has it, the storage has not, and that is known.
+/// A PUT whose copy fails: CouchDB has the attachment, the storage does not, and the failure is recorded.
 async fn fails(world: &World, id: &str, body: &[u8], reason: &str) {
     let rev = world.document(id).await;
     let began = Instant::now();
@@ -35,7 +35,7 @@ async fn fails(world: &World, id: &str, body: &[u8], reason: &str) {
     assert_eq!(copies(&world.gateway, "s3"), outcomes(&[("failed", 1)]), "{id}");
 }
 
-/// Whatever the storage does to its connection, at whatever byte.
+/// Whatever the storage does to its connection, at any byte.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_that_breaks_fails_only_the_copy() {
     let cases = [
@@ -54,7 +54,7 @@ async fn a_storage_that_breaks_fails_only_the_copy() {
             fails(&world, &format!("doc-{end:?}-{after}-{length}"), &bytes(length, 1), "gateway_timeout").await;
             world.stop().await;
         };
-        // A few at a time: a machine that is busy is silent too.
+        // Only a few at a time, because a busy machine is silent, too.
         for some in cases.chunks(3) {
             join_all(some.iter().copied().map(break_off)).await;
         }
@@ -89,7 +89,7 @@ async fn a_storage_that_is_down_or_refuses_fails_only_the_copy() {
     world.stop().await;
 }
 
-/// Names, settings, drivers and addresses that cannot be used are the plan's fault, not the client's.
+/// Invalid names, settings, drivers and addresses are the plan's fault, not the client's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_that_cannot_be_used_fails_only_the_copy() {
     for (backend, handler, settings, reason) in [
@@ -117,7 +117,7 @@ async fn a_storage_that_cannot_be_used_fails_only_the_copy() {
     }
 }
 
-/// It says that it has everything, and has not read it.
+/// The server acknowledges the body without having read it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_that_does_not_read_what_it_acknowledges_has_no_copy() {
     let server = Recorder::start().await;
@@ -132,7 +132,7 @@ async fn a_storage_that_does_not_read_what_it_acknowledges_has_no_copy() {
     world.stop().await;
 }
 
-/// A later attachment is copied again, as if nothing had been.
+/// Later attachments are copied again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_that_is_back_gets_copies_again() {
     let world = World::copying().await;
@@ -169,7 +169,7 @@ async fn a_failed_copy_is_one_line_that_names_the_request() {
     assert_eq!(request(failed), request(access));
 }
 
-/// CouchDB's silence is said, with the place of what stays.
+/// CouchDB's silence is logged with the place of the remaining copy.
 #[tokio::test]
 async fn a_doubtful_copy_is_one_line_that_names_its_place() {
     let log = Log::default();

@@ -1,4 +1,4 @@
-//! Clients that stop half way leave nothing, in either place; who has sent everything has stored it.
+//! Clients that stop halfway leave nothing in either place; once everything was sent, it is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use stowage_testing::raw::RawClient;
 /// How a client stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
-    /// It says that nothing more comes, and waits for the answer.
+    /// Closes its half of the connection, and waits for the response.
     Fin,
-    /// It is gone, as a process that is killed.
+    /// Resets the connection, like a killed process.
     Reset,
-    /// It stays and says nothing more.
+    /// Stays connected, but sends nothing more.
     Silence,
 }
 
-/// A PUT of which only the first `sent` bytes of its body, as they are on the wire, are sent.
+/// Sends only the first `sent` bytes of a PUT's body, as encoded on the wire.
 async fn half(world: &World, id: &str, rev: &str, body: Vec<u8>, chunked: bool, sent: usize, stop: Stop) {
     let framing = match chunked {
         true => "Transfer-Encoding: chunked".to_owned(),
@@ -64,7 +64,7 @@ async fn who_stops_half_way_leaves_nothing_in_either_place() {
     let ids: Vec<String> = clients.iter().map(name).collect();
     let revs = join_all(ids.iter().map(|id| world.document(id))).await;
     let all: Vec<_> = clients.iter().zip(ids.iter().zip(&revs)).collect();
-    // A few at a time: a machine that is busy is silent too.
+    // Only a few at a time, because a busy machine is silent, too.
     for some in all.chunks(6) {
         let stopping = some.iter().map(|((length, chunked, sent, stop), (id, rev))| {
             half(&world, id, rev, bytes(*length, 7), *chunked, *sent, *stop)
@@ -75,7 +75,7 @@ async fn who_stops_half_way_leaves_nothing_in_either_place() {
         world.is_untouched(id, rev).await;
     }
     let discarded = copies(&world.gateway, "s3");
-    // Who is gone with a reset before its document was read has begun nothing.
+    // If a client resets before its document was read, no copy is begun.
     let resets = clients.iter().filter(|(.., stop)| *stop == Stop::Reset).count() as u64;
     let count = discarded.get("discarded").copied().unwrap_or_default();
     assert_eq!(discarded, outcomes(&[("discarded", count)]));
@@ -84,10 +84,10 @@ async fn who_stops_half_way_leaves_nothing_in_either_place() {
     world.stop().await;
 }
 
-/// The body is whole, CouchDB has not answered yet, and the client is gone: both have it all the same.
+/// The body is complete, CouchDB has not responded yet, and the client is gone: both places have the attachment anyway.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_before_the_answer_has_stored_it() {
-    // A client that is gone looks like one that has closed its half of the connection, for this long.
+    // For this long, a client that is gone is indistinguishable from one that closed its half of the connection.
     let world = World::copying_with(Setup::default().set("timeouts.request_head", "500ms")).await;
     for (length, count) in [(1000, 1), (200_000, 2)] {
         let (id, body) = (format!("doc-{length}"), bytes(length, 3));

@@ -1,4 +1,4 @@
-//! Limits and plans that are wrong: nothing is kept anywhere.
+//! Limits and invalid plans: nothing is stored anywhere.
 
 use serde_json::json;
 
@@ -22,13 +22,13 @@ async fn what_is_too_large_is_kept_nowhere() {
         assert_eq!(parsed(&answer), json!({ "error": "attachment_too_large", "reason": "call.mp3" }));
         world.is_untouched("doc", &rev).await;
     }
-    // Only what came without a length was begun.
+    // Copies were only begun for bodies without a length.
     assert_eq!(copies(&world.gateway, "s3"), outcomes(&[("discarded", 2)]));
     saved(&world.gateway, "doc", &rev, &bytes(6 << 20, 1)).await;
     world.stop().await;
 }
 
-/// The plan is wrong here, not the copy, and what its author wanted is not known.
+/// The plan is invalid, not the copy, and its intention is unknown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_names_no_storage_is_refused() {
     let world = World::copying().await;
@@ -49,7 +49,7 @@ async fn a_plan_that_names_no_storage_is_refused() {
     world.stop().await;
 }
 
-/// A client that waits for `100 Continue` gets it when CouchDB wants the body, and not before.
+/// A client that waits for `100 Continue` gets it once CouchDB wants the body.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_is_told_to_go_on_where_couchdb_is() {
     let world = World::copying().await;

@@ -1,7 +1,7 @@
 //! Copies (`"stub": true`): CouchDB keeps the attachment, and the storage gets the same bytes.
 //!
-//! Whatever happens to a copy, the client's answer is CouchDB's; whatever happens to the attachment, no copy stays of what
-//! CouchDB surely does not have. Between the gateway and its servers stands the gate of the fault tests.
+//! The client always gets CouchDB's response, whatever happens to the copy; and there is no copy of an attachment that CouchDB certainly lacks. The
+//! gate of the fault tests is between the gateway and its servers.
 
 use crate::faults::gate;
 

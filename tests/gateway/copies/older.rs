@@ -1,4 +1,4 @@
-//! What is there already under the same name: older copies, and objects of an older plan.
+//! Existing objects of the same name: older copies, and objects of an older plan.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::world::{World, bytes, copies, outcomes, saved, settings};
 use stowage_testing::gateway::{Setup, json as parsed, rev as rev_of};
 use stowage_testing::recorder::{Answer, Recorder};
 
-/// Every copy gets a name of its own; replacing and deleting the attachment leave them all.
+/// Every copy gets a unique name; replacing and deleting the attachment keep all copies.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_is_never_written_over() {
     let world = World::copying_with(Setup::default()).await;
@@ -30,7 +30,7 @@ async fn a_copy_is_never_written_over() {
     world.stop().await;
 }
 
-/// A web server that does not say what is there: every copy gets a name that surely nothing has.
+/// A web server that does not reveal what exists: every copy gets a certainly unused name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_tells_nothing_keeps_the_older_copy() {
     let server = Recorder::start().await;
@@ -47,8 +47,8 @@ async fn a_server_that_tells_nothing_keeps_the_older_copy() {
     gateway.stop().await;
 }
 
-/// The plan sent the attachment away, and then it says `stub`: CouchDB's newer one counts, and when that is deleted the
-/// older one does not come back.
+/// The plan sent the attachment outside, and then says `stub`: CouchDB's newer attachment counts, and when that is deleted, the older one does not
+/// reappear.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_pointer_of_that_name_is_hidden_and_goes_with_the_attachment() {
     let world = World::copying_with(Setup::default()).await;
@@ -78,7 +78,7 @@ async fn an_older_pointer_of_that_name_is_hidden_and_goes_with_the_attachment() 
     world.quiet().await;
     assert_eq!(world.objects(), [b"inside"], "the object goes, the copy stays");
 
-    // And back again: what is sent away hides nothing.
+    // And back again: an outside attachment hides nothing.
     gateway.plan("s3", settings(world.bucket.port())).await;
     gateway.attach("doc", "call.mp3", &rev_of(&gone), b"outside again").await;
     assert_eq!(gateway.get("doc/call.mp3").await.text(), "outside again");

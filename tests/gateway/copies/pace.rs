@@ -1,4 +1,4 @@
-//! The slower of the two sets the pace, as long as there are two; no client waits longer for a copy than for an answer.
+//! The slower of both sets the pace; a client does not wait for the copy after CouchDB's response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn a_slow_storage_slows_the_client_and_gets_everything() {
         sent += count.expect("sent");
         assert!(sent < body.len(), "the client does not wait for the storage");
     }
-    // Two chunks of the storage's, a few frames, and what sockets hold.
+    // Two chunks for the storage, a few frames, and socket buffers.
     assert!(sent < 32 << 20, "{sent} bytes were taken");
     world.bucket.struck(1).await;
     assert_eq!(world.stored("doc").await["_rev"], rev);
@@ -42,7 +42,7 @@ async fn a_slow_storage_slows_the_client_and_gets_everything() {
     world.stop().await;
 }
 
-/// CouchDB has answered: the client does not wait for the copy, the program's end does.
+/// After CouchDB's response, the client does not wait for the copy, but the shutdown does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_client_has_its_answer_before_the_copy_is_made_and_the_end_waits_for_that() {
     let world = World::copying_with(Setup::default()).await;

@@ -1,4 +1,4 @@
-//! Documents that come as multipart/related: CouchDB keeps the parts, and each has a copy.
+//! Documents as multipart/related: CouchDB keeps the parts, and each has a copy.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::gate::{Act, End, answer};
 use super::world::{World, bytes, copies, native, outcomes};
 use stowage_testing::raw::RawResponse;
 
-/// PUTs a document with its attachments in parts.
+/// PUTs a document with its attachments as parts.
 async fn put(world: &World, id: &str, parts: &[(&str, &[u8])]) -> RawResponse {
     let entry = |bytes: &[u8]| json!({ "content_type": "audio/mpeg", "follows": true, "length": bytes.len() });
     let entries: serde_json::Map<String, Value> =
@@ -74,7 +74,7 @@ async fn what_couchdb_refuses_has_no_copies() {
     let refused = put(&world, "doc", &borrowed(&parts)).await;
     assert_eq!(refused.status, 409, "{refused:?}");
     assert!(world.objects().is_empty());
-    // Also where it has read everything.
+    // Also if it has read everything.
     world.store.rule("PUT", "/other", 1, answer(403, "no"));
     assert_eq!(put(&world, "other", &borrowed(&parts)).await.status, 403);
     assert!(world.objects().is_empty(), "{:?}", copies(&world.gateway, "s3"));

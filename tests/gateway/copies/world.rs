@@ -1,4 +1,4 @@
-//! The world of the fault tests with a plan that says `stub`.
+//! The world of the fault tests, with a plan that says `stub`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ pub use stowage_testing::raw::in_chunks;
 use stowage_testing::s3::S3Server;
 
 impl World {
-    /// A gateway whose plan keeps attachments in CouchDB and copies them to S3; deadlines are such that a test can wait for them.
+    /// Starts a gateway whose plan keeps attachments in CouchDB and copies them to S3, with short deadlines.
     pub async fn copying() -> Self {
         Self::copying_with(Setup::default().set("timeouts.response_head", "4s").set("timeouts.idle_body", "5s")).await
     }
@@ -25,12 +25,12 @@ impl World {
         world
     }
 
-    /// Every object of the bucket.
+    /// Returns every object of the bucket.
     pub fn objects(&self) -> Vec<Vec<u8>> {
         objects_of(&self.s3)
     }
 
-    /// The object of a document's `call.mp3`.
+    /// Returns the object of a document's `call.mp3`.
     pub fn object(&self, id: &str) -> Option<Vec<u8>> {
         let keys = self.s3.objects(BUCKET).into_keys();
         let mut of_document = keys.filter(|key| key.ends_with(&format!("{id}_call.mp3")));
@@ -39,13 +39,13 @@ impl World {
         self.s3.object(BUCKET, &key)
     }
 
-    /// Waits until everything is quiet, also in the storage.
+    /// Waits until everything has settled, including the storage.
     pub async fn quiet(&self) {
         self.gateway.settled().await;
         soon("pending uploads are cleared away", || self.s3.pending().is_empty()).await;
     }
 
-    /// The document is still its first revision, and the storage is empty.
+    /// Checks that the document is still at its first revision, and the storage empty.
     pub async fn is_untouched(&self, id: &str, rev: &str) {
         self.quiet().await;
         let document = self.stored(id).await;
@@ -54,12 +54,12 @@ impl World {
     }
 }
 
-/// Every object of the bucket.
+/// Returns every object of the bucket.
 pub fn objects_of(s3: &S3Server) -> Vec<Vec<u8>> {
     s3.objects(BUCKET).keys().map(|key| s3.object(BUCKET, key).expect("an object")).collect()
 }
 
-/// The month database's attachments stay in CouchDB, and a copy goes to one storage.
+/// Plans that the month database's attachments stay in CouchDB, and are copied to one storage.
 pub async fn plan(gateway: &Running, handler: &str, settings: Value) {
     gateway.make_database().await;
     gateway
@@ -67,12 +67,12 @@ pub async fn plan(gateway: &Running, handler: &str, settings: Value) {
         .await;
 }
 
-/// The attachment as CouchDB has it, asked past the gateway.
+/// Returns the attachment directly from CouchDB.
 pub async fn native(gateway: &Running, id: &str, name: &str) -> RawResponse {
     gateway.couch.request("GET", &format!("/{}/{id}/{name}", gateway.path()), "", b"").await
 }
 
-/// PUTs `call.mp3`: it is saved, by CouchDB, with exactly these bytes; gives the revision.
+/// PUTs `call.mp3`, and checks that CouchDB has saved exactly these bytes; returns the revision.
 pub async fn saved(gateway: &Running, id: &str, rev_before: &str, body: &[u8]) -> String {
     let put = gateway.attach(id, "call.mp3", rev_before, body).await;
     let kept = native(gateway, id, "call.mp3").await;
@@ -80,7 +80,7 @@ pub async fn saved(gateway: &Running, id: &str, rev_before: &str, body: &[u8]) -
     rev(&put)
 }
 
-/// What became of the copies to a kind of storage so far, without what never happened.
+/// Returns the counts of the copies' outcomes for a kind of storage, without zeros.
 pub fn copies(gateway: &Running, backend: &str) -> BTreeMap<String, u64> {
     let text = String::from_utf8(gateway.app.gateway.metrics.text(Levels::default())).expect("a text");
     let start = format!("stowage_copies_total{{backend=\"{backend}\",outcome=\"");
@@ -89,12 +89,12 @@ pub fn copies(gateway: &Running, backend: &str) -> BTreeMap<String, u64> {
     counted.filter(|(_, count)| *count > 0).collect()
 }
 
-/// These outcomes and no others.
+/// Builds expected counts of outcomes.
 pub fn outcomes(expected: &[(&str, u64)]) -> BTreeMap<String, u64> {
     expected.iter().filter(|(_, count)| *count > 0).map(|(outcome, count)| ((*outcome).to_owned(), *count)).collect()
 }
 
-/// The head of a PUT of `call.mp3`, with an empty line.
+/// Returns the head of a PUT of `call.mp3`, including the empty line.
 pub fn head(gateway: &Running, id: &str, rev: &str, headers: &[&str]) -> String {
     let (name, value) = authorization(&gateway.couch.admin);
     let target = format!("/{}/{id}/call.mp3?rev={rev}", gateway.path());

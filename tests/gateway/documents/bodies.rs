@@ -1,4 +1,4 @@
-//! Bodies: small ones that are none of the gateway's business, long ones that flow, and packed ones.
+//! Bodies: small ones without attachments, long ones that are streamed, and compressed ones.
 
 use std::io::Write as _;
 
@@ -13,7 +13,7 @@ async fn small() -> Running {
     planned_with(Setup::default().set("limits.document_bytes", "64 KiB")).await
 }
 
-/// A document that is longer than the gateway holds; `member` comes behind the padding.
+/// Returns a document that exceeds the gateway's limit; `member` follows the padding.
 fn long(member: &str) -> Vec<u8> {
     let padding = "x \\\" _attachments ".repeat(10_000);
     format!("{{\"nested\":{{\"_attachments\":{{}}}},\"text\":\"{padding}\"{member}}}").into_bytes()
@@ -102,7 +102,7 @@ async fn a_gzipped_document_is_looked_into() {
     gateway.stop().await;
 }
 
-/// Byte for byte: what is no business of the gateway's is not written anew.
+/// Bodies that do not concern the gateway are forwarded byte for byte.
 #[tokio::test]
 async fn what_carries_nothing_goes_on_as_it_came() {
     use hyper::Method;

@@ -25,7 +25,7 @@ async fn every_attachment_is_stored_and_every_row_is_couchdbs() {
     assert_eq!(gateway.get("b1/b").await.body, b"two");
     assert_eq!(gateway.get(&format!("{named}/a")).await.body, b"three");
     audit(&gateway, &["b1", "b2", named]).await;
-    // Conflicts are of one document each.
+    // Conflicts only affect their own documents.
     let mixed = json!({ "docs": [
         { "_id": "b1", "_attachments": { "a": inline("x/y", b"new") } },
         { "_id": "b3", "_attachments": { "a": inline("x/y", b"four") } },

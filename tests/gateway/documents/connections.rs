@@ -1,4 +1,4 @@
-//! Documents of types that live in another CouchDB.
+//! Documents of types with a CouchDB of their own.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use stowage_testing::gateway::{Couch, Running, STORAGE, json as parsed, rev};
 
 const OTHER: &str = "fedcba9876543210fedcba9876543210";
 
-/// The month database is in two stores: calls in the other one.
+/// Sets up the month database on two stores: calls are on the other one.
 async fn two() -> (Running, Couch) {
     let gateway = planned().await;
     let other = Couch::embedded(gateway.couch.admin.clone()).await;
@@ -42,7 +42,7 @@ async fn a_document_goes_where_its_type_is_and_stays_there() {
     assert_eq!(saved.status, 201, "{saved:?}");
     assert!(there(&gateway, &other, "call").await["pvt_attachments"]["a"].is_object());
     assert_eq!(gateway.get("call/a").await.body, b"one");
-    // What lives there stays there, whatever it becomes.
+    // Existing documents stay there, whatever their new type.
     let next = json!({ "_rev": rev(&saved), "pvt_type": "note", "_attachments": { "a": { "stub": true } } });
     let second = put(&gateway, "call", &next).await;
     assert_eq!(second.status, 201, "{second:?}");
@@ -51,12 +51,12 @@ async fn a_document_goes_where_its_type_is_and_stays_there() {
     let tombstone = json!({ "_rev": rev(&second), "_deleted": true });
     assert_eq!(put(&gateway, "call", &tombstone).await.status, 200);
     assert_eq!(gateway.get("call").await.status, 404);
-    // And a note is at home.
+    // And a note stays on the class's server.
     let note = put(&gateway, "note", &json!({ "pvt_type": "note" })).await;
     let next = json!({ "_rev": rev(&note), "pvt_type": "call" });
     assert_eq!(put(&gateway, "note", &next).await.status, 201);
     assert_eq!(stored(&gateway, "note").await["pvt_type"], "call");
-    // As multipart as well, and by POST.
+    // Also as multipart, and by POST.
     let entry = json!({ "pvt_type": "call", "_attachments": { "a": { "follows": true, "length": 3 } } });
     let kind = ("Content-Type", "multipart/related; boundary=\"b\"");
     let target = format!("/{}/related", gateway.path());
@@ -97,7 +97,7 @@ async fn bulk_documents_are_split_and_their_rows_keep_their_order() {
     assert_eq!(gateway.get("n2/a").await.body, b"two");
     gateway.settled().await;
     assert_eq!(gateway.stored().len(), 2, "{:?}", gateway.stored());
-    // An unknown stub anywhere refuses all.
+    // An unknown stub anywhere refuses all documents.
     let docs = json!({ "docs": [
         { "_id": "x1", "_attachments": { "a": inline("x/y", b"one") } },
         { "_id": "x2", "pvt_type": "call", "_attachments": { "a": { "stub": true } } },

@@ -1,4 +1,4 @@
-//! `PUT /db/doc` and `POST /db` with the attachments' bytes in the document.
+//! `PUT /db/doc` and `POST /db` with inline attachments.
 
 use serde_json::json;
 
@@ -57,7 +57,7 @@ async fn every_answer_is_couchdbs_own() {
     ] {
         both(&gateway, "PUT", rest, &[JSON], body(&attachments).as_bytes()).await;
     }
-    // The revision of a query, of a header, of the body, and of two that do not agree.
+    // The revision in a query, in a header, in the body, and two that do not match.
     let (one, two) = (rev(&one), rev(&two));
     assert_ne!(one, two, "the pointer is in the document");
     let second = json!({ "_attachments": { "a": inline("x/y", b"two") } }).to_string();
@@ -69,7 +69,7 @@ async fn every_answer_is_couchdbs_own() {
         assert_eq!((answer.status, answer.header("content-type")), (directly.status, directly.header("content-type")));
     }
     assert_eq!(gateway.get("doc/a").await.body, b"two");
-    // The object that the first revision named stays: plans keep objects unless they say otherwise.
+    // The object of the first revision is kept: plans keep objects by default.
     gateway.settled().await;
     assert_eq!(gateway.stored().len(), 5, "{:?}", gateway.stored());
     gateway.stop().await;
@@ -102,7 +102,7 @@ async fn a_revision_in_the_body_counts_and_the_generation_goes_on() {
     let saved = put(&gateway, "doc", &next).await;
     assert_eq!(saved.status, 201, "{saved:?}");
     assert_eq!(gateway.pointer("doc", "a").await["revpos"], 2);
-    // From a tombstone.
+    // Over a tombstone.
     assert_eq!(gateway.delete(&format!("doc?rev={}", rev(&saved))).await.status, 200);
     let again = put(&gateway, "doc", &json!({ "_attachments": { "a": inline("x/y", b"two") } })).await;
     assert!(rev(&again).starts_with("4-"), "{again:?}");
@@ -224,7 +224,7 @@ async fn a_copy_goes_to_the_storage_where_the_plan_says_stub() {
     let [copy] = gateway.stored().try_into().unwrap();
     assert_eq!(std::fs::read(gateway.files().join(copy)).unwrap(), b"one");
     assert_eq!(stored(&gateway, "doc").await["_attachments"]["a"]["stub"], true);
-    // CouchDB refuses: no copy stays.
+    // CouchDB refuses, so no object is left.
     both(&gateway, "PUT", "/doc", &[JSON], document.as_bytes()).await;
     gateway.settled().await;
     assert_eq!(gateway.stored().len(), 1);

@@ -1,5 +1,4 @@
-//! Documents that clients write with their attachments inside: what the client is told, what is stored where, and what is
-//! left when something fails. Answers are compared with those of the store itself.
+//! Documents written with their attachments: responses, stored objects, and what is left after failures. Responses are compared with the store's own.
 
 mod bodies;
 mod bulk;

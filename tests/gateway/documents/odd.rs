@@ -1,5 +1,5 @@
-//! What CouchDB takes although it is odd: nothing of it stays in CouchDB where the plan sends it elsewhere. Each form was sent to
-//! CouchDB 3.5.2, whose answers these are.
+//! Odd forms that CouchDB accepts: attachments do not stay in CouchDB if the plan sends them outside. The expected responses are those of CouchDB
+//! 3.5.2.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ async fn put_text(gateway: &Running, rest: &str, text: &str) -> (u16, Value) {
     (answer.status, parsed(&answer))
 }
 
-/// CouchDB has no attachment of the document, and the storage has this one.
+/// Checks that CouchDB has no attachment of the document, and the storage has this one.
 async fn is_outside(gateway: &Running, id: &str, name: &str, text: &str) {
     let there = stored(gateway, id).await;
     assert_eq!(there.get("_attachments"), None, "{text}");
@@ -72,7 +72,7 @@ async fn a_revision_however_it_is_written_does_not_keep_one_either() {
         assert_eq!(status, 201, "{text}: {answer}");
         is_outside(&gateway, id, "a", &text).await;
     }
-    // The next revision names the one before in capitals.
+    // The next revision spells the previous one in capitals.
     let next = format!(r#"{{"_rev":"1-{upper}","_attachments":{{"a":{{"stub":true}},"c":{{{GOOD}}}}}}}"#);
     assert_eq!(put_text(&gateway, "r2", &next).await.0, 201);
     let (name, revision) = ("If-Match", parsed(&gateway.get("r2").await)["_rev"].as_str().unwrap().to_uppercase());
@@ -87,7 +87,7 @@ async fn one_odd_document_of_many_takes_nobody_elses_attachments_along() {
     let gateway = planned().await;
     let good = |id: &str| json!({ "_id": id, "_attachments": { "a": inline("x/y", b"hello") } });
     let target = format!("/{}/_bulk_docs", gateway.path());
-    // CouchDB breaks at the first two, and refuses the third, after it has saved what is in other shards.
+    // CouchDB crashes on the first two, and refuses the third after saving documents in other shards.
     for odd in [
         r#"{"follows":true,"length":3}"#.to_owned(),
         format!(r#"{{{GOOD},"content_type":7}}"#),
@@ -131,7 +131,7 @@ async fn who_may_not_write_hears_that_first() {
     gateway.stop().await;
 }
 
-/// A folded mail header in a media type, and worse.
+/// Media types with a folded mail header, among others.
 #[tokio::test]
 async fn a_media_type_is_one_line_where_it_becomes_a_header() {
     let gateway = planned().await;
@@ -153,7 +153,7 @@ async fn a_media_type_is_one_line_where_it_becomes_a_header() {
             let got = gateway.request(method, &target, &[], b"").await;
             assert_eq!((got.status, got.header("x-evil")), (200, None), "{said:?}: {got:?}");
             let told = got.header("content-type").unwrap_or_default();
-            // What is beyond ASCII comes as it is written in UTF-8.
+            // Non-ASCII characters are returned as their UTF-8 bytes.
             assert!(told == sent || told.chars().count() == sent.len(), "{said:?}: {told:?}");
         }
         let parts = gateway.request("GET", &target, &[("Range", "bytes=0-1,3-4")], b"").await;
@@ -190,7 +190,7 @@ async fn a_post_that_stands_for_a_put_stores_outside_too() {
     gateway.stop().await;
 }
 
-/// The files of a browser's form go where the plan says, and not with a page of another site.
+/// The files of a browser's form are stored according to the plan; forms from pages of another site are refused.
 #[tokio::test]
 async fn a_form_is_stored_where_attachments_go() {
     let gateway = planned().await;
@@ -220,7 +220,7 @@ async fn a_form_is_stored_where_attachments_go() {
         for name in ["a", "b"] {
             is_outside(&gateway, "doc", name, "the second form").await;
         }
-        // The files of a form come before what was there (`chttpd_db:db_doc_req/3`).
+        // A form's files come before existing attachments (`chttpd_db:db_doc_req/3`).
         let there = stored(&gateway, "doc").await["pvt_attachments"].clone();
         assert_eq!(there.as_object().unwrap().keys().collect::<Vec<_>>(), ["b", "a"]);
         let stale = gateway.request("POST", &target, &headers, more.as_bytes()).await;

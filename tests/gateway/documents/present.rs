@@ -1,4 +1,4 @@
-//! `couchdb.present_stubs`: clients send back true stubs, and what they do not speak of goes.
+//! `couchdb.present_stubs`: clients send stubs back, and attachments that they omit are removed.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ async fn plain() -> Running {
     planned_with(Setup::default().set("couchdb.present_stubs", "false")).await
 }
 
-/// A document with two outside attachments; gives its revision.
+/// Creates a document with two outside attachments; returns its revision.
 async fn with_two(gateway: &Running) -> String {
     let document = json!({ "_attachments": { "a": inline("x/y", b"one"), "b": inline("x/y", b"two") } });
     let saved = put(gateway, "doc", &document).await;
@@ -34,7 +34,7 @@ async fn stubs_keep_their_pointers_whoever_presents_them() {
         assert_eq!((&there["pvt_attachments"]["a"], &there["k"]), (&before["a"], &json!(2)), "as they were");
         assert_eq!(there.get("_attachments"), None);
         assert_eq!(gateway.get("doc/b").await.body, b"two");
-        // A stub of another generation is none of this revision's.
+        // A stub of another generation does not match this revision.
         let wrong = json!({ "_rev": rev(&second), "_attachments": { "a": { "stub": true, "revpos": 2 } } });
         let refused = put(&gateway, "doc", &wrong).await;
         assert_eq!((refused.status, parsed(&refused)["error"].as_str()), (412, Some("missing_stub")), "{refused:?}");
@@ -55,7 +55,7 @@ async fn what_was_left_out_is_dropped_where_stubs_are_shown() {
     let second = put(&gateway, "doc", &next).await;
     assert_eq!(gateway.get("doc/b").await.status, 404);
     assert_eq!(gateway.get("doc/a").await.body, b"one");
-    // A client that carries pointers on, because it read the document before stubs were shown: they stay, as a new one does.
+    // Pointers from a client that read the document before stubs were presented are kept, as are new ones.
     let pointer = stored(&gateway, "doc").await["pvt_attachments"]["a"].clone();
     let kazoo =
         json!({ "content_type": "audio/wav", "handler": { "kz_att_link": { "att_dbname": "db", "att_docid": "d" } } });
@@ -78,7 +78,7 @@ async fn a_kazoo_that_stores_anew_what_it_was_shown_is_believed() {
     let gateway = presenting().await;
     with_two(&gateway).await;
     let before = stored(&gateway, "doc").await["pvt_attachments"].clone();
-    // `kzs_attachments:external_attachment`: the document as it was read, and a pointer of KAZOO's for one of its stubs.
+    // `kzs_attachments:external_attachment`: the document as it was read, with one of its stubs replaced by a pointer of KAZOO's.
     let mut document = parsed(&gateway.get("doc").await);
     let anew = json!({ "content_type": "audio/mpeg", "length": 9, "stub": false,
         "handler": { "kz_att_http": { "url": "http://h/b", "base64_encode_data": false } } });
@@ -102,7 +102,7 @@ async fn elsewhere_pointers_are_taken_as_they_are_sent() {
     assert_eq!(second.status, 201, "{second:?} after {first}");
     assert_eq!(gateway.get("doc/a").await.body, b"one");
     assert_eq!(gateway.get("doc/b").await.status, 404);
-    // A new attachment beside pointers that are sent back.
+    // A new attachment together with pointers that are sent back.
     let mut document = stored(&gateway, "doc").await;
     document["_attachments"] = json!({ "c": inline("x/y", b"three"), "a": inline("x/y", b"new one") });
     let third = put(&gateway, "doc", &document).await;
@@ -118,7 +118,7 @@ async fn what_a_client_read_it_can_write_back() {
     with_two(&gateway).await;
     let mut read = parsed(&gateway.get("doc").await);
     if read.get("_attachments").is_none() {
-        // As it will be shown.
+        // With stubs, as it will be presented.
         read["_attachments"] = json!({ "a": { "stub": true }, "b": { "stub": true } });
         read.as_object_mut().unwrap().remove("pvt_attachments");
     }

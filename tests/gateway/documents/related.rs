@@ -66,7 +66,7 @@ async fn parts_that_do_not_fit_are_refused_as_couchdb_refuses_them() {
     gateway.stop().await;
 }
 
-/// A request with one attachment of three bytes, these headers in front of it, and this behind it.
+/// Builds a request with one attachment of three bytes, with these headers before and these bytes after it.
 fn with_head(document: &Value, head: &[u8], parts: &[&[u8]], end: &str) -> Vec<u8> {
     let mut body = format!("--abc123\r\nContent-Type: Application/JSON\r\n\r\n{document}").into_bytes();
     for part in parts {
@@ -76,7 +76,7 @@ fn with_head(document: &Value, head: &[u8], parts: &[&[u8]], end: &str) -> Vec<u
     body
 }
 
-/// CouchDB 3.5.2 takes all of these: its replicator writes names into headers as they are.
+/// CouchDB 3.5.2 accepts all of these: its replicator does not escape names in headers.
 #[tokio::test]
 async fn whatever_stands_in_the_headers_of_parts_they_are_stored() {
     let gateway = planned().await;
@@ -99,7 +99,7 @@ async fn whatever_stands_in_the_headers_of_parts_they_are_stored() {
     gateway.stop().await;
 }
 
-/// To CouchDB parts are one stream of bytes, of which each entry takes as many as it says.
+/// CouchDB treats the parts as one stream of bytes, of which each entry takes its length.
 #[tokio::test]
 async fn parts_need_not_be_as_many_as_entries() {
     let gateway = planned().await;
@@ -138,7 +138,7 @@ async fn what_the_gateway_does_not_understand_is_couchdbs_to_refuse() {
     let document = json!({ "_attachments": { "a": follows(3) } });
     let fine = multipart("abc123", &document, &[b"one"]);
     both(&gateway, "PUT", "/doc", &[("Content-Type", "multipart/related")], &fine).await;
-    // Here CouchDB 3.5.2 answers 500 with the stack of its crash.
+    // CouchDB 3.5.2 responds with a 500 and the stack trace of a crash.
     let without = [("Content-Type", "multipart/related; x=y")];
     let directly = direct(&gateway, "PUT", "/doc", &without, &fine).await;
     assert!(directly.status >= 400, "{directly:?}");
@@ -191,7 +191,7 @@ async fn parts_of_couchdbs_own_flow_on_behind_a_document_that_has_changed() {
     for (name, bytes) in [("a", &b"one"[..]), ("b", b"three"), ("old", b"outside")] {
         assert_eq!(gateway.get(&format!("doc/{name}")).await.body, bytes, "{name}");
     }
-    // Nothing changed: as it came, with its length.
+    // Unchanged, it is forwarded as received, with its length.
     let body = multipart("abc123", &json!({ "_attachments": { "a": follows(3) } }), &[b"one"]);
     both(&gateway, "PUT", "/native", &[KIND], &body).await;
     audit(&gateway, &["doc"]).await;
@@ -214,7 +214,7 @@ async fn a_client_that_leaves_in_the_middle_leaves_nothing() {
         let mut client = RawClient::connect(gateway.address).await.unwrap();
         client.send(&[head.as_bytes(), &body[..cut]].concat()).await.unwrap();
         if cut < body.len() - 20 {
-            // Until the first object is there.
+            // Until the first object exists.
             while gateway.stored().is_empty() {
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
             }
@@ -236,7 +236,7 @@ async fn a_document_part_that_is_too_long_is_refused() {
     let target = format!("/{}/doc", gateway.path());
     let refused = gateway.request("PUT", &target, &[KIND], &multipart("abc123", &document, &[b"one"])).await;
     assert_eq!((refused.status, parsed(&refused)["error"].as_str()), (413, Some("document_too_large")), "{refused:?}");
-    // A conflict is told before the parts are stored.
+    // A conflict is reported before the parts are stored.
     let fine = multipart("abc123", &json!({ "_attachments": { "a": follows(3) } }), &[b"one"]);
     assert_eq!(gateway.request("PUT", &target, &[KIND], &fine).await.status, 201);
     let again = gateway.request("PUT", &target, &[KIND], &fine).await;

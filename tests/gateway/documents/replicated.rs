@@ -1,4 +1,4 @@
-//! `new_edits=false`: revisions that say what they are and where they come from.
+//! `new_edits=false`: documents with their own revisions and ancestors.
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ async fn attachments_are_stored_with_the_revisions_own_numbers() {
     assert_eq!(there["_rev"], format!("3-{THREE}"));
     assert_eq!(there["pvt_attachments"]["a"]["revpos"], 2);
     audit(&gateway, &["doc"]).await;
-    // Once more: it is there already, and nothing is stored for it.
+    // A repetition stores nothing, since the revision exists already.
     both(&gateway, "PUT", rest, &[JSON], document.to_string().as_bytes()).await;
     audit(&gateway, &["doc"]).await;
     assert_eq!(gateway.get("doc/a").await.body, b"one");
@@ -46,7 +46,7 @@ async fn stubs_are_of_the_nearest_ancestor_that_is_there() {
     assert_eq!(replicate(&gateway, "doc", &next).await.status, 201);
     assert_eq!(gateway.get("doc/a").await.body, b"one");
     assert_eq!(gateway.get("doc/b").await.body, b"two");
-    // A branch of its own has no ancestor here.
+    // A separate branch has no ancestor here.
     let stranger = json!({ "_rev": format!("2-{OTHER}"), "_attachments": { "a": { "stub": true } } });
     let refused = replicate(&gateway, "doc", &stranger).await;
     assert_eq!((refused.status, parsed(&refused)["error"].as_str()), (412, Some("missing_stub")), "{refused:?}");
@@ -54,7 +54,7 @@ async fn stubs_are_of_the_nearest_ancestor_that_is_there() {
     gateway.stop().await;
 }
 
-/// CouchDB looks at all of them.
+/// CouchDB considers all ancestors.
 #[tokio::test]
 async fn an_ancestor_may_be_far_away() {
     let gateway = planned().await;

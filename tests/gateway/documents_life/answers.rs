@@ -1,4 +1,4 @@
-//! COPY and DELETE answer through the gateway as CouchDB does, whatever the document carries.
+//! COPY and DELETE through the gateway have CouchDB's responses, whatever the document contains.
 
 use serde_json::{Value, json};
 
@@ -6,19 +6,19 @@ use super::world::{deleting, planned};
 use stowage_testing::gateway::{Running, authorization, exchange, json as parsed};
 use stowage_testing::raw::RawResponse;
 
-/// The same requests go to CouchDB itself, for a database of its own, and to the gateway.
+/// Sends the same requests to the gateway and directly to CouchDB, for a database of its own.
 struct Both<'a> {
     gateway: &'a Running,
     direct: String,
 }
 
-/// What is compared: status, headers and body, with the names of servers and databases, and the hashes of revisions, left
-/// out: documents with and without pointers are not the same.
+/// The compared parts: status, headers and body, without names of servers and databases, and without hashes of revisions, since documents with and
+/// without pointers differ.
 type Told = (u16, Vec<(String, String)>, String);
 
 impl<'a> Both<'a> {
     async fn of(gateway: &'a Running) -> Self {
-        // No plan speaks of it.
+        // No plan includes this database.
         let direct = format!("direct_{}", uuid::Uuid::new_v4().simple());
         assert_eq!(gateway.couch.request("PUT", &format!("/{direct}"), "", b"").await.status, 201);
         Self { gateway, direct }
@@ -35,13 +35,13 @@ impl<'a> Both<'a> {
         self.gateway.request(method, &format!("/{}/{rest}", self.gateway.path()), headers, body).await
     }
 
-    /// The current revision of a document on each side.
+    /// Returns the current revision of a document on each side.
     async fn revs(&self, id: &str) -> [String; 2] {
         let rev = |answer: &RawResponse| parsed(answer)["_rev"].as_str().unwrap_or("9-none").to_owned();
         [rev(&self.direct("GET", id, &[], b"").await), rev(&self.through("GET", id, &[], b"").await)]
     }
 
-    /// Asks both; `$doc` in the target and in headers is the current revision of that document.
+    /// Sends a request to both; `$doc` in the target and in headers is replaced by that document's current revision.
     async fn same(&self, method: &str, rest: &str, headers: &[(&str, &str)], body: &[u8]) -> u16 {
         let mut filled = [Vec::new(), Vec::new()];
         let mut targets = [rest.to_owned(), rest.to_owned()];
@@ -90,7 +90,7 @@ impl<'a> Both<'a> {
     }
 }
 
-/// `N-HASH` becomes `N-*`.
+/// Replaces `N-HASH` by `N-*`.
 fn without_hashes(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
@@ -164,7 +164,7 @@ async fn so_is_a_copy_of_a_document_with_attachments() {
     }
     deleted_first(&both).await;
     copies(&both).await;
-    // Of a plain document CouchDB makes such a copy or not, by what else is in the shard.
+    // Whether CouchDB makes such a copy of a plain document depends on the other documents in the shard.
     for rev in ["1-00000000000000000000000000000000", "2-", "0-", "99999999999999999999-a"] {
         assert_eq!(both.same("COPY", "doc", &[("Destination", &format!("new?rev={rev}"))], b"").await, 409, "{rev}");
     }

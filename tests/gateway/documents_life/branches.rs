@@ -1,4 +1,4 @@
-//! Branches: an object stays as long as one leaf of its document names it.
+//! Branches: an object is kept as long as a leaf of its document names it.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ async fn what_one_branch_replaces_another_still_has() {
         let got = gateway.get(&format!("doc/call.mp3?rev={}", rev(&put))).await;
         assert_eq!(got.body, b"replaced", "{wins}");
         assert_eq!(gateway.stored().len(), 2);
-        // The last branch that names it takes it along.
+        // The object is removed with the last branch that names it.
         gateway.attach("doc", "call.mp3", &other, b"replaced too").await;
         gateway.settled().await;
         assert_eq!(gateway.stored().len(), 2, "{wins}: {:?}", gateway.stored());

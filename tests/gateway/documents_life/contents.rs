@@ -1,11 +1,11 @@
-//! COPY of documents whose attachments are in several places, and of what the plan sends to CouchDB now.
+//! COPY of documents with attachments in several places, or that the plan now keeps in CouchDB.
 
 use serde_json::{Value, json};
 
 use super::world::{copy, planned};
 use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed, rev};
 
-/// Puts an attachment into CouchDB, past the gateway; gives the revision.
+/// Puts an attachment directly into CouchDB; returns the revision.
 async fn put_native(gateway: &Running, id: &str, name: &str, before: &str, body: &[u8]) -> String {
     let target = format!("/{}/{id}/{name}?rev={before}", gateway.path());
     let put = gateway.couch.request("PUT", &target, "audio/mpeg", body).await;
@@ -13,7 +13,7 @@ async fn put_native(gateway: &Running, id: &str, name: &str, before: &str, body:
     rev(&put)
 }
 
-/// The storage is still there, and nothing new goes to it.
+/// Keeps the storage defined, but stores nothing new there.
 async fn send_to_couchdb(gateway: &Running, plan: Value) {
     gateway.plan_as("file", json!({ "directory": "recordings" }), plan).await;
 }
@@ -23,7 +23,7 @@ async fn attachments_of_couchdb_are_copied_too() {
     let gateway = planned().await;
     let first = rev(&gateway.put("doc", "call.mp3", "", b"recording").await);
     let second = put_native(&gateway, "doc", "native.mp3", &first, b"native").await;
-    // Newer than what the gateway stored: that one must not come back in the copy.
+    // Newer than the gateway's attachment, which must not reappear in the copy.
     let third = rev(&gateway.put("doc", "both.mp3", &second, b"older").await);
     put_native(&gateway, "doc", "both.mp3", &third, b"newer").await;
     let copied = copy(&gateway, "doc", "copy").await;
@@ -48,7 +48,7 @@ async fn an_older_attachment_of_couchdb_does_not_come_back_in_the_copy() {
     let second = put_native(&gateway, "doc", "call.mp3", &first, b"older").await;
     let third = rev(&gateway.put("doc", "other.mp3", &second, b"other").await);
     let document = gateway.inside("doc").await;
-    // As a gateway writes it that knows nothing of the native one.
+    // As written by a gateway that does not know of the native attachment.
     let mut pointers = document["pvt_attachments"].clone();
     pointers["call.mp3"] = pointers["other.mp3"].clone();
     let both = json!({ "_rev": third, "_attachments": document["_attachments"], "pvt_attachments": pointers });
@@ -93,7 +93,7 @@ async fn what_does_not_fit_into_a_document_is_refused_and_nothing_is_saved() {
         assert_eq!(answer.status, 413, "{answer:?}");
         assert_eq!(parsed(&answer)["error"], "document_too_large", "{answer:?}");
     };
-    // Each fits; together, in base64, they do not.
+    // Each fits by itself, but not both together in base64.
     put_native(&gateway, "doc", "native.mp3", &rev(&put), &[1; 60_000]).await;
     too_large(copy(&gateway, "doc", "copy").await);
     send_to_couchdb(&gateway, json!({})).await;

@@ -12,7 +12,7 @@ async fn reads(gateway: &Running, attachment: &str, body: &[u8]) {
     assert_eq!(got.body, body, "{attachment}");
 }
 
-/// A document with two attachments; gives its revision.
+/// Creates a document with two attachments; returns its revision.
 async fn original(gateway: &Running) -> String {
     let first = gateway.document("doc", json!({ "pvt_type": "call_recording", "n": 1.0, "text": "ü" })).await;
     let second = rev(&gateway.put("doc", "call.mp3", &first, b"recording").await);
@@ -45,7 +45,7 @@ async fn outlives(handler: &'static str) {
         assert_eq!(copied["stowage"]["owner"], owner, "{handler} {name}");
     }
 
-    // What happens to the original does not touch the copy, and the other way round.
+    // Changes of the original do not affect the copy, and vice versa.
     let replaced = gateway.put("doc", "call.mp3", &revision, b"another").await;
     assert_eq!(gateway.delete(&format!("doc/dir%2Fb%20c.mp3?rev={}", rev(&replaced))).await.status, 200);
     gateway.settled().await;
@@ -93,7 +93,7 @@ async fn an_older_revision_is_copied_as_it_was() {
     gateway.stop().await;
 }
 
-/// Two copies of the attachment that is replaced: the copy's, and the one that had its place.
+/// Two copies of the replaced attachment exist: the new copy's, and the previous one's.
 #[tokio::test]
 async fn what_a_copy_is_written_over_goes_where_the_plan_says_so() {
     for (on_delete, left) in [("keep", 3), ("delete", 2)] {
@@ -182,7 +182,7 @@ async fn a_plan_with_a_wrong_word_is_refused_by_its_place() {
     gateway.stop().await;
 }
 
-/// CouchDB takes the method of a POST from a header.
+/// CouchDB supports overriding the method of a POST with a header.
 #[tokio::test]
 async fn a_post_that_stands_for_a_copy_is_one() {
     let gateway = planned().await;

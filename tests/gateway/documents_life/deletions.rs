@@ -1,4 +1,4 @@
-//! DELETE of a document: its objects stay, or go where the plan says so.
+//! DELETE of a document: its objects are kept or removed, according to the plan.
 
 use serde_json::json;
 
@@ -68,7 +68,7 @@ async fn a_refused_deletion_removes_nothing() {
         let refused = gateway.delete(&format!("doc{query}")).await;
         assert!(matches!(refused.status, 400 | 409), "{refused:?}");
     }
-    // An older revision that is there, and is no leaf.
+    // An older revision that exists, but is not a leaf.
     let older = gateway.put("doc", "three.mp3", &revision, b"three").await;
     assert_eq!(gateway.delete(&format!("doc?rev={revision}")).await.status, 409);
     gateway.settled().await;
@@ -110,7 +110,7 @@ async fn a_deleted_document_can_have_attachments_again() {
         } else {
             assert_eq!((old.status, gateway.stored().len()), (404, 1), "{old:?}");
         }
-        // The new one goes on its own.
+        // The new document's object is removed independently.
         assert_eq!(gateway.delete(&format!("doc?rev={}", rev(&again))).await.status, 200);
         gateway.settled().await;
         assert_eq!(gateway.stored().len(), if on_delete == "keep" { 2 } else { 0 });
@@ -118,7 +118,7 @@ async fn a_deleted_document_can_have_attachments_again() {
     }
 }
 
-/// What has no own attachment outside has nothing to lose: CouchDB's, a copy's, and a link's stay where they are.
+/// Documents without own outside attachments lose nothing: attachments in CouchDB, of a copy or behind a link are kept.
 #[tokio::test]
 async fn only_the_documents_own_objects_go() {
     let gateway = deleting("delete").await;
@@ -133,7 +133,7 @@ async fn only_the_documents_own_objects_go() {
         gateway.settled().await;
         assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording", "{id}");
     }
-    // A tombstone under another plan says nothing.
+    // A tombstone under another plan is irrelevant.
     set_on_delete(&gateway, json!("keep")).await;
     let tombstone = branch(&gateway, "doc", 7, &json!({ "_deleted": true, "pvt_attachments": pointers })).await;
     set_on_delete(&gateway, json!("delete")).await;
@@ -144,7 +144,7 @@ async fn only_the_documents_own_objects_go() {
     gateway.stop().await;
 }
 
-/// The deletion of a database does not say what is in it.
+/// A database's deletion does not reveal its contents.
 #[tokio::test]
 async fn a_database_that_is_deleted_leaves_its_objects() {
     let gateway = deleting("delete").await;

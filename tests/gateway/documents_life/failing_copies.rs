@@ -1,4 +1,4 @@
-//! COPY where something fails: all of the copy is there, or nothing of it.
+//! COPY with failures: the copy is complete, or does not exist at all.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use stowage_testing::raw::{RawClient, RawResponse};
 
 const BIG: usize = 11 << 20;
 
-/// A document with two attachments in S3, the second in several parts: the one that came last is listed, and copied, first.
+/// Creates a document with two attachments in S3, the second in several parts: the latest is listed, and copied, first.
 async fn world() -> World {
     let world = World::start().await;
     let mut last = world.document("doc").await;
@@ -28,7 +28,7 @@ async fn make(world: &World) -> RawResponse {
     copy(&world.gateway, "doc", "copy").await
 }
 
-/// Nothing of the copy is there, and the original is whole.
+/// Checks that there is no trace of the copy, and the original is complete.
 async fn nothing(world: &World) {
     world.audit(&["doc".to_owned()]).await;
     assert_eq!(world.stored("copy").await, Value::Null);
@@ -36,7 +36,7 @@ async fn nothing(world: &World) {
     assert!(world.whole_or_nothing("doc", "two.mp3", &bytes(BIG, 3)).await);
 }
 
-/// The copy is there as a whole.
+/// Checks that the copy is complete.
 async fn all(world: &World) {
     world.audit(&["doc".to_owned(), "copy".to_owned()]).await;
     assert!(world.whole_or_nothing("copy", "call.mp3", b"recording").await);
@@ -68,7 +68,7 @@ async fn an_object_that_breaks_off_leaves_nothing() {
     let world = world().await;
     world.bucket.rule("GET", "doc_two", 40, Act::CutAnswer(3 << 20, End::Fin));
     let copied = make(&world).await;
-    // A broken download goes on twice where it stopped: that is not enough here.
+    // A broken download is resumed twice, which is not enough here.
     assert_refusal(&copied, 504, "storage {id} cannot be used now");
     world.bucket.relent();
     nothing(&world).await;
@@ -118,7 +118,7 @@ async fn a_copy_that_nobody_heard_of_is_settled_later() {
         if saved {
             all(&world).await;
         } else {
-            // Another client's document says that it will not arrive any more.
+            // Another client's document shows that the save will no longer arrive.
             world.document("copy").await;
             world.audit(&["doc".to_owned(), "copy".to_owned()]).await;
             assert_eq!(world.s3.objects(BUCKET).len(), 2);
@@ -154,7 +154,7 @@ async fn a_copy_whose_client_leaves_is_whole() {
     assert_eq!(world.s3.objects(BUCKET).len(), before + 1, "the first one has been copied");
     client.reset().unwrap();
     held.notify_one();
-    // A client that has closed its half of the connection may still wait for its answer: this one looks the same.
+    // This client is indistinguishable from one that closed its half of the connection and still waits for the response.
     let made = async {
         while world.stored("copy").await.is_null() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;

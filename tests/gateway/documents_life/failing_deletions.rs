@@ -1,4 +1,4 @@
-//! DELETE, and looks at branches, where something fails: an object goes only when it is certain that no document names it.
+//! DELETE and changes of branches with failures: an object is only removed once it is certain that no document names it.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use stowage_testing::raw::RawResponse;
 
 const RECORDING: &[u8] = b"a recording";
 
-/// The plan lets objects go with their documents.
+/// The plan removes objects with their documents.
 async fn world() -> World {
     let world = World::start().await;
     let gateway = &world.gateway;
@@ -24,12 +24,12 @@ async fn world() -> World {
     world
 }
 
-/// How many objects a job is to look after.
+/// Returns the number of objects with a pending removal job.
 async fn left(world: &World) -> usize {
     jobs(world).await.iter().filter(|job| job["kind"] == "remove").count()
 }
 
-/// Deletes the document with this done to the request.
+/// Deletes the document, with this fault in the request.
 async fn deleted(world: &World, id: &str, act: Act) -> RawResponse {
     let revision = world.with_attachment(id, RECORDING).await;
     world.store.rule("DELETE", &format!("/{id}?"), 1, act);
@@ -61,7 +61,7 @@ async fn a_deletion_that_did_not_happen_takes_nothing() {
         assert_eq!((answer.status, answer.text().as_str()), (status, "no"), "{id}");
         assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
     }
-    // It never arrived; another client's change of the document names the object still.
+    // The request never arrived; after another client's change, the document still names the object.
     let silent = deleted(&world, "silent", Act::CutRequest(5, End::Silence)).await;
     assert_eq!(silent.status, 504, "{silent:?}");
     world.touch("silent").await;

@@ -1,4 +1,4 @@
-//! What becomes of outside attachments when documents branch, are deleted, and are copied.
+//! Outside attachments of documents that branch, are deleted, or are copied.
 
 use crate::faults::{gate, world as faulty};
 

@@ -1,16 +1,16 @@
-//! Copies that clients make themselves, pointers and all: they read by them and never delete by them.
+//! Copies made by clients, including pointers: their attachments can be read, but are never removed through them.
 
 use serde_json::{Value, json};
 
 use super::world::deleting;
 use stowage_testing::gateway::{Running, rev};
 
-/// Another database of the same account.
+/// Returns another database of the same account.
 fn other_month(gateway: &Running) -> String {
     gateway.path().replace("-202411", "-202412")
 }
 
-/// Reads `doc` as it is stored and saves it under another id, or in another database; gives target and revision.
+/// Reads the stored `doc`, and saves it under another id or in another database; returns target and revision.
 async fn take(gateway: &Running, database: &str, id: &str) -> (String, String) {
     let mut document = gateway.inside("doc").await;
     for member in ["_id", "_rev"] {
@@ -30,7 +30,7 @@ async fn ask(gateway: &Running, method: &str, target: &str, body: &[u8]) -> stow
     answer
 }
 
-/// Everything that can be done to a copy leaves the original's object.
+/// Checks that no operation on a copy removes the original's object.
 async fn leaves_the_original(gateway: &Running, database: &str) {
     let undisturbed = async |what: &str| {
         assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording", "{what}");
@@ -67,7 +67,7 @@ async fn so_does_a_copy_in_another_database() {
     let database = other_month(&gateway);
     assert_eq!(gateway.couch.request("PUT", &format!("/{database}"), "", b"").await.status, 201);
     leaves_the_original(&gateway, &database).await;
-    // The same id in another database is another document.
+    // The same id in another database is a different document.
     let (copy, revision) = take(&gateway, &database, "doc").await;
     assert_eq!(ask(&gateway, "DELETE", &format!("{copy}/call.mp3?rev={revision}"), b"").await.status, 200);
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording");

@@ -1,4 +1,4 @@
-//! A gateway with a storage, and what these tests ask of both.
+//! A gateway with a storage, and helpers for both.
 
 use serde_json::{Value, json};
 
@@ -6,14 +6,14 @@ pub use stowage_testing::gateway::planned;
 use stowage_testing::gateway::{Running, STORAGE, json as parsed, rev};
 use stowage_testing::raw::RawResponse;
 
-/// A gateway whose plan sends the month database's attachments to a folder; `on_delete` says so.
+/// Starts a gateway that stores the month database's attachments in a folder, with this `on_delete`.
 pub async fn deleting(on_delete: &str) -> Running {
     let gateway = planned().await;
     set_on_delete(&gateway, json!(on_delete)).await;
     gateway
 }
 
-/// Changes what the plan says about deletions.
+/// Changes `on_delete` in the plan.
 pub async fn set_on_delete(gateway: &Running, on_delete: Value) {
     gateway
         .plan_as(
@@ -24,12 +24,12 @@ pub async fn set_on_delete(gateway: &Running, on_delete: Value) {
         .await;
 }
 
-/// Gives a document another branch, as a replicator does, with these members; gives its revision.
+/// Adds a branch with these members to a document, as a replicator does; returns its revision.
 pub async fn branch(gateway: &Running, id: &str, generation: u64, members: &Value) -> String {
     branch_at(gateway, id, format!("{generation}-{}", uuid::Uuid::new_v4().simple()), members).await
 }
 
-/// The same at a certain revision.
+/// Adds a branch with this revision.
 async fn branch_at(gateway: &Running, id: &str, rev: String, members: &Value) -> String {
     let mut document = members.clone();
     document["_id"] = json!(id);
@@ -41,20 +41,20 @@ async fn branch_at(gateway: &Running, id: &str, rev: String, members: &Value) ->
     rev
 }
 
-/// A document with an attachment `call.mp3` and a second branch that names the same object; gives both revisions. With
-/// `wins` the new branch is the one that CouchDB shows.
+/// Creates a document with an attachment `call.mp3`, and a second branch that names the same object; returns both revisions. With `wins`, CouchDB
+/// shows the new branch.
 pub async fn conflict(gateway: &Running, id: &str, wins: bool) -> (String, String) {
     let first = gateway.attach(id, "call.mp3", "", b"recording").await;
     let pointers = gateway.inside(id).await["pvt_attachments"].clone();
     let generation = if wins { 5 } else { 1 };
-    // Of two revisions of one generation the greater wins.
+    // Of two revisions of one generation, the greater one wins.
     let rev_of = |rev: String| if wins { rev } else { format!("1-0{}", rev.get(3..).unwrap()) };
     let other = rev_of(format!("{generation}-{}", uuid::Uuid::new_v4().simple()));
     let other = branch_at(gateway, id, other, &json!({ "pvt_attachments": pointers })).await;
     (rev(&first), other)
 }
 
-/// COPYs a document of the month database; the destination stands in the header as it is given.
+/// COPYs a document of the month database, with this `Destination` header.
 pub async fn copy(gateway: &Running, rest: &str, destination: &str) -> RawResponse {
     gateway.request("COPY", &format!("/{}/{rest}", gateway.path()), &[("Destination", destination)], b"").await
 }

@@ -1,4 +1,4 @@
-//! Clients that stop half way: nothing of what they sent is left.
+//! Clients that stop halfway: nothing of what they sent is left.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use stowage_testing::raw::{RawClient, in_chunks};
 /// How a client stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
-    /// It says that nothing more comes, and waits for the answer.
+    /// Closes its half of the connection, and waits for the response.
     Fin,
-    /// It is gone, as a process that is killed.
+    /// Resets the connection, like a killed process.
     Reset,
-    /// It stays and says nothing more.
+    /// Stays connected, but sends nothing more.
     Silence,
-    /// It sends what is no HTTP.
+    /// Sends invalid HTTP.
     Nonsense,
 }
 
 const STOPS: [Stop; 3] = [Stop::Fin, Stop::Reset, Stop::Silence];
 
-/// A PUT of which only the first `sent` bytes of its body, as they are on the wire, are sent.
+/// Sends only the first `sent` bytes of a PUT's body, as encoded on the wire.
 async fn half(gateway: &Running, id: &str, rev: &str, body: &[u8], chunked: bool, sent: usize, stop: Stop) {
     let (name, value) = authorization(&gateway.couch.admin);
     let target = format!("/{}/{id}/call.mp3?rev={rev}", gateway.path());
@@ -60,7 +60,7 @@ async fn half(gateway: &Running, id: &str, rev: &str, body: &[u8], chunked: bool
     }
 }
 
-/// Every way of stopping at every place, all at once, each on a document of its own; gives the documents.
+/// Stops in every way at every place, concurrently, each with its own document; returns the documents.
 async fn everything(gateway: &Running, lengths: &[usize]) -> Vec<String> {
     let mut clients = Vec::new();
     for length in lengths {
@@ -114,7 +114,7 @@ async fn who_stops_half_way_leaves_nothing_in_a_bucket() {
     world.stop().await;
 }
 
-/// In the second part of a large upload, with the first one stored already.
+/// Stops in the second part of a large upload, with the first one stored already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_multipart_upload_that_is_left_alone_is_aborted() {
     let world = World::with(setup()).await;
@@ -128,7 +128,7 @@ async fn a_multipart_upload_that_is_left_alone_is_aborted() {
     world.stop().await;
 }
 
-/// The body is whole, and then the client is gone: the attachment is stored, and the document says so.
+/// The client is gone after a complete body: if the attachment is stored, the document names it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_before_the_answer_has_stored_it_or_not() {
     let world = World::with(setup()).await;
@@ -139,7 +139,7 @@ async fn who_leaves_before_the_answer_has_stored_it_or_not() {
         let (gateway, body) = (&world.gateway, &body);
         async move {
             let put = gateway.put(id, "call.mp3", rev, body);
-            // From "before anything" to "after the answer".
+            // From before the request until after the response.
             let _ = tokio::time::timeout(Duration::from_millis(4 * index as u64), put).await;
         }
     });

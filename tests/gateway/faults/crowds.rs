@@ -1,4 +1,4 @@
-//! A thousand requests at once, and clients that vanish: no task, permit, connection or lock is left.
+//! A thousand concurrent requests, and clients that vanish: no task, permit, connection or lock is left.
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use stowage_testing::raw::RawClient;
 
 const CROWD: usize = 1000;
 
-/// Every client, its connection at the gateway, those to the store, and files: more than the usual limit of a shell.
+/// Clients, the gateway's connections, those to the store, and files exceed a shell's usual limit.
 fn raise_the_limit_of_open_files() {
     let limits = std::fs::read_to_string("/proc/self/limits").expect("limits");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit of open files");
@@ -27,7 +27,7 @@ fn raise_the_limit_of_open_files() {
 async fn start() -> Running {
     raise_the_limit_of_open_files();
     let setup = Setup::default().set("limits.in_flight", "2000");
-    // Of a client that is gone nothing may be waited for.
+    // Do not wait for clients that are gone.
     let gateway = setup.set("timeouts.request_head", "1s").start().await;
     gateway.plan("file", json!({ "directory": "calls" })).await;
     gateway
@@ -43,7 +43,7 @@ async fn nothing_is_left(gateway: Running) {
     let closed = tokio::time::timeout(Duration::from_secs(20), closed).await;
     assert!(closed.is_ok(), "{} connections are left", gateway.app.connections.running());
     assert_eq!(gateway.app.admission.in_flight(), 0);
-    // A lock that is left would hold these up for ever.
+    // A remaining lock would block these forever.
     let again = gateway.document("again", json!({})).await;
     gateway.attach("again", "call.mp3", &again, b"x").await;
     let document = stowage_testing::gateway::json(&gateway.get("shared").await);
@@ -65,13 +65,13 @@ async fn a_thousand_requests_at_once_are_all_answered() {
         let (gateway, body, current) = (&gateway, &body, &current);
         async move {
             match index % 4 {
-                // A new document with its attachment, each its own.
+                // A new document with its attachment.
                 0 => assert_eq!(gateway.put(&format!("new-{index}"), "call.mp3", "", body).await.status, 201),
                 1 | 2 => {
                     let got = gateway.get("doc/call.mp3").await;
                     assert!(got.status == 200 && got.body == *body, "{got:?}");
                 }
-                // Everybody with the same old revision.
+                // All with the same old revision.
                 _ => assert_eq!(
                     gateway.put("doc", "call.mp3", "1-0123456789abcdef0123456789abcdef", body).await.status,
                     409
@@ -86,10 +86,10 @@ async fn a_thousand_requests_at_once_are_all_answered() {
     nothing_is_left(gateway).await;
 }
 
-/// Where a client vanishes.
+/// The number of stages at which a client vanishes.
 const STAGES: usize = 8;
 
-/// One client that vanishes: in the head, before the body, in it, after it, with and without the answer begun.
+/// A client that vanishes: in the head, before, in or after the body, before or during the response.
 async fn vanish(gateway: &Running, index: usize, rev: &str, body: &[u8]) {
     let (name, value) = authorization(&gateway.couch.admin);
     let path = gateway.path();
@@ -127,7 +127,7 @@ async fn a_crowd_that_vanishes_leaves_nothing() {
     let current = rev(&gateway.put("shared", "call.mp3", &shared, b"old").await);
     join_all((0..CROWD).map(|index| vanish(&gateway, index, &current, &body))).await;
     gateway.settled().await;
-    // One file for each attachment that a document names, however it came out.
+    // One file for each attachment that a document names, whatever the responses were.
     let mut named = 0;
     let mut ids = vec!["doc".to_owned(), "shared".to_owned()];
     ids.extend((0..CROWD).filter(|index| index % STAGES == 4).map(|index| format!("own-{index}")));

@@ -1,4 +1,4 @@
-//! Documents that carry several attachments: whatever fails, all of it is there or none.
+//! Documents with several attachments: after any failure, all or none of them exist.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use stowage_testing::raw::RawResponse;
 
 const NAMES: [&str; 3] = ["one.mp3", "two.mp3", "three.mp3"];
 
-/// A document with three attachments, each of its own name as its bytes.
+/// Returns a document with three attachments, each with its name as its bytes.
 fn carrying() -> Value {
     let entry = |name: &str| json!({ "content_type": "audio/mpeg", "data": STANDARD.encode(name) });
     json!({ "_attachments": NAMES.iter().map(|name| ((*name).to_owned(), entry(name))).collect::<serde_json::Map<_, _>>() })
@@ -35,7 +35,7 @@ fn named(id: &str) -> Value {
     document
 }
 
-/// Whether all three are there; some of them is a failure.
+/// Returns whether all three exist; panics if only some do.
 async fn all_or_none(world: &World, id: &str) -> bool {
     let mut there = Vec::new();
     for name in NAMES {
@@ -100,7 +100,7 @@ async fn a_lost_answer_to_one_document_is_found_out() {
     world.stop().await;
 }
 
-/// The leaves of a document, tombstones too, past the gateway.
+/// Returns the leaves of a document, including tombstones, directly from the store.
 async fn leaves(world: &World, id: &str) -> Vec<Value> {
     let target = format!("/{}/{id}?open_revs=all", world.gateway.path());
     let headers = [authorization(&world.gateway.couch.admin), ("Accept".to_owned(), "application/json".to_owned())];
@@ -108,7 +108,7 @@ async fn leaves(world: &World, id: &str) -> Vec<Value> {
     json(&got).as_array().expect("leaves").iter().map(|leaf| leaf["ok"].clone()).collect()
 }
 
-/// A new document and one that is replaced become tombstones that have attachments.
+/// A new document and a replaced one become tombstones with attachments.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_to_a_tombstone_is_found_out() {
     let world = World::start().await;
@@ -133,7 +133,7 @@ async fn a_lost_answer_to_a_tombstone_is_found_out() {
     world.stop().await;
 }
 
-/// A tombstone that loses against another leaf goes on with attachments, or without them.
+/// A tombstone that loses against another leaf is replaced, with or without attachments.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_on_a_losing_tombstone_is_found_out() {
     let world = World::start().await;
@@ -180,7 +180,7 @@ async fn refusals_and_conflicts_take_all_objects_along() {
         let refused = bulk(&world, &json!([named("first"), named("second")])).await;
         assert_eq!((refused.status, refused.text().as_str()), (status, body));
     }
-    // The document moves on between the look and the save.
+    // The document changes between the check and the save.
     let gate = std::sync::Arc::new(tokio::sync::Notify::new());
     world.store.rule("PUT", "/doc ", 1, Act::Hold(std::sync::Arc::clone(&gate)));
     let mut document = carrying();
@@ -191,7 +191,7 @@ async fn refusals_and_conflicts_take_all_objects_along() {
         gate.notify_one();
     });
     assert_eq!((refused.status, json(&refused)["error"].as_str()), (409, Some("conflict")), "{refused:?}");
-    // In a batch only that document's objects go.
+    // In a batch, only that document's objects are removed.
     let gate = std::sync::Arc::new(tokio::sync::Notify::new());
     world.store.rule("POST", "/_bulk_docs", 1, Act::Hold(std::sync::Arc::clone(&gate)));
     let mut moving = named("doc");
@@ -228,7 +228,7 @@ async fn a_lost_answer_to_a_batch_is_found_out_for_each_document() {
         assert!(all_or_none(&world, &first).await, "it had been saved");
         assert!(all_or_none(&world, &second).await, "it had been saved");
     }
-    // It never arrived, and one of the documents moves on: its objects go.
+    // The batch never arrived, and one of its documents changes: its objects are removed.
     let old = put(&world, "moved", &json!({ "k": 1 })).await;
     let mut moving = named("moved");
     moving["_rev"] = json!(rev(&old));
@@ -244,7 +244,7 @@ async fn a_lost_answer_to_a_batch_is_found_out_for_each_document() {
     world.stop().await;
 }
 
-/// The store is down when all is stored: nothing has been saved, and nothing stays.
+/// The store goes down once all objects are stored: no document is saved, and no object is kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_save_that_never_left_takes_all_objects_along() {
     let world = World::start().await;
@@ -265,7 +265,7 @@ async fn a_save_that_never_left_takes_all_objects_along() {
     world.stop().await;
 }
 
-/// The client has gone while the last object is on its way: what was sent whole is saved whole, or nothing is.
+/// The client leaves while the last object is being sent: a complete request is saved completely, or not at all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_leaves_costs_nobody_anything() {
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! Reading: a short body never looks whole, on whichever side it broke, and what the document knows is not asked of the storage.
+//! Downloads: a truncated body never looks complete, wherever it broke, and the storage is not asked for what the document knows.
 
 use futures_util::future::join_all;
 use md5::{Digest, Md5};
@@ -8,7 +8,7 @@ use super::world::{BUCKET, World, assert_refusal, bytes};
 use stowage_testing::gateway::authorization;
 use stowage_testing::raw::{RawClient, RawResponse};
 
-/// A GET; status 0 where the connection ended before a head, because the body broke at its first byte.
+/// Sends a GET; status 0 means that the connection ended before a head, because the body broke at its first byte.
 async fn get(world: &World, rest: &str) -> RawResponse {
     let (name, value) = authorization(&world.gateway.couch.admin);
     let target = format!("/{}/{rest}", world.gateway.path());
@@ -17,7 +17,7 @@ async fn get(world: &World, rest: &str) -> RawResponse {
     client.exchange(request).await.unwrap_or_default()
 }
 
-/// Puts a body into a document for each act, and GETs all of them at once.
+/// Stores a body in a document for each act, and GETs all of them concurrently.
 async fn get_all(world: &World, body: &[u8], times: usize, acts: &[Act]) -> Vec<RawResponse> {
     let ids: Vec<String> = (0..acts.len()).map(|index| format!("doc-{index:03}-{}", body.len())).collect();
     join_all(ids.iter().map(|id| world.with_attachment(id, body))).await;
@@ -36,7 +36,7 @@ async fn a_download_that_breaks_once_goes_on_where_it_broke() {
     let body = bytes(1 << 20, 1);
     let mut acts = Vec::new();
     for end in [End::Fin, End::Reset] {
-        // A reset may overtake bytes, so that it is not known where it strikes; a head is about 300 bytes.
+        // A reset may overtake data, so its position is not exact; a head is about 300 bytes.
         acts.extend(
             [0, 1, 50, 300, 500, 1000, 100_000, 1 << 20, (1 << 20) + 200].map(|after| Act::CutAnswer(after, end)),
         );
@@ -65,11 +65,11 @@ async fn a_download_that_keeps_breaking_never_looks_whole() {
     world.stop().await;
 }
 
-/// The same tag and another length: nothing tells the gateway before the bytes do.
+/// With the same ETag and another length, the difference only shows in the bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_object_of_another_length_never_looks_whole() {
     let world = World::start().await;
-    // S3's tag of an object is its MD5 in hex.
+    // S3's ETag of an object is its MD5 in hex.
     let lie = |body: &[u8], framing: &str, sent: &[u8]| {
         let head = format!("HTTP/1.1 200 OK\r\nETag: \"{}\"\r\n{framing}\r\n\r\n", hex::encode(Md5::digest(body)));
         Act::Answer([head.as_bytes(), sent].concat())
@@ -107,7 +107,7 @@ async fn an_object_that_was_removed_or_replaced_is_404() {
     let pointer = world.gateway.pointer("gone", "call.mp3").await;
     world.s3.meddle(BUCKET, pointer["stowage"]["location"]["key"].as_str().expect("a key"), None);
     assert_refusal(&world.gateway.get("gone/call.mp3").await, 404, "the attachment is gone from storage {id} (404)");
-    // Another tag: the bytes are read and compared before one of them is passed on.
+    // With another ETag, the bytes are read and compared before any is passed on.
     world.with_attachment("replaced", &body).await;
     let other =
         [b"HTTP/1.1 200 OK\r\nETag: \"other\"\r\nContent-Length: 1000\r\n\r\n".as_slice(), &bytes(1000, 2)].concat();
@@ -116,7 +116,7 @@ async fn an_object_that_was_removed_or_replaced_is_404() {
     world.stop().await;
 }
 
-/// Another tag, and the storage breaks while the bytes are compared: that says nothing about whose they are.
+/// If the storage breaks during the comparison, nothing is known about the object.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_break_while_an_object_is_compared_is_not_404() {
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! What a directory can do wrong.
+//! Faults of a directory.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,7 +15,7 @@ async fn start() -> (Running, String) {
     (gateway, rev)
 }
 
-/// Nothing was stored, the document is as it was, and the same request succeeds once the fault is gone.
+/// Checks that nothing was stored, the document is unchanged, and the same request succeeds after the fault.
 async fn recovers(gateway: Running, rev: &str) {
     assert_eq!(stowage_testing::gateway::json(&gateway.get("doc").await)["_rev"], rev);
     gateway.attach("doc", "call.mp3", rev, b"a recording").await;
@@ -37,7 +37,7 @@ async fn a_root_that_is_gone_is_made_again() {
 async fn a_folder_that_cannot_be_written_is_502_and_nothing_is_left() {
     let (gateway, rev) = start().await;
     let folder = gateway.files().join("calls");
-    // A file where a folder has to be stops everybody, root too.
+    // A file in the place of a folder blocks every user, including root.
     fs::write(&folder, b"").expect("a file");
     let put = gateway.put("doc", "call.mp3", &rev, b"a recording").await;
     assert_refusal(&put, 502, "storage {id} refused");
@@ -78,7 +78,7 @@ async fn a_link_out_of_the_root_is_refused() {
     recovers(gateway, &rev).await;
 }
 
-/// A link put in place of the folder after the attachment was stored: nothing is read or removed through it.
+/// After the attachment was stored, a link replaces the folder: nothing is read or removed through it.
 #[tokio::test]
 async fn a_link_is_not_followed_for_reading_or_removing() {
     let outside = tempfile::tempdir().expect("a temporary folder");
@@ -98,7 +98,7 @@ async fn a_link_is_not_followed_for_reading_or_removing() {
     gateway.stop().await;
 }
 
-/// A file that became shorter or longer between two looks never seems whole.
+/// A file that has become shorter or longer never seems complete.
 #[tokio::test]
 async fn a_file_of_another_length_is_404() {
     let (gateway, rev) = start().await;

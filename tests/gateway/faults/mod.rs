@@ -1,11 +1,9 @@
-//! What must hold when things go wrong: nothing that was acknowledged is lost, nothing half stored is visible, nothing stays
-//! behind, and no secret leaks.
+//! Invariants under failures: nothing acknowledged is lost, nothing incomplete is visible, nothing is left behind, and no secret leaks.
 //!
-//! Every test has a gateway of its own, in front of the embedded store (or `COUCHDB_URL`) and of a real S3 server or a
-//! directory. Between the gateway and these stands a [`gate`] that fails chosen requests at chosen bytes.
+//! Every test has its own gateway, in front of the embedded store (or `COUCHDB_URL`) and of a real S3 server or a directory. Between them, a [`gate`]
+//! makes chosen requests fail at chosen bytes.
 //!
-//! A file is one party that fails, or one step at which it does: all of one level, because all of them end with the same audit in
-//! `world`.
+//! Each file is about one failing party, or the step of the failure: they are all on one level, because they end with the same audit in `world`.
 
 mod clients;
 mod crowds;

@@ -1,4 +1,4 @@
-//! Many clients at once: one wins, the others hear so, and no client reads bytes under a tag that is not theirs.
+//! Many concurrent clients: one wins, the others get a conflict, and no client reads bytes under a wrong ETag.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use stowage_testing::s3::Operation;
 
 const CLIENTS: u8 = 20;
 
-/// The answers' statuses: one 201, and 409 for everybody else; gives who won.
+/// Checks that one response is a 201 and all others a 409; returns the winner.
 fn one_winner(answers: &[RawResponse]) -> usize {
     let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
@@ -58,7 +58,7 @@ async fn of_twenty_attachments_with_one_revision_one_stays() {
     world.stop().await;
 }
 
-/// A client that stops in the middle of its upload keeps no other client waiting, and hears in the end that it was overtaken.
+/// A client that stalls during its upload does not block others, and gets a conflict in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stalled_upload_is_passed() {
     let gateway = Setup::default().start().await;
@@ -71,7 +71,7 @@ async fn a_stalled_upload_is_passed() {
         let mut stalled = RawClient::connect(gateway.address).await.expect("a connection");
         let head = format!("PUT {target} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\nContent-Length: 10\r\n\r\nstal");
         stalled.send(head).await.expect("sent");
-        // It has its turn, and memory for what it will send.
+        // It has been admitted, with memory for its body.
         while gateway.app.gateway.budget.held() == 0 {
             tokio::task::yield_now().await;
         }
@@ -97,7 +97,7 @@ async fn a_stalled_upload_is_passed() {
             assert_eq!(gateway.delete(&format!("{id}/call.mp3?rev={now}")).await.status, 200);
         }
         gateway.settled().await;
-        // A document written whole keeps what it replaced, as plans do unless they say otherwise.
+        // A document written as a whole keeps the replaced object, as plans do by default.
         let kept: &[&str] = if id == "inline" { &["old"] } else { &[] };
         let files: Vec<String> = gateway.stored().iter().map(|file| read(&gateway, file)).collect();
         assert_eq!(files, kept, "{id}");
@@ -151,7 +151,7 @@ async fn readers_during_overwrites_see_old_or_new() {
     gateway.stop().await;
 }
 
-/// Between reading the document and asking the storage, the attachment is replaced and its old object removed.
+/// After the document was read, and before the storage is queried, the attachment is replaced and its old object removed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_who_is_overtaken_gets_what_is_there_now() {
     let world = World::start().await;
@@ -172,7 +172,7 @@ async fn a_reader_who_is_overtaken_gets_what_is_there_now() {
     world.stop().await;
 }
 
-/// A reader in the middle of an object that is replaced and removed gets the whole of it, or sees that it does not.
+/// A reader of an object that is replaced and removed gets all of it, or notices that it does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_outlives_its_object_or_breaks() {
     let world = World::start().await;
@@ -201,7 +201,7 @@ async fn a_download_outlives_its_object_or_breaks() {
         while world.s3.objects(BUCKET).values().any(|size| *size == old.len() as u64) {
             tokio::task::yield_now().await;
         }
-        // A body that ends early ends the connection too; without a break the connection stays.
+        // A truncated body also ends the connection, a complete one does not.
         client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.expect("sent");
         let body = client.rest().await.unwrap_or_default();
         if body.len() >= old.len() {

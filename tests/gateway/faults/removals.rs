@@ -1,4 +1,4 @@
-//! DELETE: the object goes after the document was saved without it, and never before.
+//! DELETE: the object is removed after the document was saved without it, never before.
 
 use futures_util::future::join_all;
 
@@ -12,7 +12,7 @@ async fn delete(world: &World, id: &str, rev: &str) -> RawResponse {
     world.gateway.delete(&format!("{id}/call.mp3?rev={rev}")).await
 }
 
-/// DELETEs an attachment with each of these done to the save.
+/// DELETEs an attachment for each of these faults in the save.
 async fn delete_all(world: &World, acts: Vec<Act>) -> (Vec<String>, Vec<RawResponse>) {
     let ids: Vec<String> = (0..acts.len()).map(|index| format!("doc-{index:03}")).collect();
     let revs = join_all(ids.iter().map(|id| world.with_attachment(id, RECORDING))).await;
@@ -53,7 +53,7 @@ async fn a_refused_removal_removes_nothing() {
     world.stop().await;
 }
 
-/// The client hears 504; the object goes all the same once it is known that the document was saved.
+/// The client gets a 504; the object is removed once the document is known to be saved.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removal_that_nobody_heard_of_takes_its_object_along() {
     let world = World::start().await;
@@ -62,7 +62,7 @@ async fn a_removal_that_nobody_heard_of_takes_its_object_along() {
     for answer in &answers {
         assert_eq!(answer.status, 504, "{answer:?}");
     }
-    // The second one never arrived; another client's change says that it will not any more.
+    // The second save never arrived; another client's change shows that it no longer will.
     world.touch(&ids[1]).await;
     world.gateway.settled().await;
     assert!(!world.whole_or_nothing(&ids[0], "call.mp3", RECORDING).await);

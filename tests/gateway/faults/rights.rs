@@ -1,4 +1,4 @@
-//! Who may not: CouchDB says so in its own words, and no storage sees a byte.
+//! Unauthorized clients get CouchDB's own refusal, and no storage receives any byte.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::world::World;
 use stowage_testing::gateway::{Setup, authorization, exchange};
 use stowage_testing::raw::RawResponse;
 
-/// Credentials that a client may show. CouchDB locks an account at the fifth wrong password: no other test has the one here.
+/// Invalid credentials of clients. CouchDB locks an account at the fifth wrong password, so no other test uses this one's.
 async fn strangers(world: &World) -> Vec<(&'static str, Vec<(String, String)>)> {
     let user = world.gateway.couch.user().await;
     let forgetful = (world.gateway.couch.user().await.0, "wrong".to_owned());
@@ -20,7 +20,7 @@ async fn strangers(world: &World) -> Vec<(&'static str, Vec<(String, String)>)> 
     ]
 }
 
-/// With the deadlines of a gateway as it is: CouchDB takes its time to look at a password for the first time.
+/// Uses the default deadlines: CouchDB is slow to verify a password for the first time.
 async fn unhurried() -> World {
     World::with(Setup::default()).await
 }
@@ -57,7 +57,7 @@ async fn who_may_not_hears_it_from_couchdb_and_no_storage_is_asked() {
     world.stop().await;
 }
 
-/// A large body that is not wanted: the refusal is heard although the client is still sending.
+/// The refusal of a large body is received while the client is still sending.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_is_heard_in_the_middle_of_a_large_body() {
     let world = World::start().await;
@@ -73,7 +73,7 @@ async fn a_refusal_is_heard_in_the_middle_of_a_large_body() {
     world.stop().await;
 }
 
-/// A member of the database, who is no admin, has an attachment's whole life to himself.
+/// A member of the database who is not an admin can do everything with an attachment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_may() {
     let world = unhurried().await;

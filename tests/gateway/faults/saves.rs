@@ -1,4 +1,4 @@
-//! The save of the pointer: conflicts, refusals, lost answers, and a store that goes away in the middle.
+//! Saving the pointer: conflicts, refusals, lost responses, and a store that fails halfway.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use stowage_testing::raw::RawResponse;
 
 const RECORDING: &[u8] = b"a recording";
 
-/// PUTs a new attachment into each document at once.
+/// PUTs a new attachment to each document concurrently.
 async fn put_all(world: &World, ids: &[String], revs: &[String]) -> Vec<RawResponse> {
     let puts = ids.iter().zip(revs).map(|(id, rev)| world.gateway.put(id, "call.mp3", rev, RECORDING));
     join_all(puts).await
 }
 
-/// One document for each fault, and the fault planned for its save.
+/// Creates a document for each fault, and plans the fault for its save.
 async fn planned(world: &World, acts: Vec<Act>) -> (Vec<String>, Vec<String>) {
     let ids: Vec<String> = (0..acts.len()).map(|index| format!("doc-{index:03}")).collect();
     let revs = join_all(ids.iter().map(|id| world.document(id))).await;
@@ -74,7 +74,7 @@ async fn a_save_that_did_not_arrive_is_sent_again() {
     world.stop().await;
 }
 
-/// The client is told 504, which means that the outcome is not known; in the background it is found out.
+/// The client gets a 504, since the outcome is unknown; it is determined in the background.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_falls_silent_costs_no_attachment() {
     let world = World::start().await;
@@ -112,13 +112,13 @@ async fn a_refused_save_is_passed_on_and_its_object_goes() {
     world.stop().await;
 }
 
-/// The first save was written and its answer lost; what the second one hears says nothing about the first.
+/// The first save was written and its response lost; the response to the second one says nothing about the first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_after_a_lost_answer_takes_nothing_away() {
     let world = World::start().await;
     let (ids, revs) = planned(&world, vec![Act::CutAnswer(0, End::Fin); 3]).await;
     for (id, status) in ids.iter().zip([403, 404, 500]) {
-        // The question after the lost answer is lost too, so that the save is sent again; and the one after that.
+        // The two checks after the lost response are lost as well, so the save is repeated.
         world.store.rule("GET", &format!("/{id}?*revs=true"), 2, Act::CutRequest(0, End::Reset));
         world.store.rule("PUT", &format!("/{id} "), 1, answer(status, r#"{"error":"x","reason":"x"}"#));
     }
@@ -153,7 +153,7 @@ async fn who_is_overtaken_gets_409_and_the_old_attachment_stays() {
     world.stop().await;
 }
 
-/// The save is written, and then the store is gone: what became of it is not known, so the object has to stay.
+/// The save is written, then the store is gone: the outcome is unknown, so the object is kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_object_stays_while_nobody_knows_whether_it_was_saved() {
     let world = World::start().await;
@@ -169,7 +169,7 @@ async fn an_object_stays_while_nobody_knows_whether_it_was_saved() {
     world.stop().await;
 }
 
-/// The save never arrived, and then the document has moved on: the object goes once the store says so.
+/// The save never arrived, and then the document has changed: the object is removed once the store reports this.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_object_goes_once_it_is_known_that_it_was_not_saved() {
     let world = World::start().await;
@@ -188,7 +188,7 @@ async fn an_object_goes_once_it_is_known_that_it_was_not_saved() {
     world.stop().await;
 }
 
-/// A store that cannot even be connected to has seen nothing; a connection that breaks at that moment leaves it open.
+/// A store that refuses connections has not seen the save; a connection that breaks at that moment is inconclusive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_save_that_never_left_takes_its_object_along() {
     let world = World::start().await;
@@ -210,7 +210,7 @@ async fn a_save_that_never_left_takes_its_object_along() {
     world.stop().await;
 }
 
-/// An overwrite whose answer is lost: saved or not, one object is left, and it is the document's.
+/// An overwrite with a lost response: saved or not, one object is left, and the document names it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_overwrite_that_nobody_heard_of_leaves_one_object() {
     let world = World::start().await;
@@ -234,7 +234,7 @@ async fn an_overwrite_that_nobody_heard_of_leaves_one_object() {
     world.stop().await;
 }
 
-/// The revision is a leaf, but not the one that wins: what became of the save is seen on its own branch.
+/// The revision is a leaf, but not the winning one: the save's outcome is determined on its own branch.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_on_a_losing_branch_is_found_out() {
     let world = World::start().await;
@@ -257,7 +257,7 @@ async fn a_lost_answer_on_a_losing_branch_is_found_out() {
     world.stop().await;
 }
 
-/// The program's end drops what is still at work, wherever that is: it says what it leaves, and ends.
+/// The end of the program drops unfinished work anywhere: it logs what it leaves behind, and ends.
 #[test]
 fn a_program_that_ends_during_a_save_leaves_an_object_and_ends() {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
@@ -270,7 +270,7 @@ fn a_program_that_ends_during_a_save_leaves_an_object_and_ends() {
             () = world.store.struck(1) => {}
         }
         let kept = (Arc::clone(&world.s3), world.gateway.app.gateway.metrics.clone());
-        // Not stopped in good order: it is still at work when the runtime ends.
+        // Do not stop the gateway properly: it is still working when the runtime ends.
         std::mem::forget(world);
         kept
     });

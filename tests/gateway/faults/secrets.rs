@@ -1,4 +1,4 @@
-//! No secret of a plan, of the configuration or of a client is in a document, a log line, a metric or an error.
+//! No secret of a plan, the configuration or a client appears in a document, a log line, a metric or an error.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -14,7 +14,7 @@ use stowage_testing::gateway::{Couch, authorization, exchange};
 use stowage_testing::raw::RawResponse;
 use stowage_testing::s3::{S3Server, SECRET_KEY};
 
-/// Every secret. The password of a CouchDB that `COUCHDB_URL` names is not searched for: it may be any word.
+/// All secrets. The password in `COUCHDB_URL` is not searched for: it may be any word.
 const CANARIES: [&str; 9] = [
     SECRET_KEY,
     "canary-s3-secret",
@@ -27,13 +27,13 @@ const CANARIES: [&str; 9] = [
     "canary-client-password",
 ];
 
-/// The program in a process of its own, and every line that it writes.
+/// The program as a separate process, and its log lines.
 struct Program {
     child: Child,
     lines: Arc<Mutex<String>>,
     proxy: SocketAddr,
     admin: SocketAddr,
-    /// The month database as it stands in a path.
+    /// The month database's name as in a path.
     database: String,
 }
 
@@ -94,7 +94,7 @@ impl Program {
     }
 }
 
-/// Storages that work, that refuse, that are not there, and whose settings are wrong in every way.
+/// Storages that work, refuse, or do not exist, and all kinds of invalid settings.
 fn storages(port: u16) -> Value {
     let with = |changes: Value| {
         let mut settings = settings(port);
@@ -146,7 +146,7 @@ async fn save_plan(couch: &Couch, account: &str, storages: &Value) -> Vec<String
     names
 }
 
-/// The whole life of an attachment in every storage; gives every answer.
+/// Stores, reads and removes an attachment in every storage; returns all responses.
 async fn use_all(program: &Program, couch: &Couch, names: &[String]) -> Vec<RawResponse> {
     let mut answers = Vec::new();
     let mut stored = 0;
@@ -180,13 +180,13 @@ async fn use_all(program: &Program, couch: &Couch, names: &[String]) -> Vec<RawR
     answers
 }
 
-/// A text in which no canary may be: as it is, and in base64 at each of its three alignments.
+/// Checks that a text contains no canary, neither plain nor in base64 at any of its three alignments.
 fn search(place: &str, text: &str) {
     for canary in CANARIES {
         assert!(!text.contains(canary), "{canary} is in {place}: {}", around(text, canary));
         for offset in 0..3 {
             let encoded = STANDARD.encode([&vec![b'x'; offset][..], canary.as_bytes()].concat());
-            // The first and last characters depend on the neighbours.
+            // The first and last characters depend on adjacent bytes.
             let inner = &encoded[if offset == 0 { 0 } else { 4 }..encoded.len() - 4];
             assert!(!text.contains(inner), "{canary} is in {place} as base64: {}", around(text, inner));
         }
@@ -231,7 +231,7 @@ async fn no_secret_leaves_the_plan() {
     couch.request("DELETE", &format!("/{database}"), "", b"").await;
 }
 
-/// The search finds what it is to find.
+/// The search itself finds canaries.
 #[test]
 #[should_panic(expected = "as base64")]
 fn the_search_sees_through_base64() {

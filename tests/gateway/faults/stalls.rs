@@ -1,4 +1,4 @@
-//! Deadlines are on silence: who says or takes nothing is cut off, who is slow is not.
+//! Deadlines limit silence: a peer that sends or accepts nothing is cut off, a slow one is not.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use super::world::{World, assert_refusal, bytes, soon};
 use stowage_testing::gateway::{Running, Setup, authorization, rev};
 use stowage_testing::raw::{RawClient, RawResponse};
 
-/// Enough that it does not fit into the buffers of a connection.
+/// Larger than the buffers of a connection.
 const LARGE: usize = 48 << 20;
 
-/// A gateway with a large attachment in a directory.
+/// Starts a gateway with a large attachment in a directory.
 async fn with_a_large_attachment() -> Running {
     let gateway = Setup::default().set("timeouts.idle_body", "400ms").start().await;
     gateway.plan("file", json!({ "directory": "calls" })).await;
@@ -102,7 +102,7 @@ async fn who_reads_slowly_is_not_cut_off() {
     gateway.stop().await;
 }
 
-/// CouchDB and the storage are held to the same: a silent one is given up, and nothing of the exchange is left.
+/// Silence of CouchDB and the storage is limited, too: the exchange is aborted, and nothing of it is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_fall_silent_are_given_up() {
     let setup = Setup::default().set("timeouts.response_head", "500ms").set("timeouts.idle_body", "500ms");
@@ -125,7 +125,7 @@ async fn servers_that_fall_silent_are_given_up() {
     world.stop().await;
 }
 
-/// Every wait is shorter than its own deadline on silence; together they would be longer than any client waits.
+/// Every wait is shorter than its own limit on silence, but their sum would exceed any client's patience.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_answered_in_time_whatever_it_waits_for() {
     let setup = Setup::default().set("timeouts.response_head", "4s").set("timeouts.answer", "800ms");
@@ -137,7 +137,7 @@ async fn a_request_is_answered_in_time_whatever_it_waits_for() {
 
     for length in [0, 1000, 6 << 20] {
         let id = format!("new{length}");
-        // Not POST: of an upload that was begun unheard not even the id is known, and S3's own rules have to end it.
+        // Not POST: if the response to the start of an upload is lost, its id is unknown, and only S3's lifecycle rules can end it.
         world.bucket.rule("PUT", &id, 9, silent());
         let put = world.gateway.put(&id, "call.mp3", "", &bytes(length, 2)).await;
         refused(&put, "storage {id} cannot be used now");
@@ -154,7 +154,7 @@ async fn a_request_is_answered_in_time_whatever_it_waits_for() {
         refused(&answer, "CouchDB does not answer");
         world.store.relent();
     }
-    // Saved, and the answer was lost: the object stays with the document.
+    // Saved, but the response was lost: the object is kept with the document.
     world.store.rule("PUT", "/heard", 9, silent());
     refused(&world.gateway.put("heard", "call.mp3", "", b"y").await, "CouchDB does not answer");
     world.store.relent();
@@ -166,7 +166,7 @@ async fn a_request_is_answered_in_time_whatever_it_waits_for() {
     world.stop().await;
 }
 
-/// The waits of one request add up: what the first has taken, the next does not have.
+/// The waits of one request share one deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_waits_have_one_deadline() {
     let setup = Setup::default().set("timeouts.response_head", "4s").set("timeouts.answer", "1s");
@@ -191,7 +191,7 @@ async fn several_waits_have_one_deadline() {
     world.stop().await;
 }
 
-/// What a client takes to send does not count.
+/// The time a client takes to send does not count.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_sends_for_longer_than_an_answer_may_take_is_served() {
     let gateway = Setup::default().set("timeouts.answer", "600ms").start().await;

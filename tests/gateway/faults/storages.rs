@@ -1,5 +1,5 @@
-//! An S3 server that refuses, dies half way, answers nonsense, or not at all: the client hears it in CouchDB's form, and
-//! nothing is visible or left.
+//! An S3 server that refuses, dies halfway, sends invalid responses or none: the client gets an error in CouchDB's form, and nothing is visible or
+//! left.
 
 use futures_util::future::join_all;
 
@@ -7,7 +7,7 @@ use super::gate::{Act, End, answer};
 use super::world::{BUCKET, World, assert_refusal, bytes};
 use stowage_testing::s3::{Failure, Operation};
 
-/// Puts a body into one document for each act; gives the documents and the answers' statuses.
+/// Stores a body in one document for each act; returns the documents and the statuses.
 async fn put_all(
     world: &World,
     method: &'static str,
@@ -31,7 +31,7 @@ async fn put_all(
     (ids, statuses)
 }
 
-/// Acknowledged attachments are there, the others are not; no object is left.
+/// Checks that acknowledged attachments exist, others do not, and no object is left.
 async fn check(world: &World, ids: &[String], statuses: &[u16], body: &[u8]) {
     world.gateway.settled().await;
     for (id, status) in ids.iter().zip(statuses) {
@@ -110,7 +110,7 @@ async fn a_storage_that_keeps_failing_is_504_and_leaves_nothing() {
     ];
     let body = bytes(10_000, 1);
     let (ids, statuses) = put_all(&world, "PUT", 9, &acts, &body).await;
-    // Those of which the answer was lost were stored, of which the gateway convinces itself.
+    // Objects whose response was lost are stored, which the gateway verifies.
     let expected: Vec<u16> = (0..acts.len()).map(|index| if matches!(index, 2..5) { 201 } else { 504 }).collect();
     assert_eq!(statuses, expected);
     world.bucket.relent();
@@ -180,7 +180,7 @@ async fn a_storage_that_is_not_there_is_504() {
     world.stop().await;
 }
 
-/// An overwrite that fails in the storage leaves the old attachment as it was.
+/// A failed overwrite in the storage leaves the old attachment unchanged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_overwrite_leaves_the_old_attachment() {
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! A gateway whose store and whose S3 server can be made to fail, and the audit of what is left.
+//! A gateway whose store and S3 server can be made to fail, and the audit of what is left.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,28 +20,28 @@ pub const BUCKET: &str = "recordings";
 pub struct World {
     /// The gateway.
     pub gateway: Running,
-    /// Where its attachments go.
+    /// The server of its attachments.
     pub s3: Arc<S3Server>,
-    /// In front of the store.
+    /// The gate in front of the store.
     pub store: Gate,
-    /// In front of the S3 server.
+    /// The gate in front of the S3 server.
     pub bucket: Gate,
 }
 
 impl World {
-    /// A gateway with deadlines that a test can wait for.
+    /// Starts a gateway with short deadlines.
     pub async fn start() -> Self {
         Self::with(Setup::default().set("timeouts.response_head", "2s").set("timeouts.idle_body", "1s")).await
     }
 
-    /// A gateway; its plan sends the month database's attachments to S3.
+    /// Starts a gateway with a plan that sends the month database's attachments to S3.
     pub async fn with(setup: Setup) -> Self {
         let world = Self::unplanned(setup).await;
         world.gateway.plan("s3", settings(world.bucket.port())).await;
         world
     }
 
-    /// Without a plan.
+    /// Starts a gateway without a plan.
     pub async fn unplanned(setup: Setup) -> Self {
         let couch = Couch::start().await;
         let store = Gate::start(couch.address());
@@ -52,25 +52,25 @@ impl World {
         Self { gateway, s3, store, bucket }
     }
 
-    /// A new document with an attachment `call.mp3` in S3; gives its revision.
+    /// Creates a document with an attachment `call.mp3` in S3; returns its revision.
     pub async fn with_attachment(&self, id: &str, body: &[u8]) -> String {
         let rev = self.document(id).await;
         let put = self.gateway.attach(id, "call.mp3", &rev, body).await;
         stowage_testing::gateway::rev(&put)
     }
 
-    /// A new document; gives its revision.
+    /// Creates a document; returns its revision.
     pub async fn document(&self, id: &str) -> String {
         self.gateway.document(id, json!({ "pvt_type": "call_recording" })).await
     }
 
-    /// The document as the store has it, asked past the gateway; null where there is none.
+    /// Returns the document directly from the store; null if it does not exist.
     pub async fn stored(&self, id: &str) -> Value {
         let answer = self.gateway.couch.request("GET", &format!("/{}/{id}", self.gateway.path()), "", b"").await;
         if answer.status == 200 { json(&answer) } else { Value::Null }
     }
 
-    /// Changes a document past the gateway.
+    /// Changes a document directly in the store.
     pub async fn touch(&self, id: &str) {
         let mut document = self.stored(id).await;
         document["touched"] = json!(true);
@@ -80,7 +80,7 @@ impl World {
         assert_eq!(saved.status, 201, "{saved:?}");
     }
 
-    /// Once everything is quiet: the objects are exactly those that these documents name, and no upload is pending.
+    /// Waits until everything has settled, and checks that the objects are exactly those named by these documents, without pending uploads.
     pub async fn audit(&self, ids: &[String]) {
         self.gateway.settled().await;
         let mut named = BTreeSet::new();
@@ -93,7 +93,7 @@ impl World {
         }
         let there: BTreeSet<String> = self.s3.objects(BUCKET).into_keys().collect();
         assert_eq!(there, named, "objects, and what documents name");
-        // What was cut off is the server's to clear away.
+        // The server removes aborted uploads itself.
         let cleared = async {
             while !self.s3.pending().is_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -103,7 +103,7 @@ impl World {
         assert!(cleared.is_ok(), "pending uploads: {:?}", self.s3.pending());
     }
 
-    /// An attachment is either there with exactly these bytes, or not at all; says which.
+    /// Checks that an attachment has exactly these bytes, or does not exist; returns whether it exists.
     pub async fn whole_or_nothing(&self, id: &str, name: &str, body: &[u8]) -> bool {
         let there = self.stored(id).await["pvt_attachments"][name].is_object();
         let got = self.gateway.get(&format!("{id}/{name}")).await;
@@ -116,13 +116,13 @@ impl World {
         there
     }
 
-    /// Stops the gateway; nothing may be left.
+    /// Stops the gateway; no task may be left.
     pub async fn stop(self) {
         self.gateway.stop().await;
     }
 }
 
-/// The settings of a storage on this machine.
+/// Returns the settings of a storage on this machine.
 pub fn settings(port: u16) -> Value {
     json!({
         "host": "127.0.0.1", "port": port, "scheme": "http", "bucket": BUCKET, "key": ACCESS_KEY,
@@ -130,7 +130,7 @@ pub fn settings(port: u16) -> Value {
     })
 }
 
-/// Where a message is cut: at these bytes, and in `./test --long` at every fifth up to the last of them.
+/// Returns where a message is cut: at these bytes, and in `./test --long` at every fifth byte up to the last of them.
 pub fn cuts(chosen: &[usize]) -> Vec<usize> {
     let last = chosen.iter().max().copied().unwrap_or_default();
     let step = if is_long() { 5 } else { last + 1 };
@@ -140,7 +140,7 @@ pub fn cuts(chosen: &[usize]) -> Vec<usize> {
     all
 }
 
-/// Bytes that differ from place to place.
+/// Returns bytes without a pattern.
 pub fn bytes(length: usize, seed: u8) -> Vec<u8> {
     let mut state = u32::from(seed) + 1;
     let next = |_| {
@@ -150,7 +150,7 @@ pub fn bytes(length: usize, seed: u8) -> Vec<u8> {
     (0..length).map(next).collect()
 }
 
-/// The answer is a refusal in CouchDB's form that tells nothing of the storage but its id and a status.
+/// Checks that the response is a refusal in CouchDB's form that reveals nothing about the storage except for its id and a status.
 pub fn assert_refusal(answer: &RawResponse, status: u16, reason: &str) {
     assert_eq!(answer.status, status, "{answer:?}");
     let body = json(answer);
@@ -159,7 +159,7 @@ pub fn assert_refusal(answer: &RawResponse, status: u16, reason: &str) {
     assert_eq!(body["reason"], json!(reason.replace("{id}", STORAGE)), "{body}");
 }
 
-/// Waits until a condition holds, which has to be soon.
+/// Waits until a condition holds, with a short timeout.
 pub async fn soon(what: &str, condition: impl Fn() -> bool) {
     let holds = async {
         while !condition() {

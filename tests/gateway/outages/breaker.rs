@@ -1,4 +1,4 @@
-//! Nobody waits for a storage that is known to be down.
+//! No request waits for a storage that is known to be down.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ async fn a_silent_storage_is_asked_no_more_once_its_breaker_is_open() {
     }
     let standing = world.gateway.app.gateway.storages.standings().next().unwrap();
     assert!(standing.down.is_some(), "{standing:?}");
-    // From now on CouchDB alone is waited for: 50 of them take less time than one silence.
+    // From now on, only CouchDB takes time: 50 requests take less time than one timeout.
     let before = Instant::now();
     for index in 0..50 {
         let id = format!("later-{index}");
@@ -60,14 +60,14 @@ async fn a_storage_that_answers_again_is_used_again() {
     world.stop().await;
 }
 
-/// PUTs have CouchDB to go to, and meet the storage again after a pause that grows; a reader does not wait for that.
+/// PUTs fall back to CouchDB, and only try the storage again after a growing pause; a reader does not wait for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_that_is_back_is_read_within_a_second_or_two() {
     let world = without_worker().await;
     world.with_attachment("doc", &bytes(3000, 1)).await;
     world.bucket.shut();
     let mut breaks = 0;
-    // Each probe that fails doubles the pause: it is 20 seconds at least when the storage is back.
+    // Each failed probe doubles the pause, which is at least 20 seconds when the storage is back.
     while world.gateway.app.gateway.storages.standings().next().unwrap().down.is_none() || breaks < 12 {
         let id = format!("other-{breaks}");
         let rev = world.document(&id).await;

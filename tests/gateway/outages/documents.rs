@@ -1,4 +1,4 @@
-//! Documents with attachments inside, batches and copies, while a storage is down.
+//! Documents with inline attachments, batches and copies, while a storage is down.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,7 @@ fn inline(body: &[u8]) -> Value {
     json!({ "content_type": "audio/mpeg", "data": STANDARD.encode(body) })
 }
 
-/// How a storage is found out: at the first try of this request, or before it.
+/// Breaks the storage, so that it is detected by this request or, if `is_known`, before it.
 async fn break_storage(world: &World, is_known: bool) {
     world.bucket.rule("PUT", "", 1000, answer(500, "x"));
     if is_known {
@@ -121,7 +121,7 @@ async fn a_copy_is_kept_where_the_original_can_be_read() {
     world.stop().await;
 }
 
-/// Found by sequences at random: CouchDB made the copy, and kept it.
+/// Found by random sequences: CouchDB made the copy, and kept it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_of_what_waits_in_couchdb_is_moved_out_too() {
     let world = without_worker().await;

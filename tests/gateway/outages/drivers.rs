@@ -1,5 +1,4 @@
-//! Every driver tells an outage from a refusal of the request: what its server cannot take, CouchDB keeps, and what it can take
-//! later is moved there.
+//! Every driver distinguishes an outage from a refusal: CouchDB keeps what the server cannot take, and it is moved once the server is back.
 
 use serde_json::{Value, json};
 use stowage_testing::gateway::{Running, STORAGE, Setup, json};
@@ -7,10 +6,10 @@ use stowage_testing::storages::{ALL, Storage};
 
 use super::world::{falling_back, working};
 
-/// A port on which nothing listens.
+/// A port without a listener.
 const DEAD: u16 = 1;
 
-/// Settings and endpoints of a server that is not there.
+/// Returns the settings and endpoints of a missing server.
 fn elsewhere(settings: &Value) -> Value {
     let mut dead = settings.clone();
     if dead.get("port").is_some() {
@@ -35,7 +34,7 @@ async fn save_plan(gateway: &Running, handler: &str, settings: Value) {
 
 async fn through_an_outage(handler: &'static str) {
     let storage = Storage::start(handler).await;
-    // The vendors' servers are the operator's word: this gateway looks for them where nothing is.
+    // The vendors' servers are in the operator's configuration: this gateway's do not exist.
     let dead = format!("http://127.0.0.1:{DEAD}");
     let keys = ["google_api", "dropbox_content", "dropbox_api", "graph"];
     let setup = keys
@@ -72,7 +71,7 @@ async fn through_an_outage(handler: &'static str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_each_of_them_cannot_take_is_moved_there_later() {
-    // A directory is no server.
+    // A directory has no server.
     for handler in ALL.into_iter().filter(|handler| *handler != "file") {
         through_an_outage(handler).await;
     }

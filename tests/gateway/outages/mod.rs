@@ -1,6 +1,5 @@
-//! A storage that is down costs nobody an attachment: CouchDB keeps it meanwhile, and a job moves it out; what could not be
-//! removed goes later. Each promise is held by a gateway in front of the embedded store (or `COUCHDB_URL`) and a real S3
-//! server that can be shut off.
+//! No attachment is lost while a storage is down: CouchDB keeps it, and a job moves it out later; failed removals are repeated later. The tests use a
+//! gateway in front of the embedded store (or `COUCHDB_URL`) and a real S3 server that can be shut off.
 
 mod breaker;
 mod documents;

@@ -1,4 +1,4 @@
-//! Moving out of CouchDB what it kept meanwhile.
+//! Moving attachments out of CouchDB that it kept during an outage.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -24,7 +24,7 @@ async fn two_gateways_share_the_work_and_do_nothing_twice() {
     drained(&world).await;
     for (index, id) in ids.iter().enumerate() {
         is_in_storage(&world, id, "call.mp3", &bytes(1000 + index, 1)).await;
-        // Made, put into CouchDB, moved out.
+        // Created, attachment put into CouchDB, moved out.
         assert!(world.stored(id).await["_rev"].as_str().unwrap().starts_with("3-"), "{id}");
     }
     world.audit(&ids).await;
@@ -43,7 +43,7 @@ async fn what_a_client_does_meanwhile_stays_done() {
     world.bucket.open();
     let mut document = json(&world.gateway.get("doc").await);
     document["heard"] = json!(true);
-    // The move may have been faster: then it is as with any other writer.
+    // If the move was faster, it is a conflict as with any other writer.
     let target = format!("/{}/doc", world.gateway.path());
     let headers = [("Content-Type", "application/json")];
     let saved = world.gateway.request("PUT", &target, &headers, document.to_string().as_bytes()).await;
@@ -100,7 +100,7 @@ async fn a_storage_that_refuses_keeps_its_jobs_waiting_until_the_plan_is_another
     world.stop().await;
 }
 
-/// The gateway's account may read documents and not write them: the job says so and waits, and the storage keeps nothing.
+/// The gateway's account may read documents, but not write them: the job fails and waits, and the storage keeps no object.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_that_may_only_read_keeps_its_jobs_waiting() {
     let world = without_worker().await;
@@ -155,7 +155,7 @@ async fn what_couchdb_has_packed_is_moved_packed_and_reads_the_same() {
     world.stop().await;
 }
 
-/// A document whose attachment has been moved since a client has read it: gives the document as that client knows it.
+/// Creates a document whose attachment was moved after a client has read it; returns the document as that client knows it.
 async fn moved_since(world: &crate::faults::world::World, id: &str) -> serde_json::Value {
     world.bucket.shut();
     let before = world.document(id).await;
@@ -171,7 +171,7 @@ async fn moved_since(world: &crate::faults::world::World, id: &str) -> serde_jso
     read
 }
 
-/// The move has made a revision that the client does not know, and nothing else that it could see: it meets no conflict.
+/// The move created a revision unknown to the client, without any other visible change, so the client gets no conflict.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_read_before_a_move_is_saved_after_it() {
     let world = without_worker().await;
@@ -198,7 +198,7 @@ async fn what_was_read_before_a_move_is_saved_after_it() {
         assert!(!saved.text().contains("conflict"), "{how}: {saved:?}");
         is_in_storage(&world, how, "call.mp3", &bytes(1000, 1)).await;
         assert_eq!(world.stored(how).await["heard"], true, "{how}");
-        // Once more over the same revision: now it is the client itself that has written since.
+        // Over the same revision again: now the client itself has written since.
         let again = world.gateway.request("PUT", &format!("/{path}/{how}?rev={rev}"), &headers[..1], b"{}").await;
         assert_eq!(again.status, 409, "{how}: {again:?}");
     }
@@ -216,7 +216,7 @@ async fn attachments_and_deletions_meet_no_conflict_with_a_move_either() {
     let read = moved_since(&world, "gone").await;
     let gone = world.gateway.delete(&format!("gone?rev={}", read["_rev"].as_str().unwrap())).await;
     assert_eq!(gone.status, 200, "{gone:?}");
-    // What another client has written since is a conflict, be it the very same document.
+    // Another client's write since then is a conflict, even of an identical document.
     let mut read = moved_since(&world, "changed").await;
     let now = json(&world.gateway.get("changed").await);
     let headers = [("Content-Type", "application/json")];
@@ -233,7 +233,7 @@ async fn attachments_and_deletions_meet_no_conflict_with_a_move_either() {
     world.stop().await;
 }
 
-/// The save is on its way to CouchDB already when the move is done.
+/// The save is on its way to CouchDB when the move finishes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_move_that_overtakes_a_save_is_no_conflict() {
     let world = without_worker().await;

@@ -1,4 +1,4 @@
-//! How the queue is read: once, and then by its changes; again and again where it cannot be followed.
+//! The queue is read once, and then followed through its changes; it is polled if that is impossible.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::world::{beside, drained, is_in_storage, jobs, without_worker, working
 use crate::faults::gate::answer;
 use crate::faults::world::{BUCKET, World, bytes};
 
-/// Documents whose attachments CouchDB keeps because their storage is shut off, with a job for each.
+/// Creates documents whose attachments CouchDB keeps because their storage is shut off, with a job for each.
 async fn outage(world: &World, ids: &[&str]) {
     world.bucket.shut();
     for id in ids {
@@ -19,7 +19,7 @@ async fn outage(world: &World, ids: &[&str]) {
     }
 }
 
-/// A gateway that does the jobs of this world, behind the same gate.
+/// Starts a gateway that does the jobs of this world, behind the same gate.
 async fn worker(world: &World, more: &[(&str, &str)]) -> stowage_testing::gateway::Running {
     let database = world.gateway.app.gateway.jobs.config().database.clone();
     let setup = working(Setup::default()).upstream(&world.store.url()).set("jobs.database", &database);
@@ -29,7 +29,7 @@ async fn worker(world: &World, more: &[(&str, &str)]) -> stowage_testing::gatewa
     other
 }
 
-/// Waits until a worker has tried something.
+/// Waits until a worker has tried a job.
 async fn tried(world: &World) {
     let tried = async {
         while jobs(world).await.iter().all(|job| job["tries"] == 0) {
@@ -46,7 +46,7 @@ async fn what_another_gateway_adds_is_seen_at_once() {
     let database = world.gateway.app.gateway.jobs.config().database.clone();
     let made = world.gateway.couch.request("PUT", &format!("/{database}"), "", b"").await;
     assert_eq!(made.status, 201, "{made:?}");
-    // Whoever only looks at its queue now and again does it in an hour.
+    // A worker that only polls its queue would take an hour.
     let other = worker(&world, &[("jobs.poll", "1h")]).await;
     for id in ["one", "two"] {
         world.bucket.rule("PUT", "", 1, answer(403, "x"));
@@ -68,12 +68,12 @@ async fn what_waits_costs_couchdb_nothing() {
     let other = worker(&world, &[]).await;
     tried(&world).await;
     let database = other.app.gateway.jobs.config().database.clone();
-    // The other jobs may be under way still.
+    // Other jobs may still be running.
     other.settled().await;
     let asks = world.store.counted("GET", &database);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let more = world.store.counted("GET", &database) - asks;
-    // Each `jobs.poll` of 20 ms would have it read; the rest of the storage is over after five seconds.
+    // `jobs.poll` would read it every 20 ms; the storage rests for five seconds.
     assert!(more <= 3, "{more} requests for jobs that wait");
     world.bucket.open();
     drained(&world).await;

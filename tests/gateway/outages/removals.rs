@@ -1,4 +1,4 @@
-//! Objects that could not be removed when their document let go of them.
+//! Objects that could not be removed when their documents changed.
 
 use serde_json::json;
 use stowage_testing::gateway::rev;
@@ -33,7 +33,7 @@ async fn an_object_that_a_document_names_stays_whatever_a_job_says() {
     let pointer = world.gateway.pointer("doc", "call.mp3").await;
     let gone = world.gateway.request("DELETE", &target, &[], b"").await;
     world.gateway.settled().await;
-    // The document names it again, past the gateway, as a restored backup does.
+    // A restored backup, for example, makes the document name the object again.
     let mut document = world.stored("doc").await;
     document["pvt_attachments"] = json!({ "call.mp3": pointer });
     let path = format!("/{}/doc", world.gateway.path());

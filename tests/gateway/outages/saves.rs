@@ -1,4 +1,4 @@
-//! PUT of an attachment whose storage is down.
+//! PUT of an attachment while its storage is down.
 
 use serde_json::json;
 use stowage_testing::gateway::rev;
@@ -7,7 +7,7 @@ use super::world::{comes_back, drained, is_in_couchdb, is_in_storage, jobs, plan
 use crate::faults::gate::{Act, End, answer};
 use crate::faults::world::{BUCKET, bytes};
 
-/// Whatever a storage does, short of wrong settings.
+/// Any failure of a storage except for invalid settings.
 fn outages() -> Vec<(&'static str, Act)> {
     vec![
         ("it refuses connections", Act::Shut),
@@ -114,7 +114,7 @@ async fn a_long_recording_that_was_read_too_far_is_refused_and_its_repeat_is_kep
 async fn without_a_place_for_jobs_the_attachment_is_kept_all_the_same() {
     let world = without_worker().await;
     let database = world.gateway.app.gateway.jobs.config().database.clone();
-    // A connection that ends without a word may end under the next request.
+    // Without an announcement, the closing connection could break the next request.
     let refusal =
         b"HTTP/1.1 403 x\r\nConnection: close\r\nContent-Length: 34\r\n\r\n{\"error\":\"forbidden\",\"reason\":\"x\"}";
     world.store.rule("PUT", &database, 1000, Act::Answer(refusal.to_vec()));

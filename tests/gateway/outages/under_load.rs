@@ -1,4 +1,4 @@
-//! A storage that is down while many clients store, through two gateways: no request fails, and all is in the storage afterwards.
+//! A storage goes down while many clients store attachments through two gateways: no request fails, and afterwards everything is in the storage.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use super::world::{beside, drained, is_in_storage, with_worker};
 use crate::faults::gate::{Act, End};
 use crate::faults::world::{World, bytes};
 
-/// Between two recordings of a client: they all have to be moved afterwards.
+/// The pause between a client's recordings, all of which have to be moved afterwards.
 const PACE: Duration = Duration::from_millis(200);
 
-/// How it is down.
+/// The kind of outage.
 enum Outage {
     Refused,
     Silent,
 }
 
-/// Stores through one gateway until the time is over. Gives the documents, and the longest wait for a recording that began after
-/// the outage had been found out.
+/// Stores recordings through one gateway until the time is over. Returns the documents, and the longest response time of a request that began after
+/// the outage was detected.
 async fn client(
     world: &World,
     gateway: &Running,
@@ -62,7 +62,7 @@ async fn through(outage: Outage) {
         Outage::Silent => world.bucket.relent(),
     }
     let longest = done.iter().map(|(_, longest)| *longest).max().unwrap_or_default();
-    // A probe waits for the storage, and is one request of many.
+    // A probe, one request of many, waits for the storage.
     assert!(longest < Duration::from_secs(4), "{longest:?}");
     drained(&world).await;
     let ids: Vec<String> = done.into_iter().flat_map(|(ids, _)| ids).collect();

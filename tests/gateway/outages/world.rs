@@ -1,4 +1,4 @@
-//! A gateway whose S3 server can be shut off, with a queue of jobs that runs at once.
+//! A gateway whose S3 server can be shut off, with a queue of jobs that runs immediately.
 
 use std::time::{Duration, Instant};
 
@@ -7,17 +7,17 @@ use stowage_testing::gateway::{Running, STORAGE, Setup, json};
 
 use crate::faults::world::{World, settings};
 
-/// A gateway that lets CouchDB keep what S3 cannot take, and does no jobs.
+/// Starts a gateway that lets CouchDB keep what S3 cannot take, without a worker for jobs.
 pub async fn without_worker() -> World {
     World::with(falling_back(Setup::default())).await
 }
 
-/// The same, which does its jobs at once.
+/// Starts such a gateway with a worker that does jobs immediately.
 pub async fn with_worker() -> World {
     World::with(working(Setup::default())).await
 }
 
-/// Deadlines that a test can wait for.
+/// Sets short deadlines.
 pub fn falling_back(setup: Setup) -> Setup {
     setup
         .set("fallback.on_unavailable", "couchdb")
@@ -33,7 +33,7 @@ pub fn working(setup: Setup) -> Setup {
     falling_back(setup).set("jobs.concurrency", "4")
 }
 
-/// A second gateway in front of the same CouchDB and the same S3, with the same queue, which does jobs.
+/// Starts a second gateway with a worker, for the same CouchDB, S3 server and queue.
 pub async fn beside(world: &World) -> Running {
     let database = world.gateway.app.gateway.jobs.config().database.clone();
     let setup = working(Setup::default()).set("jobs.database", &database);
@@ -42,7 +42,7 @@ pub async fn beside(world: &World) -> Running {
     other
 }
 
-/// A plan with more in its `attachments`.
+/// Saves a plan with additional members in `attachments`.
 pub async fn plan(world: &World, more: Value) {
     let mut attachments = json!({ "handler": STORAGE });
     for (key, value) in more.as_object().expect("members") {
@@ -57,7 +57,7 @@ pub async fn plan(world: &World, more: Value) {
     world.gateway.save_plan(&account, plan).await;
 }
 
-/// The jobs that wait.
+/// Returns the pending jobs.
 pub async fn jobs(world: &World) -> Vec<Value> {
     let database = &world.gateway.app.gateway.jobs.config().database;
     let target = format!("/{database}/_all_docs?include_docs=true");
@@ -69,7 +69,7 @@ pub async fn jobs(world: &World) -> Vec<Value> {
     rows.into_iter().map(|row| row["doc"].clone()).collect()
 }
 
-/// Waits until no job waits and nothing runs.
+/// Waits until no job is pending, and nothing runs.
 pub async fn drained(world: &World) {
     let empty = async {
         while !jobs(world).await.is_empty() {
@@ -81,14 +81,14 @@ pub async fn drained(world: &World) {
     world.gateway.settled().await;
 }
 
-/// The attachment is CouchDB's, and comes back whole.
+/// Checks that the attachment is in CouchDB, and readable.
 pub async fn is_in_couchdb(world: &World, id: &str, name: &str, body: &[u8]) {
     let there = world.stored(id).await;
     assert!(there["_attachments"][name].is_object(), "{there}");
     comes_back(world, id, name, body).await;
 }
 
-/// The attachment is in S3 and nowhere else, and comes back whole.
+/// Checks that the attachment is only in S3, and readable.
 pub async fn is_in_storage(world: &World, id: &str, name: &str, body: &[u8]) {
     let there = world.stored(id).await;
     assert!(there["_attachments"][name].is_null(), "{there}");
@@ -100,7 +100,7 @@ pub async fn is_in_storage(world: &World, id: &str, name: &str, body: &[u8]) {
 
 pub async fn comes_back(world: &World, id: &str, name: &str, body: &[u8]) {
     let mut got = world.gateway.get(&format!("{id}/{name}")).await;
-    // This gateway may not know yet that the storage is back.
+    // This gateway may not have noticed yet that the storage is back.
     let until = Instant::now() + Duration::from_secs(20);
     while got.status == 504 && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(100)).await;

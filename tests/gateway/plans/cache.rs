@@ -1,4 +1,4 @@
-//! What is asked of CouchDB for a plan, and how often.
+//! Requests to CouchDB for a plan, and their number.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::plans::{database, file, goes_to, save, storage};
 use stowage_testing::gateway::{Couch, Running, Setup};
 use stowage_testing::spy::Spy;
 
-/// A gateway whose CouchDB is behind a spy, with the path of its month database.
+/// Starts a gateway whose CouchDB is behind a spy; also returns the path of its month database.
 async fn spied(setup: Setup) -> (Spy, Running, String) {
     let couch = Couch::start().await;
     let spy = Spy::start(&couch.url).await;

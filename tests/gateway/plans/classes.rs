@@ -1,4 +1,4 @@
-//! Which entry of a plan speaks of a database.
+//! Which entry of a plan applies to a database.
 
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -6,10 +6,10 @@ use tokio::sync::Mutex;
 use crate::plans::{database, file, goes_to, object, parsed, put_as, storage};
 use stowage_testing::gateway::{Running, Setup};
 
-/// Databases of the platform have fixed names, and in a CouchDB that stays a test removes what it has made: one at a time.
+/// The platform's databases have fixed names, and tests remove what they created in a persistent CouchDB: one at a time.
 static PLATFORM: Mutex<()> = Mutex::const_new(());
 
-/// A plan with a storage for each class, in a directory of the class's name.
+/// Returns a plan with a storage for each class, in a directory of the class's name.
 fn every_class(aggregate: Value) -> Value {
     let classes = ["account", "modb", "yodb", "system", "aggregate"];
     let attachments: Vec<(&str, Value)> = classes.iter().map(|class| (*class, file(class))).collect();

@@ -1,4 +1,4 @@
-//! The changes feed of the plans database: what is saved there is used within a second.
+//! The changes feed of the plans database: saved plans apply within a second.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ async fn a_gateway_without_plans_serves_and_finds_them_when_they_appear() {
     gateway.stop().await;
 }
 
-/// A box in between that ends the feed as soon as it has begun is not asked ten times a second for ever.
+/// If a middlebox ends the feed as soon as it begins, it is retried with growing pauses.
 #[tokio::test]
 async fn a_feed_that_is_ended_at_once_is_asked_for_at_growing_pauses() {
     let (listener, address) = listen().await;

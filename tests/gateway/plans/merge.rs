@@ -7,7 +7,7 @@ use stowage_testing::gateway::{Running, Setup};
 
 const USER: &str = "deadbeefdeadbeefdeadbeefdeadbeef";
 
-/// Only the directory of the storage `a`.
+/// Sets only the directory of the storage `a`.
 fn directory(name: &str) -> Value {
     json!({ "a": { "settings": { "directory": name } } })
 }
@@ -88,7 +88,7 @@ async fn documents_that_are_no_plans_count_as_absent() {
         gateway.save_plan(&account, plan.clone()).await;
         assert_eq!(goes_to(&gateway, &path, json!({})).await.as_deref(), folder, "{plan}");
     }
-    // A user of another account, and a document of a client's choice, make no plan either.
+    // A user of another account does not contribute a plan, nor does a document chosen by a client.
     gateway.save_plan(&account, storage(json!({}), json!({}))).await;
     let mut foreign = sound.clone();
     foreign["pvt_account_id"] = json!("00000000000000000000000000000000");

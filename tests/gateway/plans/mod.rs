@@ -1,4 +1,4 @@
-//! Storage plans end to end: what the documents of the plans database make of a PUT.
+//! Storage plans end to end: the effect of the plans database's documents on a PUT.
 
 mod cache;
 mod classes;
@@ -14,17 +14,17 @@ use serde_json::{Map, Value, json};
 use stowage_testing::gateway::{Running, json as parsed};
 use stowage_testing::raw::RawResponse;
 
-/// A `file` storage that writes below `directory`.
+/// A `file` storage in `directory`.
 fn file(directory: &str) -> Value {
     json!({ "handler": "file", "settings": { "directory": directory } })
 }
 
-/// A plan of a system, an account or a user.
+/// A plan of the system, an account or a user.
 fn storage(attachments: Value, plan: Value) -> Value {
     json!({ "pvt_type": "storage", "attachments": attachments, "plan": plan })
 }
 
-/// Saves a document of the plans database, and leaves it to the feed to tell the gateway.
+/// Saves a document of the plans database, which the gateway learns about from the feed.
 async fn save(gateway: &Running, id: &str, mut document: Value) {
     let target = format!("/{}/{id}", gateway.couch.plans);
     let old = gateway.couch.request("GET", &target, "", b"").await;
@@ -36,7 +36,7 @@ async fn save(gateway: &Running, id: &str, mut document: Value) {
     assert_eq!(saved.status, 201, "{saved:?}");
 }
 
-/// Makes a database and gives its name as it stands in a path.
+/// Creates a database; returns its name as in a path.
 async fn database(gateway: &Running, name: &str) -> String {
     let path = name.replace('/', "%2F").replace('+', "%2B");
     let made = gateway.couch.request("PUT", &format!("/{path}"), "", b"").await;
@@ -44,7 +44,7 @@ async fn database(gateway: &Running, name: &str) -> String {
     path
 }
 
-/// Makes a new document with an attachment and answers the PUT of that.
+/// Creates a document and PUTs an attachment; returns the response.
 async fn put_as(gateway: &Running, path: &str, id: &str, name: &str, members: Value) -> RawResponse {
     let headers = [("Content-Type", "application/json")];
     let target = format!("/{path}/{id}");
@@ -54,7 +54,7 @@ async fn put_as(gateway: &Running, path: &str, id: &str, name: &str, members: Va
     gateway.request("PUT", &format!("{target}/{name}?rev={rev}"), &[("Content-Type", "audio/mpeg")], b"bytes").await
 }
 
-/// Where the attachment of a new document goes: the first folder below the root, or nothing where CouchDB has it.
+/// Returns where a new document's attachment is stored: the first folder below the root, or `None` for CouchDB.
 async fn goes_to(gateway: &Running, path: &str, members: Value) -> Option<String> {
     let id = uuid::Uuid::new_v4().simple().to_string();
     let put = put_as(gateway, path, &id, "call.mp3", members).await;
@@ -67,7 +67,7 @@ async fn goes_to(gateway: &Running, path: &str, members: Value) -> Option<String
     found.map(|stored| stored.split('/').next().unwrap_or_default().to_owned())
 }
 
-/// Repeats until it is so; a second is what a changed plan may take.
+/// Polls until the condition holds; a changed plan has to apply within a second.
 async fn within_a_second(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !so().await {

@@ -1,4 +1,4 @@
-//! Names of objects as they are really stored.
+//! Names of objects as actually stored.
 
 use serde_json::{Value, json};
 
@@ -138,7 +138,7 @@ async fn names_that_would_leave_the_folder_are_refused() {
     gateway.stop().await;
 }
 
-/// CouchDB takes names of any length: a file system does not, and less so once they are percent-encoded.
+/// CouchDB accepts names of any length, a file system does not, especially when percent-encoded.
 #[tokio::test]
 async fn names_of_any_length_are_stored_and_read_back() {
     let (gateway, path) = start().await;
@@ -157,7 +157,7 @@ async fn names_of_any_length_are_stored_and_read_back() {
             let members = json!({ "owner_id": "o".repeat(400) });
             let first = put_as(&gateway, &path, &id, name, members).await;
             assert_eq!(first.status, 201, "{first:?}");
-            // Another for the same: the first object's name is taken.
+            // A second attachment of the same name: that of the first object is taken.
             let rev = parsed(&first)["rev"].as_str().unwrap().to_owned();
             let audio = [("Content-Type", "audio/mpeg")];
             let again = gateway.request("PUT", &format!("{target}?rev={rev}"), &audio, b"other bytes").await;

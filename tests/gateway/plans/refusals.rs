@@ -1,4 +1,4 @@
-//! Plans that cannot be followed: a 502 that names the id, and nothing is stored anywhere.
+//! Plans that cannot be followed: a 502 that names the id, and nothing is stored.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::plans::{database, file, storage};
 use stowage_testing::gateway::{Running, STORAGE, Setup, authorization, json as parsed};
 use stowage_testing::raw::{RawClient, RawResponse};
 
-/// Makes a new document at the server itself, and answers the PUT of an attachment through the gateway.
+/// Creates a document directly on the server, and PUTs an attachment through the gateway; returns the response.
 async fn put(gateway: &Running, path: &str, members: Value) -> RawResponse {
     let target = format!("/{path}/{}", uuid::Uuid::new_v4().simple());
     let made = gateway.couch.request("PUT", &target, "application/json", members.to_string().as_bytes()).await;
@@ -26,7 +26,7 @@ async fn with(attachments: Value, modb: Value) -> (Running, String) {
     (gateway, path)
 }
 
-/// A storage with the id [`STORAGE`] that cannot be used.
+/// Returns a storage with the id [`STORAGE`] that cannot be used.
 fn storage_with(entry: Value) -> (Value, Value) {
     (json!({ STORAGE: entry }), json!({ "attachments": { "handler": STORAGE } }))
 }
@@ -117,7 +117,7 @@ async fn a_client_that_is_sending_sees_the_refusal() {
         )
     };
     let mut client = RawClient::connect(gateway.address).await.unwrap();
-    // It looks for an answer only when it has sent everything.
+    // The client only reads the response after sending everything.
     let answer = client.exchange([head("").as_bytes(), &body].concat()).await.unwrap();
     assert_eq!(answer.status, 502, "{answer:?}");
     assert!(answer.text().contains(STORAGE));

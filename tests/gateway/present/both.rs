@@ -1,4 +1,4 @@
-//! Attachments of CouchDB's own beside those outside.
+//! Attachments in CouchDB together with outside ones.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use stowage_testing::gzip;
 use stowage_testing::recorder::Recorder;
 use stowage_testing::upstream::{Connection, Seen, Upstream};
 
-/// A document with `out.mp3` outside and an older `nat.mp3` in CouchDB; on the other side both are in CouchDB.
+/// Creates a document with `out.mp3` outside and an older `nat.mp3` in CouchDB; on the native side, both are in CouchDB.
 async fn mixed(twins: &Twins) {
     for database in [twins.gateway.path(), twins.native.clone()] {
         let target = format!("/{database}/doc/nat.mp3");
@@ -62,7 +62,7 @@ async fn the_newer_of_two_with_one_name_counts() {
     }
     assert_eq!(parsed(&twins.gateway.get("doc").await)["_attachments"]["a.mp3"]["length"], 13);
 
-    // A client wrote the older one back beside the pointer of a newer one.
+    // A client wrote the older attachment back, next to the pointer of a newer one.
     let mut document = twins.stored("doc").await;
     document["pvt_attachments"]["a.mp3"]["revpos"] = json!(9);
     let path = format!("/{}/doc", twins.gateway.path());
@@ -78,7 +78,7 @@ async fn the_newer_of_two_with_one_name_counts() {
     twins.stop().await;
 }
 
-/// What CouchDB 3.5 sends of a document whose text it keeps packed, with a pointer in it.
+/// Returns CouchDB 3.5's response for a document with compressed text and a pointer.
 fn recorded(pointer: &str, packed: &[u8]) -> Vec<u8> {
     let head = format!(
         "--ea38\r\nContent-Type: application/json\r\n\r\n{{\"_id\":\"inl\",\"_rev\":\"1-8fea\",\"k\":1,\
@@ -110,7 +110,7 @@ async fn what_couchdb_keeps_packed_stays_packed() {
         assert_eq!(seen.all("accept-encoding"), ["identity"]);
         let head = "HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=\"ea38\"\r\nETag: \"1-8fea\"\r\n";
         connection.send(format!("{head}Content-Length: {}\r\n\r\n", body.len())).await;
-        // Byte by byte, so that nothing depends on how it arrives.
+        // Byte by byte, so that nothing depends on the fragmentation.
         for byte in &body {
             connection.send([*byte]).await;
         }

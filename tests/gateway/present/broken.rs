@@ -1,4 +1,4 @@
-//! What cannot be read: its status where it is known before the head of the answer, a broken body after.
+//! Unreadable attachments: an error status if detected before the head of the response, else a broken body.
 
 use serde_json::json;
 
@@ -61,7 +61,7 @@ async fn a_storage_that_is_down_is_504() {
 #[tokio::test]
 async fn what_breaks_later_breaks_the_body() {
     let twins = Twins::start().await;
-    // The newest comes first; it is long enough for the head to be on its way.
+    // The newest comes first; it is long enough for the head to be sent before.
     let long = vec![b'x'; 1 << 20];
     twins.make("doc", &json!({}), &[("a.mp3", b"second"), ("b.mp3", &long)]).await;
     let second = twins.stored("doc").await["pvt_attachments"]["a.mp3"]["stowage"]["location"].to_string();
@@ -151,6 +151,6 @@ async fn a_client_that_leaves_leaves_nothing_behind() {
         assert_eq!(client.head().await.unwrap().status, 200);
         drop(client);
     }
-    // Fails if anything goes on.
+    // Fails if any task is still running.
     twins.stop().await;
 }

@@ -1,4 +1,4 @@
-//! `_changes` with documents: nothing waits longer than without the gateway.
+//! `_changes` with documents: no row is delayed compared to CouchDB.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What is far larger than any buffer, and larger than a document may be.
+//! Responses much larger than any buffer, and than the limit of documents.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Many documents in one answer.
+//! Many documents in one response.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ async fn three() -> (Twins, [(String, String); 3]) {
     (twins, [one, two, three])
 }
 
-/// Both answers but for their length: the gateway does not know it before the end.
+/// Checks that both responses match except for their length, which the gateway does not know in advance.
 fn alike(shown: &RawResponse, native: &RawResponse) {
     assert_eq!((shown.status, plain(&shown.body)), (native.status, plain(&native.body)));
     assert!(shown.complete && !shown.text().contains("pvt_attachments"));
@@ -29,7 +29,7 @@ fn alike(shown: &RawResponse, native: &RawResponse) {
 #[tokio::test]
 async fn open_revs_in_both_forms() {
     let (twins, [one, ..]) = three().await;
-    // A second branch, with an attachment of its own.
+    // A second branch with its own attachment.
     let body = |rev: &str| {
         json!({"new_edits": false, "docs": [{"_id": "one", "_rev": "2-0123456789abcdef0123456789abcdef",
         "n": 5, "_revisions": {"start": 2, "ids": ["0123456789abcdef0123456789abcdef", rev]}}]})
@@ -107,7 +107,7 @@ async fn all_documents() {
     twins.stop().await;
 }
 
-/// A gateway in front of a server that answers what it is told, with one attachment in a storage behind it.
+/// Starts a gateway in front of a scripted server, with one attachment in a storage.
 async fn scripted() -> (Recorder, stowage_testing::gateway::Running, Value) {
     let server = Recorder::start().await;
     let gateway = Setup::default().set("couchdb.present_stubs", "true").upstream(&server.url("")).start().await;
@@ -179,7 +179,7 @@ async fn views_found_documents_and_queries_of_views() {
     gateway.stop().await;
 }
 
-/// An answer but for sequences, which a CouchDB with several shards encodes in another way each time; nor is there an order among those.
+/// Returns a response without sequences, which a CouchDB with several shards encodes differently each time; their order is not fixed, either.
 fn without_seqs(answer: &RawResponse) -> (u16, Vec<String>, Vec<String>) {
     let mut names: Vec<_> = answer.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
     names.sort();

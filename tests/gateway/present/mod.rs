@@ -1,8 +1,7 @@
-//! Documents through a gateway that shows outside attachments as CouchDB's own: what a client sees is what it would see if
-//! CouchDB had them.
+//! Documents through a gateway that presents outside attachments as stubs: clients see what they would see if CouchDB had the attachments.
 //!
-//! A file is a form of answer or of question; all of them stand beside each other because each compares the same [`twins`]. `broken`
-//! and `unseen` are about what must not be shown in any of these forms.
+//! Each file is about one form of response or request; they are all on one level, because each compares the same [`twins`]. `broken` and `unseen` are
+//! about what none of these forms may show.
 
 mod both;
 mod broken;

@@ -1,4 +1,4 @@
-//! Entries of KAZOO's, and links: shown as stubs, inlined, and never with what they hold.
+//! KAZOO's entries and links: presented as stubs or inlined, without revealing their contents.
 
 use serde_json::json;
 

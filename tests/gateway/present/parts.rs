@@ -1,4 +1,4 @@
-//! One document with the bytes of its attachments: as JSON and as `multipart/related`.
+//! A document with the bytes of its attachments, as JSON and as `multipart/related`.
 
 use serde_json::json;
 
@@ -29,7 +29,7 @@ async fn every_form_is_couchdbs() {
 
 #[tokio::test]
 async fn the_words_of_couchdb_are_used() {
-    // As CouchDB 3.5 sent them: a document in JSON, and with its attachment behind it.
+    // As sent by CouchDB 3.5: a document in JSON, and with its attachment as a part.
     let twins = Twins::start().await;
     twins.make("inl", &json!({"k": 1}), &[("b.bin", b"\x00\x01\x02\x03\x04\x05")]).await;
     let shown =

@@ -1,4 +1,4 @@
-//! `atts_since`: what a client has already stays a stub.
+//! `atts_since`: attachments that a client already has are stubs.
 
 use serde_json::json;
 
@@ -62,7 +62,7 @@ async fn what_is_older_is_a_stub_in_every_form() {
     ];
     for (query, accept) in forms {
         for list in lists {
-            // The built-in store knows a revision by one spelling.
+            // The built-in store only knows one spelling of a revision.
             let is_plain = list("1-a").contains("\"1-a") || !list("1-a").contains("1-");
             if std::env::var("COUCHDB_URL").is_err() && !is_plain && list("1-a") != list("1-b") {
                 continue;

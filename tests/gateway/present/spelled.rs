@@ -1,4 +1,4 @@
-//! What is asked for in odd spellings and packed bodies, and where stubs are shown without being asked for.
+//! Requests with odd spellings and compressed bodies, and stubs in responses that include documents by default.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ async fn options_in_packed_bodies_and_odd_spellings_mean_what_they_mean_to_couch
         ("_bulk_get", r#"{"docs":[{"id":"doc","atts_since":["9-x"]}]}"#, true),
         ("_bulk_get", r#"{"docs":[{"id":"doc","atts_since":[]}]}"#, false),
     ] {
-        // The built-in store has none of these.
+        // The built-in store has none of these endpoints.
         if std::env::var("COUCHDB_URL").is_err() && rest.ends_with("queries") {
             continue;
         }

@@ -1,4 +1,4 @@
-//! Every form from other storages than files.
+//! Every form of response, from storages other than files.
 
 use serde_json::{Value, json};
 

@@ -1,17 +1,17 @@
-//! The same document twice: with its attachments in a storage behind the gateway, and with all of it in CouchDB.
+//! The same document twice: with attachments in a storage behind the gateway, and with all of them in CouchDB.
 
 use serde_json::{Value, json};
 
 use stowage_testing::gateway::{Running, Setup, authorization, exchange, rev};
 use stowage_testing::raw::RawResponse;
 
-/// A gateway that shows stubs, and a database beside it that no plan speaks of.
+/// A gateway that presents stubs, and a database that no plan includes.
 pub struct Twins {
     pub gateway: Running,
     pub native: String,
 }
 
-/// What an answer says, without what differs from one to the next.
+/// A response without what varies.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Seen {
     status: u16,
@@ -33,7 +33,7 @@ impl Twins {
         Self { gateway, native }
     }
 
-    /// Asks CouchDB itself.
+    /// Sends a request directly to CouchDB.
     pub async fn couch(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> RawResponse {
         let address = self.gateway.couch.address();
         let mut all = vec![authorization(&self.gateway.couch.admin)];
@@ -41,7 +41,7 @@ impl Twins {
         exchange(address, method, target, &all, body).await
     }
 
-    /// Saves a document and its attachments on both sides; gives both revisions.
+    /// Saves a document and its attachments on both sides; returns both revisions.
     pub async fn make(&self, id: &str, document: &Value, attachments: &[(&str, &[u8])]) -> (String, String) {
         let text = document.to_string();
         let media_type = [("Content-Type", "application/json")];
@@ -57,18 +57,18 @@ impl Twins {
         (outside, native)
     }
 
-    /// What CouchDB holds of the document behind the gateway.
+    /// Returns the document behind the gateway as stored in CouchDB.
     pub async fn stored(&self, id: &str) -> Value {
         let answer = self.couch("GET", &format!("/{}/{id}", self.gateway.path()), &[], b"").await;
         serde_json::from_slice(&answer.body).unwrap()
     }
 
-    /// Asks both the same, below their databases, and gives what the gateway answered once both have said the same.
+    /// Sends the same request to both, below their databases; returns the gateway's response after comparing them.
     pub async fn same(&self, method: &str, rest: &str, headers: &[(&str, &str)], body: &[u8]) -> RawResponse {
         self.same_with(method, (rest, rest), headers, (body, body)).await
     }
 
-    /// The same where the question itself differs: revisions do.
+    /// Sends requests that differ in their revisions.
     pub async fn same_with(
         &self,
         method: &str,
@@ -82,7 +82,7 @@ impl Twins {
         assert!(!shown.text().contains("pvt_attachments"), "{method} {outside}: {}", shown.text());
         let (mut here, mut there) = (seen(&shown), seen(&expected));
         if method == "HEAD" {
-            // CouchDB's length of what GET answers without a length is 0; the gateway gives none.
+            // CouchDB sends a length of 0 for HEAD if GET has none; the gateway omits it.
             for seen in [&mut here, &mut there] {
                 seen.headers.retain(|(name, value)| (name.as_str(), value.as_str()) != ("content-length", "0"));
             }
@@ -96,7 +96,7 @@ impl Twins {
     }
 }
 
-/// Hashes of revisions, boundaries and ids of requests differ; their lengths do not.
+/// Masks hashes of revisions, boundaries and ids of requests, which differ, but not in length.
 pub fn seen(answer: &RawResponse) -> Seen {
     let mut headers: Vec<_> = answer
         .headers
@@ -108,7 +108,7 @@ pub fn seen(answer: &RawResponse) -> Seen {
     Seen { status: answer.status, headers, body: plain(&answer.body), complete: answer.complete }
 }
 
-/// Every run of 32 hex digits, and nothing else, is masked.
+/// Masks every run of 32 hex digits.
 pub fn plain(bytes: &[u8]) -> String {
     let (mut masked, mut run) = (Vec::new(), Vec::new());
     for byte in bytes.iter().copied().map(Some).chain([None]) {

@@ -1,4 +1,4 @@
-//! What says where attachments are never leaves, however the question is spelled, whatever form the answer has.
+//! The locations of attachments are never revealed, however a request is spelled, and in any form of response.
 
 use serde_json::json;
 
@@ -10,11 +10,11 @@ use stowage_testing::upstream::{Connection, Upstream};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-/// A gateway in front of a server that answers what it is told.
+/// A gateway in front of a scripted server.
 struct Scene {
     upstream: Upstream,
     gateway: Running,
-    /// A document with an entry of KAZOO's.
+    /// A document with one of KAZOO's entries.
     document: String,
     _storage: Recorder,
 }
@@ -33,7 +33,7 @@ impl Scene {
         Self { upstream, gateway, document, _storage: storage }
     }
 
-    /// Asks for something of which the server gives this answer: the rest of its head, and its body.
+    /// Sends a request to which the server responds with this rest of a head and this body.
     async fn ask(
         &mut self,
         (method, rest): (&str, &str),
@@ -295,11 +295,11 @@ async fn what_is_not_known_to_hold_documents_is_watched() {
     }
     let update = scene.ask(("POST", "_design/d/_update/u/x"), &[], b"{}", (json_head, document.as_bytes())).await;
     assert_eq!(update.text(), r#"{"_id":"x","_rev":"1-a"}"#);
-    // A map function's own value, beside a document.
+    // A map function's own value, next to a document.
     let rows = format!(r#"{{"rows":[{{"id":"x","value":{0},"doc":{0}}}]}}"#, document);
     let shown = scene.ask(("GET", "_design/d/_view/v?include_docs=true"), &[], b"", (json_head, rows.as_bytes())).await;
     assert_eq!(shown.text(), format!(r#"{{"rows":[{{"id":"x","value":{{"_id":"x","_rev":"1-a"}},"doc":{STUB}}}]}}"#));
-    // Attachments are no documents.
+    // Attachments are not documents.
     let script = b"let x = doc.pvt_attachments;";
     let shown =
         scene.ask(("GET", "_design/d/app.js"), &[], b"", ("Content-Type: application/javascript\r\n", script)).await;

@@ -39,7 +39,7 @@ async fn metrics_have_their_names_and_name_nobody() {
     let mut client = world.client().await;
     let database = "account%2Fab%2Fcd%2Fef0123456789abcdef0123456789-202411";
     client.send(get(&format!("/{database}/secretdoc/secretname.mp3"))).await.expect("sent");
-    // The gateway asks for plans first.
+    // The gateway requests plans first.
     let got = loop {
         tokio::select! {
             got = client.response() => break got.expect("an answer"),

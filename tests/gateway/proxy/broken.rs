@@ -1,4 +1,4 @@
-//! An upstream that breaks, lies or says nothing: the client is told, and never takes a part for the whole.
+//! An upstream that breaks, lies or is silent: the client gets an error, and never a truncated response that looks complete.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn answers_that_contradict_themselves_are_not_passed_on() {
         let got = answered(&mut client).await;
         assert!(matches!(got.status, 502 | 504), "{head:?}: {got:?}");
         assert_refusal(&got, got.status);
-        // The connection is not used again.
+        // The connection is not reused.
         connection.closed().await;
     }
 }
@@ -125,7 +125,7 @@ async fn a_connection_that_was_closed_while_idle_costs_nothing() {
     assert_eq!(answered(&mut client).await.status, 201);
 }
 
-/// Long enough idle that the upstream may be closing at the very moment of the next request.
+/// Idle long enough that the upstream may be closing at the moment of the next request.
 const LONG_IDLE: Duration = Duration::from_millis(600);
 
 #[tokio::test]
@@ -134,14 +134,14 @@ async fn a_read_that_meets_a_closing_connection_is_sent_once_more() {
     let (mut client, mut connection, _) = world.ask(get("/first")).await;
     connection.answer("200 OK", "{}\n").await;
     assert_eq!(answered(&mut client).await.status, 200);
-    // The pause is what the test is about.
+    // The pause is intended.
     tokio::time::sleep(LONG_IDLE).await;
     client.send(get("/second")).await.expect("sent");
     let first = connection.request().await;
     drop(connection);
     let (connection, second) = world.upstream.request().await;
     assert_eq!(first, second);
-    // Once only.
+    // Only one retry.
     drop(connection);
     assert_refusal(&answered(&mut client).await, 504);
     assert!(!world.upstream.has_more());
@@ -160,7 +160,7 @@ async fn a_write_that_was_seen_is_never_sent_again() {
         let (mut client, mut connection, _) = world.ask(get("/first")).await;
         connection.answer("200 OK", "{}\n").await;
         assert_eq!(answered(&mut client).await.status, 200);
-        // The pause is what the test is about.
+        // The pause is intended.
         tokio::time::sleep(LONG_IDLE).await;
         client.send(request).await.expect("sent");
         connection.request().await;

@@ -1,4 +1,4 @@
-//! Connections are kept where HTTP allows it, on both sides, and one request is answered after the other.
+//! Connections are kept alive where HTTP allows it, on both sides, and requests are answered in order.
 
 use super::{OK, World, answered, exchange, get};
 use stowage_testing::upstream::soon;
@@ -90,7 +90,7 @@ async fn old_clients_get_what_they_can_read() {
     assert_eq!(got.header("connection").map(str::to_ascii_lowercase).as_deref().unwrap_or("close"), "close");
 }
 
-/// A client that has said everything may close its half of the connection and still be answered.
+/// A client may close its half of the connection after the request, and still gets the response.
 #[tokio::test]
 async fn a_client_that_closes_its_half_gets_its_answer() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,9 +1,9 @@
-//! Scripts of other origins see of the gateway's own answers what CouchDB lets them see of its own.
+//! Scripts of other origins can read the gateway's own responses to the same extent as CouchDB's.
 
 use super::{World, answered, get};
 use stowage_testing::raw::RawResponse;
 
-/// What CouchDB adds for an origin that it knows (`chttpd_cors:headers`).
+/// CouchDB's headers for a known origin (`chttpd_cors:headers`).
 const RULES: &str = "Access-Control-Allow-Origin: https://app.example\r\nAccess-Control-Allow-Credentials: true\r\n\
     Access-Control-Expose-Headers: content-type, cache-control, accept-ranges, etag, server\r\n";
 
@@ -22,7 +22,7 @@ fn rules(answer: &RawResponse) -> (Option<&str>, Option<&str>, bool) {
 
 const TIMEOUTS: [(&str, &str); 2] = [("timeouts.response_head", "300ms"), ("timeouts.connect", "300ms")];
 
-/// An answer of the gateway alone, while the upstream is asked for its rules `asked` times and answers with `says`.
+/// Returns a response of the gateway itself, while the upstream is asked for its rules `asked` times and responds with `says`.
 async fn own_answer(world: &mut World, origin: &str, says: &str, asked: usize) -> RawResponse {
     let (mut client, silent, seen) = world.ask(with_origin("GET", "/db/doc", origin)).await;
     assert_eq!(seen.target(), "/db/doc");
@@ -59,7 +59,7 @@ async fn what_couchdb_says_is_passed_on_and_remembered() {
     assert_eq!(got.headers.iter().filter(|(name, _)| name.starts_with("access-control")).count(), 3, "{got:?}");
     let answer = own_answer(&mut world, "https://app.example", "", 0).await;
     assert_eq!(rules(&answer), (Some("https://app.example"), Some("true"), true), "{answer:?}");
-    // CouchDB's answers are its own, also those without.
+    // CouchDB's responses are unchanged, even without these headers.
     let (_, got) = world.pass(with_origin("GET", "/db/doc", "https://app.example"), couchdb("")).await;
     assert_eq!(rules(&got), (None, None, false));
     let preflight = with_origin("OPTIONS", "/db/doc", "https://app.example");

@@ -1,11 +1,11 @@
-//! Silence has limits, transfers have none.
+//! Silence is limited, transfers are not.
 
 use std::time::{Duration, Instant};
 
 use super::{OK, World, answered, assert_refusal, get};
 use stowage_testing::upstream::{Upstream, soon};
 
-/// Every deadline on silence is this short.
+/// Short limits on silence.
 const SHORT: [(&str, &str); 5] = [
     ("timeouts.connect", "300ms"),
     ("timeouts.request_head", "300ms"),
@@ -13,9 +13,9 @@ const SHORT: [(&str, &str); 5] = [
     ("timeouts.idle_body", "300ms"),
     ("timeouts.tls_handshake", "300ms"),
 ];
-/// Shorter than the deadlines.
+/// Shorter than the limits.
 const STEP: Duration = Duration::from_millis(100);
-/// Longer than the deadlines.
+/// Longer than the limits.
 const PAUSE: Duration = Duration::from_millis(700);
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn an_upstream_that_says_nothing_is_answered_for() {
     }
 }
 
-/// The deadline runs from when the request stopped moving, not from the end of a window in which it moved.
+/// The deadline counts from when the request stalled, not from the end of an interval with progress.
 #[tokio::test]
 async fn a_request_with_a_body_waits_no_longer_than_one_without() {
     const HEAD: Duration = Duration::from_secs(2);
@@ -70,7 +70,7 @@ async fn a_request_with_a_body_waits_no_longer_than_one_without() {
     }
 }
 
-/// What CouchDB may have to work for has no deadline before its first byte.
+/// Requests that may require work have no deadline before CouchDB's first byte.
 #[tokio::test]
 async fn what_takes_long_to_think_about_may_take_long() {
     let mut world = World::with(&SHORT).await;
@@ -95,7 +95,7 @@ async fn what_takes_long_to_think_about_may_take_long() {
         let (connection, _) = world.asks(&mut client, format!("{method} {target} HTTP/1.1\r\nHost: h\r\n{body}")).await;
         thinking.push((target, client, connection));
     }
-    // The pause is what the test is about.
+    // The pause is intended.
     tokio::time::sleep(PAUSE).await;
     for (target, client, connection) in &mut thinking {
         connection.answer("200 OK", "{}\n").await;
@@ -182,14 +182,14 @@ async fn feeds_may_be_silent() {
         let (client, connection, _) = world.ask(get(target)).await;
         feeds.push((target, client, connection));
     }
-    // The pauses are what the test is about.
+    // The pauses are intended.
     tokio::time::sleep(PAUSE).await;
     for (target, client, connection) in &mut feeds {
         connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").await;
         assert_eq!(soon("a head", client.head()).await.expect("a head").status, 200, "{target}");
         assert_eq!(soon("a chunk", client.chunk()).await.expect("a chunk"), b"a");
     }
-    // A view may take long to begin, while its index is built, but not to go on.
+    // A view may take long to start, while its index is built, but not to continue.
     let (_, mut view, _connection) = feeds.pop().expect("the view");
     tokio::time::sleep(PAUSE).await;
     assert!(soon("the view to break", view.chunk()).await.is_err());

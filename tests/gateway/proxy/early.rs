@@ -1,4 +1,4 @@
-//! Answers that come before the request has ended, and clients that wait to be asked.
+//! Responses before the end of the request, and clients that wait for `100 Continue`.
 
 use super::{OK, World, answered, get};
 use stowage_testing::upstream::{Connection, soon};
@@ -11,7 +11,7 @@ fn put(length: usize, more: &str) -> String {
     format!("PUT /db/doc HTTP/1.1\r\nHost: h\r\n{more}Content-Length: {length}\r\n\r\n")
 }
 
-/// How the upstream ends after its early answer.
+/// How the upstream proceeds after its early response.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
     Reads,
@@ -19,7 +19,7 @@ enum End {
     Resets,
 }
 
-/// The upstream reads a head and answers; then it ends, or gives its connection.
+/// Reads a head and responds; then ends the connection, or returns it.
 async fn refuse(world: &mut World, end: End) -> Option<Connection> {
     let mut connection = world.upstream.accept().await;
     connection.head().await;

@@ -1,4 +1,4 @@
-//! Requests and answers arrive as they were sent.
+//! Requests and responses are forwarded unchanged.
 
 use super::{OK, World, answered, get};
 use stowage_testing::upstream::{Upstream, soon};
@@ -121,7 +121,7 @@ async fn answers_arrive_as_they_were_sent() {
     assert_eq!((got.status, got.reason.as_str()), (299, ""));
 }
 
-/// CouchDB sends a media type as it stands in the document, a folded mail header too.
+/// CouchDB sends the document's media type unchanged, even with a folded mail header.
 #[tokio::test]
 async fn what_couchdb_sends_in_several_lines_arrives_in_one() {
     let mut world = World::start().await;

@@ -1,4 +1,4 @@
-//! CouchDB is told who the client is and how it came, and never by the client itself.
+//! The headers that tell CouchDB about the client's address and protocol, which a client cannot forge.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::{OK, RawClient, World, answered};
 use stowage_testing::gateway::{Setup, json as parsed};
 use stowage_testing::upstream::{Connection, Seen};
 
-/// What a client would like CouchDB to believe.
+/// Headers with which a client tries to deceive CouchDB.
 const SAID: &str = "X-Forwarded-For: 1.1.1.1\r\nx-forwarded-for: 2.2.2.2, 3.3.3.3\r\nX-Forwarded-Proto: https\r\n\
     X-Forwarded-Ssl: on\r\nX-Forwarded-Host: evil.example\r\nForwarded: for=1.1.1.1;proto=https\r\nX-Real-IP: 1.1.1.1\r\n";
 
@@ -63,7 +63,7 @@ async fn what_came_over_tls_says_so_unless_a_trusted_proxy_says_otherwise() {
     assert_eq!(told(&seen), [("x-forwarded-for", "127.0.0.1"), ("x-forwarded-proto", "http")]);
 }
 
-/// What CouchDB sees of a request over TLS with these headers.
+/// Returns what CouchDB sees of a request over TLS with these headers.
 async fn over_tls(secured: &mut Secured, more: &str) -> Seen {
     let stream = open(&secured.world.gateway, &secured.certs.ca(), None, &["http/1.1"]).await.expect("a connection");
     let mut client = RawClient::over(stream);
@@ -75,7 +75,7 @@ async fn over_tls(secured: &mut Secured, more: &str) -> Seen {
     seen
 }
 
-/// The addresses that the gateway makes itself, and those of the store, are those that the client can ask.
+/// URLs in responses, the gateway's own and the store's, are reachable for the client.
 #[tokio::test]
 async fn locations_lead_back_the_way_the_client_came() {
     let gateway = Setup::default().set("listen.trusted_proxies", "127.0.0.1").start().await;

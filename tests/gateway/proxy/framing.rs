@@ -1,4 +1,4 @@
-//! One request in is one request out: nothing hides in a body, and no two framings travel together.
+//! One request remains one request: no request is smuggled in a body, and framings are never combined.
 
 use super::{OK, World, answered, assert_refusal, get};
 use stowage_testing::upstream::soon;
@@ -32,7 +32,7 @@ async fn an_answers_trailers_and_chunk_extensions_end_at_the_gateway() {
     assert_eq!(got.header("transfer-encoding"), Some("chunked"));
 }
 
-/// A request with these framing headers whose body could be taken for a second request.
+/// Builds a request with these framing headers, and a body that could be taken for a second request.
 fn smuggling(framing: &str, body: &str) -> String {
     format!("POST /first HTTP/1.1\r\nHost: h\r\n{framing}\r\n\r\n{body}")
 }
@@ -112,7 +112,7 @@ async fn a_length_beside_chunks_is_refused() {
             assert_eq!(got.status, 400, "{framing:?}: {got:?}");
         }
     }
-    // The same in the second request of a connection, and in pieces.
+    // The same in the second request on a connection, and in pieces.
     let (mut client, mut connection, _) = world.ask(get("/first")).await;
     connection.send(OK).await;
     assert_eq!(answered(&mut client).await.status, 200);
@@ -129,7 +129,7 @@ async fn a_length_beside_chunks_is_refused() {
     assert!(!world.upstream.has_more());
 }
 
-/// What only a body says frames nothing.
+/// A length inside a body has no effect on framing.
 #[tokio::test]
 async fn a_length_in_the_body_before_is_no_length_of_the_next_request() {
     let mut world = World::start().await;
@@ -137,7 +137,7 @@ async fn a_length_in_the_body_before_is_no_length_of_the_next_request() {
     let body = "--b\r\nTransfer-Encoding: x\r\nContent-Length: 4\r\n\r\nPUT /2 HTTP/1.1\r\nContent-Length: 4\r\n\r\n";
     let head = format!("PUT /1 HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
     let second = "PUT /2 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n";
-    // An early answer restarts what is kept in the middle of the body.
+    // An early response resets the parser in the middle of the body.
     client.send(&head).await.expect("sent");
     let mut connection = world.upstream.accept().await;
     connection.head().await;
@@ -176,7 +176,7 @@ async fn one_framing_that_is_clear_is_passed_on_as_one() {
     for (request, body) in [
         (smuggling("Content-Length: 4\r\nContent-Length: 4", "body"), "body"),
         (smuggling("transfer-encoding:\tCHUNKED", chunks), "body"),
-        // A bare line feed ends a line (RFC 9112 section 2.2): read as such, and sent on as CR LF.
+        // A bare line feed ends a line (RFC 9112 section 2.2): it is parsed as such, and forwarded as CR LF.
         ("POST /first HTTP/1.1\nHost: h\nContent-Length: 4\n\nbody".to_owned(), "body"),
     ] {
         let (mut client, mut connection, seen) = world.ask(format!("{request}{}", get("/second"))).await;

@@ -2,7 +2,7 @@
 
 use super::{OK, World, get};
 
-/// Every header that describes a connection, and one that the message itself names as such.
+/// Every hop-by-hop header, and those that the message itself lists in `Connection`.
 const HOP: &str = "Connection: keep-alive, X-Named,, HTTP2-Settings,x-second\r\nConnection: X-Third\r\nX-Named: 1\r\n\
     X-Second: 1\r\nX-Third: 1\r\nKeep-Alive: timeout=5\r\nTE: trailers\r\nTrailer: X-Sum\r\nUpgrade: h2c\r\n\
     HTTP2-Settings: AAMAAABkAAQAAP__\r\nProxy-Connection: keep-alive\r\nX-Kept: 1\r\n";

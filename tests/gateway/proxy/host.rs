@@ -1,4 +1,4 @@
-//! A request says once, and clearly, whom it is for (RFC 9112 section 3.2).
+//! A request must have exactly one valid `Host` (RFC 9112 section 3.2).
 
 use super::{OK, World, assert_refusal};
 

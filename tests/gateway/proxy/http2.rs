@@ -1,4 +1,4 @@
-//! HTTP/2 on the TLS listener: the same requests in another form.
+//! HTTP/2 on the TLS listener: the same requests in another protocol.
 
 use bytes::Bytes;
 use http::header::{COOKIE, HOST};
@@ -15,7 +15,7 @@ use stowage_testing::certs::Certs;
 use stowage_testing::gateway::{Running, Setup, authorization};
 use stowage_testing::upstream::soon;
 
-/// An HTTP/2 connection to the TLS listener.
+/// Opens an HTTP/2 connection to the TLS listener.
 async fn connect(gateway: &Running, certs: &Certs) -> SendRequest<Full<Bytes>> {
     let stream = open(gateway, &certs.ca(), None, &["h2"]).await.expect("a connection");
     let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");

@@ -1,4 +1,4 @@
-//! How much at once.
+//! Limits of sizes and concurrency.
 
 use std::time::Duration;
 

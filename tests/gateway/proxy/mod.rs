@@ -1,6 +1,6 @@
-//! What is not an attachment of a planned database passes through, byte for byte, whatever either side does.
+//! Requests that are not about an attachment of a planned database are forwarded byte for byte, whatever either side does.
 //!
-//! A file is one subject of HTTP's: none of them is above another, and each has the same two ends, a raw client and a scripted server.
+//! Each file is about one topic of HTTP, all on one level and with the same two ends, a raw client and a scripted server.
 
 mod admin;
 mod broken;
@@ -36,12 +36,12 @@ impl World {
         Self::with(&[]).await
     }
 
-    /// With these keys of the configuration.
+    /// Starts with this configuration.
     async fn with(settings: &[(&str, &str)]) -> Self {
         Self::before(Upstream::start().await, "", settings).await
     }
 
-    /// In front of this server, below a path.
+    /// Starts in front of this server, below a path.
     async fn before(upstream: Upstream, path: &str, settings: &[(&str, &str)]) -> Self {
         let setup = Setup::default().upstream(&format!("{}{path}", upstream.url()));
         let setup = settings.iter().fold(setup, |setup, (key, value)| setup.set(key, value));
@@ -54,14 +54,14 @@ impl World {
         RawClient::connect(self.gateway.address).await.expect("the gateway accepts")
     }
 
-    /// Sends a request on a new connection; gives that, and the upstream's with what came on it.
+    /// Sends a request on a new connection; returns that, and the upstream's connection with the request.
     async fn ask(&mut self, request: impl AsRef<[u8]>) -> (RawClient, Connection, Seen) {
         let mut client = self.client().await;
         let (connection, seen) = self.asks(&mut client, request).await;
         (client, connection, seen)
     }
 
-    /// Sends a request on a connection; gives the upstream's, with what came on it.
+    /// Sends a request on a connection; returns the upstream's connection with the request.
     async fn asks<S>(&mut self, client: &mut RawClient<S>, request: impl AsRef<[u8]>) -> (Connection, Seen)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -70,7 +70,7 @@ impl World {
         self.upstream.request().await
     }
 
-    /// Sends bytes on a new connection and gives what the upstream sees and answers with `answer`, and what comes back.
+    /// Sends bytes on a new connection; returns what the upstream sees, which responds with `answer`, and what comes back.
     async fn pass(&mut self, request: impl AsRef<[u8]>, answer: impl AsRef<[u8]>) -> (Seen, RawResponse) {
         let request = request.as_ref();
         let mut client = self.client().await;
@@ -86,10 +86,10 @@ impl World {
         (seen, got.expect("an answer"))
     }
 
-    /// Waits until the gateway has seen that its connections to the upstream are closed.
+    /// Waits until the gateway has noticed that its upstream connections are closed.
     async fn quiet_upstream(&self) {
         let seen = async {
-            // One is the feed of the plans.
+            // One connection is the feed of the plans.
             while self.gateway.app.upstream.running() > 1 {
                 tokio::task::yield_now().await;
             }
@@ -97,7 +97,7 @@ impl World {
         soon("the gateway to see that the upstream has closed", seen).await;
     }
 
-    /// Sends bytes on a new connection and gives the answer of the gateway alone: nothing may reach the upstream.
+    /// Sends bytes on a new connection; returns the gateway's own response, and checks that nothing reaches the upstream.
     async fn refused(&mut self, request: impl AsRef<[u8]>) -> RawResponse {
         let request = request.as_ref();
         let mut client = self.client().await;
@@ -110,17 +110,17 @@ impl World {
     }
 }
 
-/// A GET of this target on a connection that stays.
+/// Builds a GET for a persistent connection.
 fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: couch.example:5984\r\n\r\n")
 }
 
-/// What is answered.
+/// Reads a response.
 async fn answered<S: AsyncRead + AsyncWrite + Unpin>(client: &mut RawClient<S>) -> RawResponse {
     soon("an answer", client.response()).await.expect("an answer")
 }
 
-/// The answer of one exchange on connections that are open already.
+/// Makes an exchange on open connections; returns the response.
 async fn exchange(client: &mut RawClient, connection: &mut Connection, target: &str) -> RawResponse {
     client.send(get(target)).await.expect("sent");
     assert_eq!(connection.request().await.target(), target);
@@ -128,7 +128,7 @@ async fn exchange(client: &mut RawClient, connection: &mut Connection, target: &
     answered(client).await
 }
 
-/// Whether the answer is a refusal in CouchDB's form.
+/// Checks that the response is a refusal in CouchDB's form.
 fn assert_refusal(answer: &RawResponse, status: u16) {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
@@ -136,5 +136,5 @@ fn assert_refusal(answer: &RawResponse, status: u16) {
     assert!(["error", "reason"].iter().all(|key| body.get(key).is_some_and(|text| text.is_string())), "{body}");
 }
 
-/// An answer without a body.
+/// A response without a body.
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";

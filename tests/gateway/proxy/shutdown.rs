@@ -1,4 +1,4 @@
-//! Stopping: what runs ends, what waits is closed, what comes is refused.
+//! Shutdown: running requests finish, idle connections are closed, new ones are refused.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::{OK, World, answered, get};
 use stowage_testing::gateway::exchange;
 use stowage_testing::upstream::soon;
 
-/// Waits until connections there are refused.
+/// Waits until connections to this address are refused.
 async fn refused(address: SocketAddr) {
     let refused = async {
         while TcpStream::connect(address).await.is_ok() {

@@ -1,4 +1,4 @@
-//! Bodies flow: as they come, as fast as they are taken, and no further than that.
+//! Bodies are streamed as they arrive, with backpressure.
 
 use std::time::Duration;
 
@@ -63,9 +63,9 @@ async fn each_part_of_a_request_arrives_before_the_next_is_sent() {
     assert_eq!(answered(&mut client).await.status, 200);
 }
 
-/// How long a peer must take nothing until it counts as full.
+/// How long a peer accepts nothing until its buffers count as full.
 const FULL: Duration = Duration::from_millis(700);
-/// What the buffers of the sockets on both sides may hold, with room: the system lets a receive buffer grow to 32 MiB.
+/// An upper bound for the socket buffers on both sides: the system lets a receive buffer grow to 32 MiB.
 const BUFFERS: usize = 80 << 20;
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_request_waits_for_an_upstream_that_does_not_read() {
         taken += count.expect("sent");
         assert!(taken < BUFFERS, "{taken} bytes were taken and not read");
     }
-    // What was held back flows again.
+    // The held back data flows again.
     let reading = tokio::spawn(async move {
         let mut read = 0;
         while read < BUFFERS {
@@ -115,7 +115,7 @@ async fn an_answer_waits_for_a_client_that_does_not_read() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_takes_the_upstreams_request_with_it() {
-    // Of a client without its half of the connection CouchDB waits for a while as well.
+    // The gateway also waits a while for CouchDB after a client has closed its half of the connection.
     let mut world = World::with(&[("timeouts.request_head", "500ms")]).await;
     for reset in [false, true] {
         let (before, connection, _) = world.ask(get("/db/_changes?feed=longpoll")).await;

@@ -1,4 +1,4 @@
-//! The TLS listener: certificates, deadlines, and HTTP/1.1 by choice of the client. HTTP/2 is in `http2`.
+//! The TLS listener: certificates, deadlines, and HTTP/1.1 if the client chooses it. HTTP/2 is in `http2`.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ use stowage_testing::gateway::Running;
 use stowage_testing::raw::RawClient;
 use stowage_testing::upstream::soon;
 
-/// A gateway with a TLS listener, and the certificate that it reads.
+/// A gateway with a TLS listener, and its certificate.
 pub(super) struct Secured {
     pub(super) world: World,
     pub(super) certs: Certs,
@@ -49,7 +49,7 @@ impl Secured {
         Self { world, certs, files }
     }
 
-    /// A connection over TLS whose certificate is checked against a CA.
+    /// Connects over TLS, verifying the certificate with a CA.
     async fn connect(
         &self,
         ca: &Path,
@@ -59,11 +59,11 @@ impl Secured {
         open(&self.world.gateway, ca, client, protocols).await
     }
 
-    /// Whether a request comes through with this CA and this client's certificate.
+    /// Returns whether a request succeeds with this CA and this client certificate.
     async fn serves(&mut self, ca: &Path, client: Option<(&Path, &Path)>) -> bool {
         let Ok(stream) = self.connect(ca, client, &["http/1.1"]).await else { return false };
         let mut client = RawClient::over(stream);
-        // A client without the certificate that is asked for learns of it when it reads.
+        // A client without the required certificate only learns of it when reading.
         drop(client.send(get("/db/doc")).await);
         let mut connection = tokio::select! {
             answer = client.response() => {
@@ -78,7 +78,7 @@ impl Secured {
     }
 }
 
-/// A connection to the TLS listener of a gateway whose certificate is checked against a CA.
+/// Connects to a gateway's TLS listener, verifying the certificate with a CA.
 pub(super) async fn open(
     gateway: &Running,
     ca: &Path,
@@ -104,7 +104,7 @@ pub(super) async fn open(
     soon("a TLS handshake", TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
 }
 
-/// Puts the server's certificate and key where the gateway reads them.
+/// Copies the server's certificate and key to where the gateway reads them.
 fn install(certs: &Certs, folder: &Path) {
     fs::copy(certs.server(), folder.join("server.pem")).expect("a copy");
     fs::copy(certs.server_key(), folder.join("server.key")).expect("a copy");

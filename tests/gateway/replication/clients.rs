@@ -1,4 +1,4 @@
-//! With the clients that applications use: PouchDB, which is a replicator itself, and nano.
+//! Clients used by applications: PouchDB, which is a replicator itself, and nano.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::replication::content::{assert_same, assert_same_after_pouchdb, change, write, write_empty};
 use crate::replication::ends::{End, leaves};
 
-/// Runs a script of this folder with node and gives what it printed.
+/// Runs a script in this folder with node; returns its output.
 async fn node(script: &str, arguments: &[String]) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let installed = || root.join("target/tools/clients/node_modules");
@@ -49,7 +49,7 @@ async fn goes(source: End, target: End) {
     target.stop().await;
 }
 
-/// There and back again, through PouchDB's own database.
+/// Replicates in both directions through PouchDB's own database.
 async fn visits(source: End, target: End) {
     write(&source.peer).await;
     write_empty(&source.peer).await;

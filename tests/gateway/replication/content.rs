@@ -1,4 +1,4 @@
-//! What is replicated, and whether it arrived.
+//! The replicated documents, and the comparison of both ends.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use crate::replication::ends::{ids, leaves};
 use stowage_testing::gateway::rev;
 use stowage_testing::replicator::{Peer, path};
 
-/// Bytes that are alike nowhere.
+/// Returns bytes that differ everywhere.
 pub fn bytes(length: usize, seed: u8) -> Vec<u8> {
     (0..length).map(|at| (at as u8).wrapping_mul(37).wrapping_add(seed) ^ (at >> 8) as u8).collect()
 }
@@ -36,12 +36,12 @@ async fn delete(peer: &Peer, rest: &str) {
     assert_eq!(answer.status, 200, "{rest}: {answer:?}");
 }
 
-/// Writes an attachment without a byte. CouchDB's own replicator waits for minutes for the bytes of one (3.5.2, from one CouchDB to another too).
+/// Writes an empty attachment. CouchDB's own replicator waits minutes for its bytes (3.5.2, also between two CouchDBs).
 pub async fn write_empty(peer: &Peer) {
     put(peer, "empty", "nothing.mp3", "", "audio/mpeg", b"").await;
 }
 
-/// Writes documents of every other kind.
+/// Writes all other kinds of documents.
 pub async fn write(peer: &Peer) {
     save(peer, json!({ "_id": "plain", "n": 1 })).await;
     save(peer, json!({ "_id": "ünïcode/id +1", "name": "🎺" })).await;
@@ -70,7 +70,7 @@ pub async fn write(peer: &Peer) {
     conflict(peer).await;
 }
 
-/// A document with two branches that have attachments of their own.
+/// Writes a document with two branches that have different attachments.
 async fn conflict(peer: &Peer) {
     let branch = |digit: char, seed: u8| {
         let hash = digit.to_string().repeat(32);
@@ -87,12 +87,12 @@ async fn conflict(peer: &Peer) {
     assert_eq!((answer.status, answer.text().trim()), (201, "[]"));
 }
 
-/// Changes what is there: with attachments that stay, come and go.
+/// Changes the documents, with attachments that are kept, added and removed.
 pub async fn change(peer: &Peer) {
     let current = leaves(peer, "changing").await;
     let over = current[0]["_rev"].as_str().expect("a revision").to_owned();
     let more = put(peer, "changing", "second.mp3", &over, "audio/mpeg", &bytes(900, 14)).await;
-    // A stub keeps what is there.
+    // A stub keeps an existing attachment.
     let stub = json!({ "second.mp3": { "stub": true }, "call.mp3": { "stub": true } });
     save(peer, json!({ "_id": "changing", "_rev": more, "n": 2, "_attachments": stub })).await;
 
@@ -110,12 +110,12 @@ pub async fn change(peer: &Peer) {
     put(peer, "deleted", "again.mp3", "", "audio/mpeg", &bytes(50, 16)).await;
 }
 
-/// Every leaf of every document of the source is at the target, with the same attachments, byte for byte. Gives their number.
+/// Checks that the target has every leaf of every document with the same attachments, byte for byte. Returns the number of attachments.
 pub async fn assert_same(source: &Peer, target: &Peer) -> usize {
     compare(source, target, |_| {}).await
 }
 
-/// The same where PouchDB's own database was in between, which says of all attachments that they came with the leaf.
+/// Checks the same after PouchDB's own database was in between, which assigns all attachments to the leaf's revision.
 pub async fn assert_same_after_pouchdb(source: &Peer, target: &Peer) -> usize {
     let forget = |leaf: &mut Value| {
         let entries = leaf["_attachments"].as_object_mut().into_iter().flatten();
@@ -156,7 +156,7 @@ async fn compare(source: &Peer, target: &Peer, forget: impl Fn(&mut Value)) -> u
     compared
 }
 
-/// Text is gzipped in CouchDB, and its digest is that of the gzip; a storage keeps what it was sent.
+/// CouchDB gzips text, whose digest is that of the gzip; a storage keeps what it was sent.
 fn forget_packing(leaf: &mut Value) {
     let entries = leaf["_attachments"].as_object_mut().into_iter().flatten();
     for (_, entry) in entries.filter(|(_, entry)| entry["content_type"] == "text/plain") {
@@ -164,7 +164,7 @@ fn forget_packing(leaf: &mut Value) {
     }
 }
 
-/// Writes another attachment of a document that both ends have.
+/// Writes another attachment to a document that both ends have.
 pub async fn diverge(peer: &Peer, seed: u8) {
     let current = leaves(peer, "updated").await;
     let over = current[0]["_rev"].as_str().expect("a revision").to_owned();

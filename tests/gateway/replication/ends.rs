@@ -1,27 +1,27 @@
-//! The two ends of a replication: a server by itself, or a gateway in front of one.
+//! The two ends of a replication: a server alone, or a gateway in front of one.
 
 use serde_json::{Value, json};
 
 use stowage_testing::gateway::{Couch, Running, STORAGE, Setup};
 use stowage_testing::replicator::Peer;
 
-/// The id of the storage of the other plan.
+/// The id of the other plan's storage.
 const OTHER: &str = "fedcba9876543210fedcba9876543210";
 
-/// One end.
+/// An end.
 pub struct End {
-    /// As clients see it.
+    /// The end as seen by clients.
     pub peer: Peer,
-    /// The server's own, past the gateway where there is one.
+    /// The server itself, without a gateway in between.
     pub behind: Peer,
-    /// The storage that the end's plan has.
+    /// The storage in the end's plan.
     pub storage: Option<&'static str>,
     gateway: Option<Running>,
     _couch: Option<Couch>,
 }
 
 impl End {
-    /// A server without a gateway.
+    /// Starts a server without a gateway.
     pub async fn plain() -> Self {
         let couch = Couch::start().await;
         let database = format!("plain_{}", uuid::Uuid::new_v4().simple());
@@ -31,12 +31,12 @@ impl End {
         Self { behind: peer.clone(), peer, storage: None, gateway: None, _couch: Some(couch) }
     }
 
-    /// A gateway that keeps attachments elsewhere and shows documents as CouchDB would.
+    /// Starts a gateway that keeps attachments outside, and presents stubs.
     pub async fn gateway() -> Self {
         Self::planned(STORAGE).await
     }
 
-    /// The same, with another plan.
+    /// Starts such a gateway with another plan.
     pub async fn other_gateway() -> Self {
         Self::planned(OTHER).await
     }
@@ -56,15 +56,14 @@ impl End {
         Self { peer, behind, storage: Some(storage), gateway: Some(gateway), _couch: None }
     }
 
-    /// Stops the gateway; nothing may be left of what it did.
+    /// Stops the gateway; no task may be left.
     pub async fn stop(self) {
         if let Some(gateway) = self.gateway {
             gateway.stop().await;
         }
     }
 
-    /// No document that the server has, in any of its leaves, may name a storage that the plan does not have; and where clients look,
-    /// there is no pointer at all.
+    /// Checks that no leaf on the server names a storage that is not in the plan, and that clients see no pointer at all.
     pub async fn assert_pointers(&self) {
         for (peer, allowed) in [(&self.behind, self.storage), (&self.peer, None)] {
             for id in ids(peer).await {
@@ -79,7 +78,7 @@ impl End {
         }
     }
 
-    /// How many attachments of leaves are in the storage.
+    /// Returns how many attachments of leaves are in the storage.
     pub async fn outside(&self) -> usize {
         let mut count = 0;
         for id in ids(&self.behind).await {
@@ -91,7 +90,7 @@ impl End {
     }
 }
 
-/// The ids of all documents, deleted ones too.
+/// Returns the ids of all documents, including deleted ones.
 pub async fn ids(peer: &Peer) -> Vec<String> {
     let answer = peer.ask("GET", "/_changes?style=all_docs", &[], b"").await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -102,7 +101,7 @@ pub async fn ids(peer: &Peer) -> Vec<String> {
     ids
 }
 
-/// All leaves of a document, by their revisions.
+/// Returns all leaves of a document, by revision.
 pub async fn leaves(peer: &Peer, id: &str) -> Vec<Value> {
     let rest = format!("{}?open_revs=all&revs=true", stowage_testing::replicator::path(id));
     let answer = peer.ask("GET", &rest, &[("Accept", "application/json")], b"").await;

@@ -1,4 +1,4 @@
-//! Replication through the gateway: attachments arrive byte for byte, and no pointer leaves the storage that it points at.
+//! Replication through the gateway: attachments are the same byte for byte, and a pointer never leaves its own storage's plan.
 
 mod clients;
 mod content;

@@ -1,13 +1,13 @@
-//! By the protocol of CouchDB's own replicator: with a stand-in, and with a real one where `COUCHDB_URL` names it.
+//! The protocol of CouchDB's own replicator: with a stand-in, and with the real one if `COUCHDB_URL` is set.
 
 use crate::replication::content::{assert_same, change, write, write_empty};
 use crate::replication::ends::End;
 use stowage_testing::replicator::{Peer, Report, replicate, replicate_by};
 
-/// Attachments of leaves in [`write`], and after [`change`].
+/// The number of attachments of leaves in [`write`], and after [`change`].
 const ATTACHMENTS: [usize; 2] = [13, 13];
 
-/// Who replicates.
+/// The replicator.
 #[derive(Clone, Debug)]
 enum By {
     StandIn,
@@ -15,7 +15,7 @@ enum By {
 }
 
 impl By {
-    /// Writes what this replicator can take along; says how many attachments [`write`] does not count.
+    /// Writes what this replicator supports; returns the number of attachments that [`write`] does not count.
     async fn write(&self, source: &End) -> usize {
         write(&source.peer).await;
         match self {
@@ -38,7 +38,7 @@ impl By {
     }
 }
 
-/// The stand-in, and the CouchDB of `COUCHDB_URL`, which has to reach this machine's loopback.
+/// Returns the stand-in, and the CouchDB of `COUCHDB_URL`, which has to reach this machine's loopback.
 fn replicators() -> Vec<By> {
     let mut all = vec![By::StandIn];
     if let Ok(text) = std::env::var("COUCHDB_URL") {
@@ -52,8 +52,7 @@ fn replicators() -> Vec<By> {
     all
 }
 
-/// Writes at the source, replicates, changes, replicates again: each time all of it is at the target, and a third time there is
-/// nothing to do.
+/// Writes at the source, replicates, changes, and replicates again: the target is always complete, and a third replication has nothing to do.
 async fn goes(by: &By, source: End, target: End) {
     let empty = by.write(&source).await;
     let report = by.replicate(&source, &target).await;
@@ -65,8 +64,8 @@ async fn goes(by: &By, source: End, target: End) {
     change(&source.peer).await;
     let report = by.replicate(&source, &target).await;
     assert!((1..8).contains(&report.docs_written), "only what changed: {by:?}: {report:?}");
-    // CouchDB says that the attachments of a document that was made again came with revision 1, which is older than the tombstone
-    // at the target: it sends stubs, and all of it when those are refused.
+    // CouchDB reports revision 1 for the attachments of a recreated document, which is older than the tombstone at the target: it sends stubs, and
+    // everything once those are refused.
     assert!(report.stubs_missed <= 1, "the target has what the stubs name: {report:?}");
     assert_eq!(assert_same(&source.peer, &target.peer).await, ATTACHMENTS[1] + empty);
     target.assert_pointers().await;
@@ -109,7 +108,7 @@ async fn from_a_gateway_to_one_with_another_plan() {
     }
 }
 
-/// Both ends write, both replicate: the conflict is the same at both.
+/// Both ends write and replicate: the conflict is the same at both.
 #[tokio::test]
 async fn both_ways_at_once() {
     for by in replicators() {

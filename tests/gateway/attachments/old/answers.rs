@@ -1,4 +1,4 @@
-//! What a client is told where an entry of KAZOO's says less than CouchDB would, or nothing that can be read.
+//! Responses for entries of KAZOO's that contain less than CouchDB knows, or cannot be parsed.
 
 use std::fs;
 

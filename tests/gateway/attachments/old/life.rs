@@ -1,11 +1,11 @@
-//! Read, replaced, removed: for every storage.
+//! Attachments are read, replaced and removed, in every storage.
 
 use serde_json::{Value, json};
 
 use super::{BYTES, NAME, Row, Rule, Scene, Secrets, entry, rows, started};
 use stowage_testing::gateway::STORAGE;
 
-/// Runs a check for every storage that can have it, each with a gateway of its own; `is_planned` is whether it has today's plan.
+/// Runs a check for every storage to which the rule applies, each with its own gateway; `is_planned` tells whether that has a current plan.
 async fn each(rule: Option<Rule>, secrets: Secrets, is_planned: bool, check: impl AsyncFn(&dyn Row, &Scene)) {
     for row in rows::all().await {
         if rule.is_some_and(|rule| row.skips(rule)) {
@@ -19,7 +19,7 @@ async fn each(rule: Option<Rule>, secrets: Secrets, is_planned: bool, check: imp
 
 #[tokio::test]
 async fn what_kazoo_stored_is_read_with_the_plan_of_today() {
-    // The keys inside the entry do not work any more.
+    // The keys in the entry are no longer valid.
     each(None, Secrets::Rotated, true, reads).await;
 }
 
@@ -119,7 +119,7 @@ async fn a_removal_takes_the_entry_and_the_object() {
 
 #[tokio::test]
 async fn an_attachment_stored_again_is_in_the_new_form_and_the_old_object_goes() {
-    // Once into the storage that KAZOO used, once into another.
+    // First to the storage that KAZOO used, then to another.
     for is_moved in [false, true] {
         each(None, Secrets::Good, true, async |row, scene| {
             if is_moved {
@@ -136,7 +136,7 @@ async fn an_attachment_stored_again_is_in_the_new_form_and_the_old_object_goes()
     }
 }
 
-/// Another document with the entry, as KAZOO copied: removed or replaced in it, the object stays for the first one.
+/// Another document has a copy of the entry, as made by KAZOO: removing or replacing it keeps the object for the original.
 #[tokio::test]
 async fn a_copy_of_a_document_does_not_take_the_original_with_it() {
     for is_removed in [true, false] {

@@ -1,6 +1,6 @@
-//! Attachments that KAZOO stored: its entries are put straight into documents, its objects straight into the storages.
+//! Attachments stored by KAZOO: its entries are put directly into documents, its objects directly into storages.
 //!
-//! Each storage is a [`Row`]; every test of `life` runs for every row.
+//! Each storage is a [`Row`]; every test of `life` runs for all of them.
 
 mod answers;
 mod life;
@@ -16,32 +16,32 @@ use stowage_testing::gateway::{Running, Setup};
 use stowage_testing::raw::RawResponse;
 use stowage_testing::storages::Storage;
 
-/// The attachment that each test is about.
+/// The name of the attachment in each test.
 pub const NAME: &str = "call.mp3";
-/// Its bytes.
+/// The attachment's bytes.
 pub const BYTES: &[u8] = b"what KAZOO recorded";
 
-/// A storage that KAZOO has written to.
+/// A storage used by KAZOO.
 pub trait Row {
-    /// For messages.
+    /// The name, for messages.
     fn name(&self) -> &'static str;
-    /// The driver and settings of today's plan for the same place; they work.
+    /// Returns the driver and valid settings of a current plan for the same place.
     fn today(&self) -> (&'static str, Value);
-    /// The entry's `handler` for [`NAME`] of a document, with settings that work or have been rotated away.
+    /// Returns the entry's `handler` for [`NAME`] of a document, with current or rotated settings.
     fn handler(&self, database: &str, document: &str, secrets: Secrets) -> Value;
-    /// Puts the object there that this entry means.
+    /// Stores the entry's object.
     fn store(&self, database: &str, document: &str, bytes: &[u8]);
-    /// Whether the object is still there.
+    /// Returns whether the object still exists.
     fn has(&self, database: &str, document: &str) -> bool;
-    /// What a gateway has to be told to find it.
+    /// The configuration for a gateway to reach the storage.
     fn storage(&self) -> Option<&Storage> {
         None
     }
-    /// Why it cannot keep a rule.
+    /// Returns why a rule does not apply to this storage, if so.
     fn cannot(&self, _rule: Rule) -> Option<&'static str> {
         None
     }
-    /// Whether it cannot keep a rule: then that is printed.
+    /// Returns whether a rule does not apply, and prints the reason.
     fn skips(&self, rule: Rule) -> bool {
         let reason = self.cannot(rule);
         if let Some(reason) = reason {
@@ -51,43 +51,43 @@ pub trait Row {
     }
 }
 
-/// A rule that not every storage can keep.
+/// A rule that does not apply to every storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// Credentials inside an entry may be old.
+    /// Credentials in an entry may be outdated.
     RotatedKeys,
-    /// An entry that was copied to another document shows it.
+    /// A copied entry is recognizable as such.
     Copies,
     /// Two entries may name one object.
     TwoEntries,
-    /// An entry names a server, and another may have the object now.
+    /// An entry names a server, and the object may have moved to another one.
     Moved,
 }
 
-/// What an entry says of credentials.
+/// The credentials in an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Secrets {
-    /// They work.
+    /// Valid credentials.
     Good,
-    /// They worked once.
+    /// Outdated credentials.
     Rotated,
-    /// They worked once, on a server that is gone.
+    /// Outdated credentials for a server that is gone.
     Moved,
 }
 
-/// KAZOO's entry.
+/// Builds KAZOO's entry.
 pub fn entry(handler: &Value) -> Value {
     json!({"content_type": "audio/mpeg", "length": BYTES.len(), "stub": false, "handler": handler})
 }
 
-/// A gateway, and a document whose attachment KAZOO stored in the row's storage.
+/// A gateway, and a document with an attachment that KAZOO stored in the row's storage.
 pub struct Scene {
     pub gateway: Running,
     pub rev: String,
 }
 
 impl Scene {
-    /// Today's plan is given after the gateway has started; none where it is `None`.
+    /// Starts the gateway, then saves the current plan, if any.
     pub async fn of(row: &dyn Row, secrets: Secrets, plan: Option<(&str, Value)>) -> Self {
         let gateway = started(row).await;
         if let Some((handler, settings)) = plan {
@@ -96,7 +96,7 @@ impl Scene {
         Self::with(row, secrets, gateway).await
     }
 
-    /// The same with a gateway that has its plan.
+    /// Uses a gateway that has a plan already.
     pub async fn with(row: &dyn Row, secrets: Secrets, gateway: Running) -> Self {
         row.store(&gateway.database(), "doc", BYTES);
         let entry = entry(&row.handler(&gateway.database(), "doc", secrets));
@@ -117,7 +117,7 @@ impl Scene {
     }
 }
 
-/// A gateway that reaches the row's storage; the month database is there.
+/// Starts a gateway that can reach the row's storage, with the month database.
 pub async fn started(row: &dyn Row) -> Running {
     let gateway = match row.storage() {
         Some(storage) => storage.gateway().await,
@@ -127,12 +127,12 @@ pub async fn started(row: &dyn Row) -> Running {
     gateway
 }
 
-/// Erlang's binary.
+/// Builds an Erlang binary.
 pub fn binary(text: &str) -> Term {
     Binary::from(text.as_bytes().to_vec()).into()
 }
 
-/// A map of settings, as KAZOO has them: atoms for keys, binaries for values.
+/// Builds a map of settings as in KAZOO, with atoms as keys and binaries as values.
 pub fn map(settings: &[(&str, &str)]) -> Term {
     let pairs = settings.iter().map(|(key, value)| (Atom::from(*key).into(), binary(value)));
     Map::from(pairs.collect::<std::collections::HashMap<Term, Term>>()).into()
@@ -142,7 +142,7 @@ pub fn tuple(elements: Vec<Term>) -> Term {
     Tuple::from(elements).into()
 }
 
-/// What KAZOO keeps of a term.
+/// Encodes a term as KAZOO stores it.
 pub fn kept(term: &Term) -> Value {
     let mut bytes = Vec::new();
     term.encode(&mut bytes).unwrap();

@@ -1,4 +1,4 @@
-//! The storages. A new one is a row here and its place in [`all`].
+//! The storages. A new one needs a row here, and a place in [`all`].
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use super::{NAME, Row, Rule, Secrets, binary, kept, map, tuple};
 use stowage_testing::nginx::{Nginx, Options};
 use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
-/// Every storage, running.
+/// Starts every storage.
 pub async fn all() -> Vec<Box<dyn Row>> {
     let shapes = [Shape::TupleServer, Shape::MapPath, Shape::MapKey];
     let mut rows: Vec<Box<dyn Row>> = vec![Box::new(Web::start().await)];
@@ -23,7 +23,7 @@ pub async fn all() -> Vec<Box<dyn Row>> {
     rows
 }
 
-/// `kz_att_http` on a web server with a password.
+/// `kz_att_http` on a web server that requires a password.
 struct Web(Nginx);
 
 impl Web {

@@ -1,4 +1,4 @@
-//! The storages whose servers are those of the tests of new attachments.
+//! Storages on the same servers as in the tests of new attachments.
 
 use std::fs;
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use stowage_testing::ftp;
 use stowage_testing::storages::{BUCKET, Server, Storage, ftp_url};
 use stowage_testing::trouble::Double as _;
 
-/// A storage, and the id of the object that was put there last.
+/// A storage, and the id of the last stored object.
 pub struct Vendor {
     storage: Storage,
     id: Mutex<String>,
@@ -22,12 +22,12 @@ impl Vendor {
         Self { storage: Storage::start(handler).await, id: Mutex::default() }
     }
 
-    /// Percent signs are a part of the name, on every server.
+    /// Percent signs are a literal part of the name on every server.
     fn path(document: &str) -> String {
         format!("old%20calls/{document}_{NAME}")
     }
 
-    /// The name of a file of a Drive: another one than a new file would have.
+    /// The name of a file in a Drive, which differs from that of a new file.
     fn file(document: &str) -> String {
         format!("old_{document}_{NAME}")
     }
@@ -39,7 +39,7 @@ impl Vendor {
     }
 }
 
-/// Settings as KAZOO's map.
+/// Builds KAZOO's map of settings.
 fn settings(members: &Value) -> eetf::Term {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let pairs: Vec<(&str, String)> =

@@ -1,7 +1,7 @@
-//! An HTTP/1.1 proxy that does one bad thing to chosen requests, at an exact byte of the request or of its answer.
+//! An HTTP/1.1 proxy that injects a fault into chosen requests, at an exact byte of the request or the response.
 //!
-//! The fault proxy in `support` strikes connections; the gateway keeps connections and uses them for many things, so that
-//! what is to fail here is chosen by method and target. Everything else passes untouched.
+//! The fault proxy in `support` affects connections; the gateway reuses connections for different requests, so here the requests to fail are chosen
+//! by method and target. All others pass unchanged.
 
 mod wire;
 
@@ -18,12 +18,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::wire::{Framing, Wire};
 
-/// A running gate; dropping it closes everything that it has open.
+/// A running gate; dropping it closes all of its connections.
 #[derive(Debug)]
 pub struct Gate {
     address: SocketAddr,
     shared: Arc<Shared>,
-    /// Keeps the port while no listener has it.
+    /// Reserves the port while there is no listener.
     _port: TcpSocket,
     _accepting: AbortOnDropHandle<()>,
 }
@@ -32,7 +32,7 @@ pub struct Gate {
 struct Shared {
     target: SocketAddr,
     rules: Mutex<Vec<Rule>>,
-    /// The request lines that came.
+    /// The request lines received.
     lines: Mutex<Vec<String>>,
     struck: watch::Sender<usize>,
     open: watch::Sender<bool>,
@@ -46,49 +46,49 @@ struct Rule {
     act: Act,
 }
 
-/// What is done to a request.
+/// The fault for a request.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// Only this many of its bytes, head and body, reach the server; then both connections end.
+    /// Forward only this many bytes of head and body; then end both connections.
     CutRequest(usize, End),
-    /// The server gets it; only this many bytes of the answer reach the client.
+    /// Forward the request, and only this many bytes of the response.
     CutAnswer(usize, End),
-    /// The server gets it; then the gate shuts for good, before a byte of the answer.
+    /// Forward the request, then shut the gate permanently before any byte of the response.
     AnswerAndShut,
-    /// The gate shuts for good before the server gets a byte.
+    /// Shut the gate permanently before forwarding any byte.
     Shut,
-    /// The server gets nothing of it; this is the answer, and the end of the connection.
+    /// Forward nothing; send this response, and end the connection.
     Answer(Vec<u8>),
-    /// The same, before a byte of its body is read.
+    /// Send this response before reading the body.
     AnswerEarly(Vec<u8>),
-    /// It waits until the test notifies, and passes then.
+    /// Wait until the test notifies, then pass.
     Hold(Arc<Notify>),
 }
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// An orderly end.
+    /// Closes it properly.
     Fin,
-    /// A reset.
+    /// Resets it.
     Reset,
-    /// Not at all: nothing is heard any more.
+    /// Leaves it open without sending anything more.
     Silence,
 }
 
-/// An answer with a status and a body, for [`Act::Answer`].
+/// Builds a response with a status and a body, for [`Act::Answer`].
 pub fn answer(status: u16, body: &str) -> Act {
     Act::Answer(answer_bytes(status, body))
 }
 
-/// The same before the request is read, for [`Act::AnswerEarly`].
+/// Builds a response sent before the request is read, for [`Act::AnswerEarly`].
 #[allow(dead_code, reason = "the tests of copies name it, those of faults do not")]
 pub fn early(status: u16, body: &str) -> Act {
     Act::AnswerEarly(answer_bytes(status, body))
 }
 
 fn answer_bytes(status: u16, body: &str) -> Vec<u8> {
-    // The gate closes the connection: without saying so, it would break the next request.
+    // Announce that the gate closes the connection, which would otherwise break the next request.
     format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
@@ -114,40 +114,40 @@ impl Gate {
         format!("http://{}", self.address)
     }
 
-    /// Where it listens.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// What is done to the next `times` requests with this method whose target holds `part`, where `*` stands for anything.
-    /// Earlier rules come first.
+    /// Sets the fault for the next `times` requests with this method whose target contains `part`, where `*` is a wildcard. Earlier rules take
+    /// precedence.
     pub fn rule(&self, method: &'static str, part: &str, times: usize, act: Act) {
         self.shared.rules.lock().expect("rules").push(Rule { method, part: part.to_owned(), times, act });
     }
 
-    /// Forgets all rules.
+    /// Removes all rules.
     pub fn relent(&self) {
         self.shared.rules.lock().expect("rules").clear();
     }
 
-    /// Waits until rules have struck this often.
+    /// Waits until rules were applied this many times.
     pub async fn struck(&self, times: usize) {
         let mut struck = self.shared.struck.subscribe();
         struck.wait_for(|struck| *struck >= times).await.expect("the gate holds the sender");
     }
 
-    /// How many requests with this method came whose target holds `part`.
+    /// Returns the number of requests with this method whose target contained `part`.
     pub fn counted(&self, method: &str, part: &str) -> usize {
         let lines = self.shared.lines.lock().expect("lines");
         lines.iter().filter(|line| line.starts_with(method) && line.contains(part)).count()
     }
 
-    /// Refuses connections, and breaks those that are open.
+    /// Refuses connections, and breaks open ones.
     pub fn shut(&self) {
         self.shared.open.send_replace(false);
     }
 
-    /// Takes connections again.
+    /// Accepts connections again.
     pub fn open(&self) {
         self.shared.open.send_replace(true);
     }
@@ -179,7 +179,7 @@ async fn accept(listener: TcpListener, address: SocketAddr, shared: Arc<Shared>)
     }
 }
 
-/// One connection. Errors end it: they are the peers' doing.
+/// Serves one connection until an error, which is caused by a peer.
 async fn serve(client: TcpStream, shared: &Shared) {
     drop(client.set_nodelay(true));
     let mut client = Wire::new(client);
@@ -187,7 +187,7 @@ async fn serve(client: TcpStream, shared: &Shared) {
     while let Ok(true) = exchange(&mut client, &mut server, shared).await {}
 }
 
-/// One request and its answer; whether the connection goes on.
+/// Handles one request; returns whether the connection continues.
 async fn exchange(client: &mut Wire, server: &mut Option<Wire>, shared: &Shared) -> io::Result<bool> {
     let head = client.head().await?;
     let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
@@ -222,7 +222,7 @@ async fn exchange(client: &mut Wire, server: &mut Option<Wire>, shared: &Shared)
     Ok(body != Framing::ToTheEnd)
 }
 
-/// What ends the connection.
+/// Applies a fault that ends the connection.
 async fn strike(act: Act, request: Request, client: &mut Wire, server: &mut Wire, shared: &Shared) -> io::Result<()> {
     match act {
         Act::Hold(_) => {}
@@ -273,12 +273,12 @@ async fn strike(act: Act, request: Request, client: &mut Wire, server: &mut Wire
 struct Request {
     head: Vec<u8>,
     body: Framing,
-    /// Whether it is a HEAD.
+    /// Whether the request is a HEAD.
     no_answer_body: bool,
 }
 
 impl Request {
-    /// Passes it on; a server that answers before it has read all is not an error.
+    /// Forwards the request; a server may respond before it has read everything.
     async fn pass(&self, client: &mut Wire, server: &mut Wire) -> io::Result<()> {
         server.stream.write_all(&self.head).await?;
         client.body(self.body, Some(&mut server.stream), usize::MAX).await

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::End;
 
-/// How a message's body ends.
+/// The framing of a message's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     Length(usize),
@@ -17,7 +17,7 @@ pub(super) enum Framing {
 }
 
 impl Framing {
-    /// Of a message with this head.
+    /// Determines the framing of a message with this head.
     pub(super) fn of(head: &[u8], is_request: bool) -> Self {
         let text = String::from_utf8_lossy(head).to_ascii_lowercase();
         let header =
@@ -35,7 +35,7 @@ impl Framing {
     }
 }
 
-/// A connection and what was read of it too early.
+/// A connection, and the bytes read in advance.
 pub(super) struct Wire {
     pub(super) stream: TcpStream,
     buffer: Vec<u8>,
@@ -60,7 +60,7 @@ impl Wire {
         }
     }
 
-    /// Reads a head, with its empty line.
+    /// Reads a head, including the empty line.
     pub(super) async fn head(&mut self) -> io::Result<Vec<u8>> {
         loop {
             if let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -70,7 +70,7 @@ impl Wire {
         }
     }
 
-    /// Reads a body, and passes the first `limit` bytes of it on; stops there.
+    /// Reads a body, and forwards its first `limit` bytes; stops there.
     pub(super) async fn body(&mut self, framing: Framing, to: Option<&mut TcpStream>, limit: usize) -> io::Result<()> {
         let mut sink = Sink { to, left: limit };
         match framing {
@@ -126,7 +126,7 @@ impl Wire {
         }
     }
 
-    /// Reads what the peer still sends: closing with unread bytes would be a reset.
+    /// Reads the rest from the peer, since closing with unread bytes would be a reset.
     async fn dismiss(&mut self) -> io::Result<()> {
         tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await.map(drop)
     }
@@ -138,7 +138,7 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// A receiver that has gone is not the sender's fault: it may have answered already.
+    /// Ignores a closed receiver, which may have responded already.
     async fn write(&mut self, bytes: &[u8]) {
         let take = bytes.len().min(self.left);
         self.left -= take;
