@@ -1,4 +1,4 @@
-//! The shape of the source, and the servers that the other tests use.
+//! The shape of the source, and the tests of the other tests' servers.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! What the program uses of the machine.
+//! The program's use of the machine's resources.
 
 #![allow(
     clippy::disallowed_methods,

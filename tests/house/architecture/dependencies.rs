@@ -1,9 +1,9 @@
-//! Only dependencies that were chosen.
+//! Only approved dependencies are used.
 
 use std::fs;
 use std::path::Path;
 
-/// What `cargo deny check bans sources` says too, for where it is not installed.
+/// The checks of `cargo deny check bans sources`, for machines without it.
 #[test]
 fn dependencies_are_those_that_deny_toml_permits() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -21,7 +21,7 @@ fn dependencies_are_those_that_deny_toml_permits() {
         if banned.contains(&package["name"]) {
             wrong.push(format!("{} is banned", package["name"]));
         }
-        // The packages of the house have no source.
+        // The workspace's own packages have no source.
         let source = package.get("source").and_then(toml::Value::as_str).unwrap_or_default();
         let known = registries.iter().filter_map(toml::Value::as_str).any(|url| source == format!("registry+{url}"));
         let is_own = |name: &str| name == "callstore" || name.starts_with(env!("CARGO_PKG_NAME"));

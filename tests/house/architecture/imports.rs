@@ -1,11 +1,11 @@
-//! Floors are crates; the modules of the gateway stand in one total order. Imports lead only downwards.
+//! Floors are crates; the gateway's modules have a total order. Imports only lead downwards.
 
 use std::fs;
 use std::path::Path;
 
 use super::{Source, sources, without_tests};
 
-/// The floors below the gateway, and which of them each one stands on. Cargo refuses all else.
+/// The floors below the gateway, with those that each may use. Cargo rejects all other imports.
 pub const FLOORS: [(&str, &[&str]); 6] = [
     ("base", &[]),
     ("http", &["base"]),
@@ -15,7 +15,7 @@ pub const FLOORS: [(&str, &[&str]); 6] = [
     ("callstore", &["base", "couch", "couch-embedded", "http"]),
 ];
 
-/// Every module of the gateway, highest first: a module may use those after it and none before it.
+/// The gateway's modules, highest first: a module may only use those after it.
 pub const ORDER: [&str; 30] = [
     "main",
     "cli",
@@ -49,13 +49,13 @@ pub const ORDER: [&str; 30] = [
     "config",
 ];
 
-/// The code without its line comments: a link in a document is no import.
+/// Removes line comments: a link in documentation is not an import.
 fn without_comments(text: &str) -> String {
     let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
     text.lines().map(code).collect::<Vec<_>>().join("\n")
 }
 
-/// The top-level modules that code names by `crate::`, by `super` chains that reach the root, and in `main` by the crate's name.
+/// Returns the top-level modules that code names by `crate::`, by `super` chains up to the root, and in `main` by the crate's name.
 fn imports(code: &str, depth: usize) -> Vec<String> {
     let to_root = "super::".repeat(depth);
     let mut found = Vec::new();
@@ -65,7 +65,7 @@ fn imports(code: &str, depth: usize) -> Vec<String> {
         }
         for (at, _) in code.match_indices(start) {
             let inside_a_word = code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$');
-            // A longer chain of `super` is found by its own start only.
+            // A longer chain of `super` is only matched from its own start.
             let rest = &code[at + start.len()..];
             if inside_a_word || rest.starts_with("super::") || code[..at].ends_with("super::") {
                 continue;
@@ -76,7 +76,7 @@ fn imports(code: &str, depth: usize) -> Vec<String> {
     found
 }
 
-/// The first name of a path, or of each path of a `{...}` group.
+/// Returns the first name of a path, or of each path in a `{...}` group.
 fn first_names(rest: &str) -> Vec<String> {
     let name = |text: &str| {
         let text = text.trim_start();
@@ -107,7 +107,7 @@ fn first_names(rest: &str) -> Vec<String> {
     names
 }
 
-/// What is wrong with the imports of one file.
+/// Returns the violations in one file's imports.
 fn disorder(source: &Source) -> Vec<String> {
     let Some(module) = source.module().filter(|module| *module != "lib" && !source.is_test()) else {
         return Vec::new();
@@ -120,7 +120,7 @@ fn disorder(source: &Source) -> Vec<String> {
     let wrong = imports(&code, source.depth()).into_iter().filter_map(|name| match rank(&name) {
         Some(used) if used >= own => None,
         Some(_) => Some(format!("{}: {module} uses {name}, which is above it", source.path)),
-        // `main` names items of the library's root, `stowage::VERSION` for one.
+        // `main` uses items of the library's root, such as `stowage::VERSION`.
         None if module == "main" => None,
         None => Some(format!("{}: {name} is not in the order of modules", source.path)),
     });
@@ -139,7 +139,7 @@ fn floors_stand_on_those_below_them() {
     }
     let folders = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crates")).expect("a folder");
     let mut names: Vec<_> = folders.map(|folder| folder.expect("an entry").file_name()).collect();
-    // What is for the tests stands on everything.
+    // Crates for the tests may use everything.
     names.retain(|name| name != "testing");
     names.sort();
     let mut known = FLOORS.map(|(floor, _)| floor);

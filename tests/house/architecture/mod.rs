@@ -1,4 +1,4 @@
-//! The shape of the source: one order of floors and modules, files of one subject, dependencies that were chosen.
+//! The shape of the source: one order of floors and modules, files with one subject, approved dependencies.
 
 mod dependencies;
 mod imports;
@@ -7,33 +7,33 @@ mod pages;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The most lines of a file, its tests left out: what one reads in one sitting.
+/// The maximum number of lines per file, excluding its unit tests: what one reads in one sitting.
 const LINES: usize = 350;
 
-/// Names that say nothing about what is inside.
+/// Names that do not describe the contents.
 const EMPTY_NAMES: [&str; 6] = ["common", "helper", "helpers", "misc", "util", "utils"];
 
-/// A source file and its path from the root of the project.
+/// A source file and its path from the project's root.
 struct Source {
     path: String,
     text: String,
 }
 
 impl Source {
-    /// The top-level module that the file belongs to, where it is one of the crate's.
+    /// Returns the file's top-level module, if it belongs to the gateway's crate.
     fn module(&self) -> Option<&str> {
         let below = self.path.strip_prefix("src/")?;
         let first = below.split('/').next()?;
         Some(first.strip_suffix(".rs").unwrap_or(first))
     }
 
-    /// How many `super` lead from the file's own module to the root of the crate.
+    /// Returns the number of `super` from the file's own module to the crate's root.
     fn depth(&self) -> usize {
         let parts = self.path.matches('/').count();
         if self.path.ends_with("/mod.rs") { parts - 1 } else { parts }
     }
 
-    /// Whether nothing in it runs in the programs.
+    /// Returns whether no code of the file is part of the programs.
     fn is_all_tests(&self) -> bool {
         self.path.starts_with("tests/") || self.path.starts_with("benches/")
     }
@@ -43,7 +43,7 @@ impl Source {
     }
 }
 
-/// Every Rust file below the given folders of the project.
+/// Returns every Rust file below these folders of the project.
 fn sources(folders: &[&str]) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut pending: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
@@ -63,7 +63,7 @@ fn sources(folders: &[&str]) -> Vec<Source> {
     found
 }
 
-/// The lines outside of `#[cfg(test)]` items at the top of a file.
+/// Removes top-level `#[cfg(test)]` items.
 fn without_tests(text: &str) -> String {
     let mut kept = String::new();
     let mut lines = text.lines();
@@ -73,13 +73,13 @@ fn without_tests(text: &str) -> String {
             kept.push('\n');
             continue;
         }
-        // rustfmt ends an item at the top with `;` on its line or with a brace in the first column.
+        // rustfmt ends a top-level item with `;` on its line, or with a brace in the first column.
         let _ = lines.find(|line| line.ends_with(';') && !line.starts_with(' ') || *line == "}");
     }
     kept
 }
 
-/// The attributes that allow a lint and do not say why.
+/// Returns the attributes that allow a lint without a reason.
 fn unexplained(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for start in ["#[allow(", "#![allow(", "#[expect(", "#![expect("] {

@@ -1,11 +1,11 @@
-//! Pages name files and modules that exist.
+//! Documentation names existing files and modules.
 
 use std::fs;
 use std::path::Path;
 
 use super::imports::{FLOORS, ORDER};
 
-/// Every page at the top of the project and below `docs`, with its text.
+/// Returns every page in the project's root and below `docs`, with its text.
 fn pages() -> Vec<(String, String)> {
     let mut found = Vec::new();
     for folder in ["", "docs", "docs/backends"] {
@@ -20,7 +20,7 @@ fn pages() -> Vec<(String, String)> {
     found
 }
 
-/// The texts in backquotes that are paths of the project's own.
+/// Returns the quoted texts that are paths in the project.
 fn paths(text: &str) -> Vec<&str> {
     let quoted = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
     let is_path = |word: &&str| {

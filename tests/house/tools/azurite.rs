@@ -1,4 +1,4 @@
-//! azurite verifies SharedKey, shows what it holds, and ends; the gate in front of it does what a test says.
+//! azurite verifies SharedKey, lists its blobs, and ends with its owner; the gate in front injects failures.
 
 use std::net::TcpStream;
 

@@ -1,4 +1,4 @@
-//! The double of Dropbox refuses what the real service refuses.
+//! The double of Dropbox rejects what the real service rejects.
 
 use super::ask;
 use stowage_testing::dropbox::Dropbox;
@@ -6,7 +6,7 @@ use stowage_testing::raw::RawResponse;
 use stowage_testing::tokens::Tokens;
 use stowage_testing::trouble::Double as _;
 
-/// Sends something to the content server with a good token.
+/// Sends a request to the content server with a valid token.
 async fn content(dropbox: &Dropbox, token: &str, route: &str, argument: &str, more: &str, body: &[u8]) -> RawResponse {
     let headers = format!("Authorization: Bearer {token}\r\nDropbox-API-Arg: {argument}\r\n{more}");
     ask(dropbox.content(), "POST", &format!("/2/files/{route}"), &headers, body).await

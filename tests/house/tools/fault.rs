@@ -1,4 +1,4 @@
-//! The fault proxy strikes at exactly the byte it was told, and nowhere else.
+//! The fault proxy strikes at exactly the given byte.
 
 use std::io::ErrorKind;
 

@@ -1,4 +1,4 @@
-//! The double of Google's servers refuses what Google refuses.
+//! The double of Google's servers rejects what Google rejects.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use stowage_testing::tokens::{APP, REFRESH, SECRET, TokenServer};
 const UNIT: usize = 256 << 10;
 const START: &str = "/upload/storage/v1/b/abc/o?uploadType=resumable&ifGenerationMatch=0";
 
-/// A server, and a token for it.
+/// A server and a token.
 struct Client {
     server: GoogleServer,
     token: String,
@@ -52,12 +52,12 @@ impl Client {
         self.ask("POST", target, &kind, metadata.to_string().as_bytes()).await
     }
 
-    /// A chunk without a token.
+    /// Sends a chunk without a token.
     async fn chunk(&self, session: &str, range: &str, length: usize) -> RawResponse {
         ask(self.server.address(), "PUT", session, &[("content-range", range)], &vec![7; length]).await
     }
 
-    /// The path and query of a session.
+    /// Returns path and query of a session.
     async fn session(&self, name: &str) -> String {
         let begun = self.begin(START, &json!({ "name": name })).await;
         let location = begun.header("location").expect("a session");

@@ -1,4 +1,4 @@
-//! The double of Microsoft Graph refuses what the real service refuses.
+//! The double of Microsoft Graph rejects what the real service rejects.
 
 use super::ask;
 use stowage_testing::graph::Graph;

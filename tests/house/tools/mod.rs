@@ -1,4 +1,4 @@
-//! The tools of `support` do what they say: each is shown at work, so that a test that relies on one can fail.
+//! Tests of the tools in `support`: each demonstrably works, so that tests relying on it can fail.
 
 mod azurite;
 mod dropbox;
@@ -17,7 +17,7 @@ use stowage_testing::raw::{RawClient, RawResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection.
 async fn ask(address: SocketAddr, method: &str, target: &str, headers: &str, body: &[u8]) -> RawResponse {
     let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\n{headers}").into_bytes();
     if !body.is_empty() {
@@ -29,7 +29,7 @@ async fn ask(address: SocketAddr, method: &str, target: &str, headers: &str, bod
     client.exchange(request).await.expect("an answer")
 }
 
-/// A server that takes one connection, hands back what it received, and sends `answer` at once.
+/// Starts a server that accepts one connection, returns what it received, and sends `answer` immediately.
 async fn one_shot(answer: &'static [u8]) -> (SocketAddr, tokio::task::JoinHandle<(Vec<u8>, Option<ErrorKind>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -43,7 +43,7 @@ async fn one_shot(answer: &'static [u8]) -> (SocketAddr, tokio::task::JoinHandle
     (address, received)
 }
 
-/// The bytes 0, 1, 2, ... so that a lost or doubled one shows.
+/// Returns the bytes 0, 1, 2, ... so that a lost or repeated one is noticed.
 fn counting(length: usize) -> Vec<u8> {
     (0..length).map(|at| u8::try_from(at % 251).expect("below 251")).collect()
 }

@@ -1,4 +1,4 @@
-//! nginx runs as the tests need it, with the development certificates too.
+//! nginx works as the tests need it, including with the development certificates.
 
 use std::io::ErrorKind;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The raw client reads every framing and hides nothing.
+//! The raw client supports every framing, and shows all bytes.
 
 use super::one_shot;
 use stowage_testing::fault::{Fault, FaultProxy, What};

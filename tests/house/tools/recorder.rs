@@ -1,4 +1,4 @@
-//! The recorder keeps what it was sent and answers as it is told.
+//! The recorder records requests, and sends scripted responses.
 
 use std::sync::Arc;
 
@@ -146,7 +146,7 @@ async fn stores_nothing_of_a_body_that_was_cut() {
     client.send(format!("PUT /a HTTP/1.1\r\nHost: {address}\r\nContent-Length: 10\r\n\r\nhalf")).await.unwrap();
     recorder.wait_until(|requests| requests.first().is_some_and(|request| request.length == 4)).await;
     client.reset().unwrap();
-    // A second connection's answer proves nothing about the first, but the entry never becomes complete.
+    // A second connection's response proves nothing about the first, but the entry never becomes complete.
     assert_eq!(ask(address, "GET", "/a", "", b"").await.status, 404);
     assert!(!recorder.requests()[0].complete);
 }

@@ -1,4 +1,4 @@
-//! The stand-in for CouchDB's replicator refuses what CouchDB would refuse.
+//! The stand-in for CouchDB's replicator rejects what CouchDB would reject.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use stowage_testing::replicator::{Fetched, Peer, parts, replicate};
 
 const REV: &str = "2-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/// A document with an attachment that follows.
+/// Returns a document with an attachment that follows.
 fn document() -> Value {
     let digest = format!("md5-{}", STANDARD.encode(Md5::digest(b"bytes")));
     json!({
@@ -118,14 +118,14 @@ fn what_is_wrong_in_a_document_is_refused() {
     assert!(Fetched::alone(&document()).is_err(), "nothing follows");
 }
 
-/// A whole answer with JSON.
+/// Builds a complete JSON response.
 fn answer(status: &str, body: &str) -> Answer {
     let head =
         format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     Answer::Bytes(head.into_bytes())
 }
 
-/// A server whose answers are written down is both ends: what is wrong in the last of them ends the replication, saying so.
+/// A server with scripted responses is both ends: an error in the last response ends the replication with a message about it.
 #[tokio::test]
 async fn what_is_wrong_in_an_answer_is_refused() {
     let info = r#"{"update_seq":"1-a","instance_start_time":"0"}"#;

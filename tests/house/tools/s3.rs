@@ -1,4 +1,4 @@
-//! The S3 server refuses what is not signed, and shows what it holds.
+//! The S3 server rejects unsigned requests, and lists its objects.
 
 use std::time::SystemTime;
 

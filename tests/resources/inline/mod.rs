@@ -1,17 +1,16 @@
-//! Attachments of any size stand inline in documents, in little memory. Alone in its process, because the process is what is
-//! measured.
+//! Inline attachments of any size need little memory. Runs alone in its process, because the process is measured.
 
 use serde_json::json;
 use stowage_testing::gateway::{Running, Setup, authorization};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Far more than any buffer.
+/// Much larger than any buffer.
 const LENGTH: usize = 100 << 20;
-/// How much the process may grow meanwhile, in KiB.
+/// The maximum growth of the process, in KiB.
 const GROWTH: u64 = 32 << 10;
 
-/// The most memory that this process ever had resident, in KiB (proc(5), `VmHWM`).
+/// Returns the peak resident memory of this process in KiB (proc(5), `VmHWM`).
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
@@ -42,7 +41,7 @@ async fn attachments_stand_inline_in_little_memory() {
     gateway.stop().await;
 }
 
-/// Stores an attachment that is in memory nowhere.
+/// Stores an attachment that is never in memory as a whole.
 async fn store(gateway: &Running, name: &str, known: &str) {
     let mut client = TcpStream::connect(gateway.address).await.expect("a connection");
     let (header, value) = authorization(&gateway.couch.admin);
@@ -61,7 +60,7 @@ async fn store(gateway: &Running, name: &str, known: &str) {
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
 }
 
-/// Reads an answer and throws it away; the connection closes behind it.
+/// Reads and discards a response, after which the connection closes.
 async fn read(gateway: &Running, rest: &str, accept: &str, least: usize) {
     let mut client = TcpStream::connect(gateway.address).await.expect("a connection");
     let (name, value) = authorization(&gateway.couch.admin);

@@ -1,4 +1,4 @@
-//! What a load has made the program take is given back once the load is over.
+//! Resources used during a load are released afterwards.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -15,16 +15,16 @@ use stowage_testing::serve::{listen, serve};
 
 const UPLOADS: usize = 100;
 const LENGTH: usize = 10 << 20;
-/// In KiB, beyond what it had before.
+/// The maximum additional memory afterwards, in KiB.
 const MORE_MEMORY: u64 = 40 << 10;
 const MORE_DESCRIPTORS: usize = 30;
-/// How soon.
+/// The time limit for the release.
 const WITHIN: Duration = Duration::from_secs(30);
-/// At the worst moment, in KiB: `limits.upload_buffer_bytes` and 100 MiB.
+/// The maximum peak, in KiB: `limits.upload_buffer_bytes` and 100 MiB.
 const PEAK: u64 = 356 << 10;
 const DATABASE: &str = "account%2F4f%2F1c%2F0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202611";
 
-/// A web server that takes objects and forgets them.
+/// A web server that accepts objects and discards them.
 async fn forgets(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let status = if request.method() == Method::PUT { StatusCode::CREATED } else { StatusCode::NOT_FOUND };
     let mut body = request.into_body();
@@ -34,7 +34,7 @@ async fn forgets(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, In
     Ok(answer)
 }
 
-/// Resident memory in KiB, the most that it ever was, and open descriptors (proc(5)).
+/// Returns resident memory and its peak in KiB, and the number of open descriptors (proc(5)).
 fn held(process: u32) -> (u64, u64, usize) {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("Linux");
     let field = |name: &str| {

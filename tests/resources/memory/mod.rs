@@ -1,5 +1,4 @@
-//! A body of any size passes in little memory. Alone in its process, and one after the other, because the process is what is
-//! measured.
+//! Bodies of any size need little memory. Runs alone in its process and one test at a time, because the process is measured.
 
 mod idle;
 #[allow(dead_code, reason = "the program's tests use more of what they share")]
@@ -19,15 +18,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-/// Far more than any buffer.
+/// Much larger than any buffer.
 const LENGTH: usize = 256 << 20;
-/// How much the process may grow meanwhile, in KiB.
+/// The maximum growth of the process, in KiB.
 const GROWTH: u64 = 64 << 10;
 
 /// One test at a time.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// The most memory that this process ever had resident, in KiB (proc(5), `VmHWM`).
+/// Returns the peak resident memory of this process in KiB (proc(5), `VmHWM`).
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
@@ -85,7 +84,7 @@ async fn bodies_of_any_size_pass_in_little_memory() {
     assert!(grown < GROWTH, "{grown} KiB more");
 }
 
-/// Every account's. With `stub` its storages get copies.
+/// Returns a plan for every account. With `stub`, its storages get copies.
 fn plan(stub: bool) -> Value {
     json!({
         "pvt_type": "storage",
@@ -94,13 +93,13 @@ fn plan(stub: bool) -> Value {
     })
 }
 
-/// A CouchDB that has one document and everybody's plan, takes attachments, and keeps nothing.
+/// A CouchDB that has one document and one plan for all accounts, and accepts attachments without keeping them.
 async fn couchdb(request: Request<Incoming>, stub: bool) -> Result<Response<Full<Bytes>>, Infallible> {
     let put = request.method() == Method::PUT;
     let path = request.uri().path().to_owned();
     let mut body = request.into_body();
     let mut received = 0;
-    // What is broken off on the way has no other end.
+    // An aborted body also ends the loop.
     while let Some(Ok(frame)) = body.frame().await {
         received += frame.data_ref().map_or(0, Bytes::len);
     }
@@ -147,7 +146,7 @@ async fn copies_of_any_size_are_made_in_little_memory() {
     assert!(grown < GROWTH, "{grown} KiB more");
 }
 
-/// Sends a head and then these pieces; gives the answer and how much the process has grown.
+/// Sends a head followed by these pieces; returns the response, and how much the process has grown.
 async fn grown_by(
     address: std::net::SocketAddr,
     head: &str,
@@ -170,7 +169,7 @@ async fn documents_with_parts_of_any_size_are_written_in_little_memory() {
     let (listener, address) = listen().await;
     let _served = serve(listener, |_| service_fn(|request| couchdb(request, false)));
     let gateway = Setup::default().upstream(&format!("http://{address}")).start().await;
-    // This CouchDB has no feed that tells of the plan: who asks for an attachment makes it known.
+    // This CouchDB has no feed that announces the plan: requesting an attachment makes the gateway read it.
     drop(gateway.get("none/none").await);
     let half = LENGTH / 2;
     let entry = json!({ "follows": true, "length": half });
@@ -202,7 +201,7 @@ async fn documents_of_any_size_pass_in_little_memory() {
     let (listener, address) = listen().await;
     let _served = serve(listener, |_| service_fn(|request| couchdb(request, false)));
     let gateway = Setup::default().upstream(&format!("http://{address}")).start().await;
-    // This CouchDB has no feed that tells of the plan: who asks for an attachment makes it known.
+    // This CouchDB has no feed that announces the plan: requesting an attachment makes the gateway read it.
     drop(gateway.get("none/none").await);
     let chunk = vec![b'x'; 64 << 10];
     for (method, rest, first, last, status) in [
