@@ -1,4 +1,4 @@
-//! What operators use: the commands, the storage API, the page, log lines, metrics and traces.
+//! Operators' interfaces: commands, storage API, page, logs, metrics and traces.
 
 #![allow(
     clippy::disallowed_methods,

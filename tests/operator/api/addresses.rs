@@ -1,4 +1,4 @@
-//! Addresses that a tenant's storage may not have: refused when the plan is saved, and where connections are made.
+//! Forbidden addresses of a tenant's storage: refused when the plan is saved, and when connecting.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -135,7 +135,7 @@ async fn the_operator_opens_and_closes_networks() {
     gateway.stop().await;
 }
 
-/// Whether anybody has connected.
+/// Returns whether a client has connected.
 fn was_asked(listener: &TcpListener) -> bool {
     use std::task::{Context, Poll, Waker};
     matches!(listener.poll_accept(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(_)))

@@ -1,4 +1,4 @@
-//! What requests carry.
+//! Bodies of requests.
 
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ async fn plans_are_as_large_as_documents_may_be() {
     assert_eq!(answer.status, 413);
     assert_eq!(envelope(&answer)["message"], "request_entity_too_large");
     assert_eq!(ask(&gateway, "PUT", &of(MINE), Some(&large(60_000))).await.status, 201);
-    // What would grow together beyond what can be read again.
+    // The merged document would exceed the limit for reading it back.
     let more = json!({ "ui_metadata": { "b": "x".repeat(60_000) } });
     assert_eq!(ask(&gateway, "PATCH", &of(MINE), Some(&more)).await.status, 413);
     let kept = data(&ask(&gateway, "GET", &of(MINE), None).await);

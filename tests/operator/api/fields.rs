@@ -1,4 +1,4 @@
-//! Each documented key, right and wrong, through the listener. `src/admin/api/schema/tests.rs` has every rule of the schemas.
+//! Each documented key with valid and invalid values, through the listener. `src/admin/api/schema/tests.rs` covers every rule of the schemas.
 
 use serde_json::{Value, json};
 use stowage_storage::driver;
@@ -6,7 +6,7 @@ use stowage_storage::driver;
 use crate::api::{MINE, Running, ask, data, envelope, file_plan, of, plan, start, wrong};
 use stowage_testing::gateway::STORAGE;
 
-/// Saves it and takes it away again: what is wrong, or nothing.
+/// Saves and removes a plan; returns its errors.
 async fn refusals(gateway: &Running, plan: &Value) -> Vec<String> {
     let answer = ask(gateway, "PUT", &of(MINE), Some(plan)).await;
     if answer.status == 201 {
@@ -17,7 +17,7 @@ async fn refusals(gateway: &Running, plan: &Value) -> Vec<String> {
     wrong(&answer)
 }
 
-/// Right settings; other handlers' are checked where this build has their drivers.
+/// Valid settings; other handlers' settings are checked if this build has their drivers.
 const RIGHT: [(&str, &str); 12] = [
     ("s3", r#"{"bucket": "recordings", "key": "k", "secret": "s"}"#),
     (
@@ -83,14 +83,14 @@ async fn what_is_documented_is_saved() {
     gateway.stop().await;
 }
 
-/// Saves an OAuth document, which says nothing.
+/// Saves an empty OAuth document.
 async fn save_grant(gateway: &Running, id: &str) {
     let database = &gateway.couch.auth;
     gateway.couch.request("PUT", &format!("/{database}"), "", b"").await;
     gateway.couch.request("PUT", &format!("/{database}/{id}"), "application/json", b"{}").await;
 }
 
-/// Nothing can be stored with it, whether that is tried or not.
+/// Without it the storage cannot work, whether it is tried or not.
 #[tokio::test]
 async fn an_oauth_document_that_is_not_there_is_refused_under_its_field() {
     let gateway = start().await;
@@ -106,7 +106,7 @@ async fn an_oauth_document_that_is_not_there_is_refused_under_its_field() {
     }
     save_grant(&gateway, "there").await;
     assert_eq!(refusals(&gateway, &plan("dropbox", &json!({"oauth_doc_id": "there"}))).await, [""; 0]);
-    // One that is not named, or means nothing to the handler, is not looked for.
+    // A document that is not named, or irrelevant to the handler, is not looked up.
     let other = json!({"bucket": "recordings", "key": "k", "secret": "s", "oauth_doc_id": "none"});
     assert_eq!(refusals(&gateway, &plan("s3", &other)).await, [""; 0]);
     gateway.stop().await;
@@ -173,7 +173,7 @@ async fn what_a_driver_refuses_is_refused_under_its_field() {
         assert_eq!(wrong(&answer), [format!("attachments.{STORAGE}.settings.{expected}")], "{settings}");
         assert!(!answer.text().contains("CANARY"), "{}", answer.text());
     }
-    // Folders: of the storage itself, and in the plan.
+    // Folders in the storage's settings, and in the plan.
     let folder = plan("file", &json!({"directory": "a", "folder_base_path": "../x"}));
     assert_eq!(refusals(&gateway, &folder).await, [format!("attachments.{STORAGE}.settings: invalid")]);
     let mut params = file_plan("a");

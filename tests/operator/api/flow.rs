@@ -1,4 +1,4 @@
-//! Plans are saved while attachments flow: the next request uses what was saved.
+//! Plans are saved while attachments are stored: the next request uses the saved plan.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +8,7 @@ use crate::api::{Running, SECOND, ask, file_plan, of, setup, start};
 use stowage_testing::gateway::{Couch, STORAGE};
 use stowage_testing::spy::Spy;
 
-/// PUTs an attachment of a new document and gives the folder that it is in, or nothing where CouchDB has it.
+/// PUTs an attachment of a new document; returns its folder, or `None` if CouchDB has it.
 async fn goes_to(gateway: &Running, id: &str) -> Option<String> {
     let rev = gateway.document(id, json!({"pvt_type": "mailbox_message"})).await;
     gateway.attach(id, "call.mp3", &rev, b"bytes").await;
@@ -16,7 +16,7 @@ async fn goes_to(gateway: &Running, id: &str) -> Option<String> {
     found.map(|stored| stored.split('/').next().unwrap_or_default().to_owned())
 }
 
-/// A plan with two storages that uses the first.
+/// Returns a plan with two storages that uses the first.
 fn two_storages() -> Value {
     let mut plan = file_plan("one");
     plan["attachments"][SECOND] = json!({"handler": "file", "settings": {"directory": "two"}});
@@ -30,7 +30,7 @@ async fn the_next_request_uses_the_plan_that_was_saved() {
     let path = of(&gateway.account);
     assert_eq!(goes_to(&gateway, "first").await, None);
     let stopping = AtomicBool::new(false);
-    // Others go on all the while.
+    // Other requests continue throughout.
     let flow = async {
         let mut count = 0;
         while !stopping.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! A thousand documents that are wrong somewhere: each is refused, none is saved, none is a 500.
+//! A thousand invalid documents: each is refused, none is saved, none results in a 500.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -9,7 +9,7 @@ use crate::api::{MINE, OPERATOR, SECOND, of, setup};
 use stowage_testing::gateway::STORAGE;
 use stowage_testing::raw::RawClient;
 
-/// A plan with everything in it, all of it right.
+/// Returns a valid plan with all members.
 fn right() -> Value {
     let reference = json!({"handler": STORAGE, "params": {"folder_path": "x"}, "stub": false});
     let class = json!({"attachments": reference, "connection": SECOND, "database": {"names": ["faxes"]},
@@ -47,7 +47,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Every place of a value, as a JSON pointer.
+/// Collects every place in a value, as JSON pointers.
 fn places(value: &Value, path: &str, found: &mut Vec<String>) {
     found.push(path.to_owned());
     match value {
@@ -61,7 +61,7 @@ fn places(value: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Changes one place. What may be anything stays, and so does what a plan may go without.
+/// Changes one place. Returns `None` if the result may still be valid.
 fn spoilt(index: usize, change: usize, other: &Value) -> Option<Value> {
     let mut plan = right();
     let mut found = Vec::new();
@@ -74,7 +74,7 @@ fn spoilt(index: usize, change: usize, other: &Value) -> Option<Value> {
     let same = std::mem::discriminant(&before) == std::mem::discriminant(other);
     let target = plan.pointer_mut(place)?;
     match (change % 4, target) {
-        // Another type: text may stand for numbers and booleans, and null for nothing.
+        // Another type: strings are accepted for numbers and booleans, and null for a missing member.
         (0 | 1, target) if !same && !other.is_null() && !place.is_empty() => {
             let tolerated =
                 other.is_string() || before.is_boolean() || before.is_number() || place.ends_with("password");

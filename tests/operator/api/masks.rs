@@ -1,4 +1,4 @@
-//! Secrets go in and do not come out. `src/admin/api/secrets.rs` has the rules one by one.
+//! Secrets are accepted, but never returned. `src/admin/api/secrets.rs` tests the rules individually.
 
 use serde_json::{Value, json};
 
@@ -75,7 +75,7 @@ async fn what_was_got_can_be_posted() {
     assert_eq!(after["attachments"][STORAGE]["settings"]["secret"], "CANARY1");
     assert_eq!(http_settings(&after)["url"], "http://me:CANARY2@127.0.0.1/q?token=CANARY3");
     assert_eq!(http_settings(&after)["headers"]["Authorization"], "CANARY4");
-    // A new secret, and one that goes.
+    // One new secret, and one removed.
     let patch =
         json!({"attachments": {STORAGE: {"settings": {"secret": "new"}}, SECOND: {"settings": {"headers": null}}}});
     assert_eq!(ask(&gateway, "PATCH", &path, Some(&patch)).await.status, 200);
@@ -117,13 +117,13 @@ async fn a_stored_secret_is_not_sent_to_another_server() {
         let answer = ask(&gateway, "POST", &path, Some(&posted)).await;
         assert!(wrong(&answer).contains(expected), "POST {patch}: {}", answer.text());
     }
-    // Nor by way of the plan's params.
+    // Nor through the plan's params.
     let params =
         json!({"plan": {"modb": {"attachments": {"handler": SECOND, "params": {"url": "http://127.0.0.2/"}}}}});
     let answer = ask(&gateway, "PATCH", &path, Some(&params)).await;
     assert_eq!(wrong(&answer), ["plan.modb.attachments.params.url: additionalProperties"]);
     assert_eq!(stored(&gateway, MINE).await, before);
-    // With new secrets it may go where it likes.
+    // With new secrets, it may use any server.
     let patch = json!({"attachments": {SECOND: {"settings": {
         "url": "http://u:p@127.0.0.2/?token=t", "headers": {"Authorization": "other"}
     }}}});

@@ -17,13 +17,13 @@ use serde_json::{Map, Value, json};
 use stowage_testing::gateway::{Running, STORAGE, Setup, exchange, json as parsed};
 use stowage_testing::raw::RawResponse;
 
-/// The token of the operator.
+/// The operator's token.
 const OPERATOR: &str = "operator-token";
-/// The token that is bound to [`MINE`].
+/// The token bound to [`MINE`].
 const BOUND: &str = "bound-token";
 const MINE: &str = "aaaabbbbccccddddeeeeffff00001111";
 const OTHER: &str = "9999888877776666555544443333aaaa";
-/// A second id for storages.
+/// A second storage id.
 const SECOND: &str = "fedcba9876543210fedcba9876543210";
 
 fn setup() -> Setup {
@@ -37,7 +37,7 @@ async fn start() -> Running {
     gateway
 }
 
-/// Asks the admin listener as the operator; a body goes into `data`, and the storages are not tried.
+/// Sends a request to the admin listener as the operator, with a body as `data`, and without trying the storages.
 async fn ask(gateway: &Running, method: &str, path: &str, data: Option<&Value>) -> RawResponse {
     ask_as(gateway, OPERATOR, method, path, data).await
 }
@@ -48,13 +48,13 @@ async fn ask_as(gateway: &Running, token: &str, method: &str, path: &str, data: 
     send(gateway, &[("X-Auth-Token", token)], method, &target, body.as_bytes()).await
 }
 
-/// Sends bytes as they are.
+/// Sends a raw body.
 async fn send(gateway: &Running, headers: &[(&str, &str)], method: &str, target: &str, body: &[u8]) -> RawResponse {
     let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     exchange(gateway.app.admin.expect("an admin listener"), method, target, &headers, body).await
 }
 
-/// The answer's JSON, whose envelope must be one.
+/// Parses the response, checking its envelope.
 fn envelope(answer: &RawResponse) -> Value {
     let envelope = parsed(answer);
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -70,13 +70,13 @@ fn envelope(answer: &RawResponse) -> Value {
     envelope
 }
 
-/// The answer's `data`, of a success.
+/// Returns the `data` of a successful response.
 fn data(answer: &RawResponse) -> Value {
     assert!(answer.status < 300, "{}: {}", answer.status, answer.text());
     envelope(answer)["data"].clone()
 }
 
-/// Every error of a 400 as `a.b.c: rule`.
+/// Returns every error of a 400, as `a.b.c: rule`.
 fn wrong(answer: &RawResponse) -> Vec<String> {
     assert_eq!(answer.status, 400, "{}", answer.text());
     let envelope = envelope(answer);
@@ -98,7 +98,7 @@ fn collect(members: &Map<String, Value>, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// A plan that sends a month database's attachments to a directory.
+/// Returns a plan that stores the month database's attachments in a directory.
 fn file_plan(directory: &str) -> Value {
     json!({
         "attachments": { STORAGE: { "handler": "file", "name": "n", "settings": { "directory": directory } } },
@@ -106,7 +106,7 @@ fn file_plan(directory: &str) -> Value {
     })
 }
 
-/// A plan with one storage.
+/// Returns a plan with one storage.
 fn plan(handler: &str, settings: &Value) -> Value {
     json!({
         "attachments": { STORAGE: { "handler": handler, "settings": settings } },
@@ -118,12 +118,12 @@ fn of(account: &str) -> String {
     format!("/v2/accounts/{account}/storage")
 }
 
-/// The document as it is in CouchDB.
+/// Returns the document in CouchDB.
 async fn stored(gateway: &Running, id: &str) -> Value {
     parsed(&gateway.couch.request("GET", &format!("/{}/{id}", gateway.couch.plans), "", b"").await)
 }
 
-/// Writes a document past the gateway.
+/// Writes a document directly to CouchDB.
 async fn write(gateway: &Running, id: &str, document: &Value) {
     let target = format!("/{}/{id}", gateway.couch.plans);
     let saved = gateway.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await;

@@ -1,11 +1,11 @@
-//! The commands of `docs/storage-api.md`, run as they stand there.
+//! Runs the commands of `docs/storage-api.md` literally.
 
 use std::process::Command;
 
 use crate::api::setup;
 use stowage_testing::gateway::Setup;
 
-/// The shell commands of the page in one script, without the lines that name the server.
+/// Returns the page's shell commands as one script, without the lines that name the server.
 fn script() -> String {
     let page = include_str!("../../../docs/storage-api.md");
     let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());

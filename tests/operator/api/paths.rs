@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::api::{MINE, OTHER, ask, data, envelope, file_plan, of, setup, start, stored, write};
 use stowage_testing::gateway::STORAGE;
 
-/// The life of one document under a path.
+/// Creates, changes and deletes a document under a path.
 async fn lives(gateway: &crate::api::Running, path: &str, id: &str) {
     for method in ["GET", "HEAD", "DELETE"] {
         let missing = ask(gateway, method, path, None).await;
@@ -28,7 +28,7 @@ async fn lives(gateway: &crate::api::Running, path: &str, id: &str) {
     assert_eq!(again.status, 201, "after DELETE: {path}: {}", again.text());
 }
 
-/// GET, POST, PATCH and DELETE of a document that has just been made.
+/// GETs, POSTs, PATCHes and DELETEs a newly created document.
 async fn rest_of_life(gateway: &crate::api::Running, path: &str, id: &str, made: &crate::api::RawResponse) {
     let revision = envelope(made)["revision"].clone();
     let got = ask(gateway, "GET", path, None).await;
@@ -92,7 +92,7 @@ async fn plans_are_made_in_a_list() {
         rest_of_life(&gateway, &path, &ids[0], &made).await;
         assert_eq!(ask(&gateway, "GET", &format!("{list}/nobody"), None).await.status, 404);
     }
-    // Each is in its own list only.
+    // Each is only in its own list.
     let system = data(&ask(&gateway, "GET", "/v2/storage/plans", None).await);
     let id = system[0]["id"].as_str().unwrap();
     assert_eq!(ask(&gateway, "GET", &format!("{}/plans/{id}", of(MINE)), None).await.status, 404);
@@ -210,7 +210,7 @@ async fn what_others_wrote_is_read_and_never_a_500() {
         }
         assert_eq!(ask(&gateway, "DELETE", &of(&account), None).await.status, 200);
     }
-    // Not plans, and plans of others.
+    // Documents that are not plans, and plans of others.
     for (id, document) in [
         ("aaaabbbbccccddddeeeeffff00002221", json!({"pvt_type": "user"})),
         ("aaaabbbbccccddddeeeeffff00002222", json!({})),

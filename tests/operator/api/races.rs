@@ -1,4 +1,4 @@
-//! Several at once: one wins, the others are told.
+//! Concurrent changes: one wins, the others get a conflict.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::api::{MINE, Running, ask, data, envelope, file_plan, of, setup, store
 use stowage_testing::gateway::Couch;
 use stowage_testing::spy::Spy;
 
-/// A gateway whose CouchDB is behind a spy.
+/// Starts a gateway whose CouchDB is behind a spy.
 async fn spied() -> (Spy, Running) {
     let couch = Couch::start().await;
     let spy = Spy::start(&couch.url).await;
@@ -15,9 +15,9 @@ async fn spied() -> (Spy, Running) {
     (spy, gateway)
 }
 
-/// Sends requests that have all read the document before the first of them writes it. Gives the statuses.
+/// Sends requests that have all read the document before the first of them writes it. Returns the statuses.
 async fn race(spy: &Spy, gateway: &Running, method: &str, bodies: &[Value]) -> Vec<u16> {
-    // Read after the document itself: what is below it.
+    // The plan below is read after the document itself.
     let below = format!("/{}/system", gateway.couch.plans);
     let before = spy.count(&format!("GET {below}"));
     spy.hold(&below);

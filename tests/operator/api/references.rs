@@ -1,4 +1,4 @@
-//! Handlers and connections that a plan names, and what it may do with those of the documents below it.
+//! Handlers and connections named in a plan, and permitted uses of those from the documents below it.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ async fn what_no_document_defines_is_refused() {
         assert_eq!(wrong(&answer), expected, "{path}");
         assert!(answer.text().contains(&format!("invalid reference '{STORAGE}' to attachments")), "{}", answer.text());
     }
-    // Not what only a plan above defines, nor what another account does.
+    // Not those defined only by a higher plan, nor by another account.
     assert_eq!(ask(&gateway, "PUT", &of(MINE), Some(&file_plan("a"))).await.status, 201);
     assert_eq!(wrong(&ask(&gateway, "PUT", "/v2/storage", Some(&refers(STORAGE, "local"))).await).len(), 2);
     gateway.stop().await;
@@ -40,7 +40,7 @@ async fn documents_below_define_too() {
         let answer = ask(&gateway, "PUT", path, Some(&refers(STORAGE, "local"))).await;
         assert_eq!(answer.status, 201, "{path}: {}", answer.text());
     }
-    // The plan that the account names, and the account below its user.
+    // The plan named by the account, and the account below its user.
     let mut named = file_plan("b");
     named["pvt_type"] = json!("storage_plan");
     named["attachments"] = json!({SECOND: named["attachments"][STORAGE]});
@@ -96,7 +96,7 @@ async fn what_a_plan_below_names_is_not_taken_away() {
     away["plan"] = json!({"modb": {"attachments": {"handler": null}}});
     let answer = ask(&gateway, "PUT", &of(MINE), Some(&away)).await;
     assert_eq!(answer.status, 201, "no plan names it any more: {}", answer.text());
-    // What was broken before is not this plan's doing.
+    // This plan is not responsible for what was invalid before.
     write(&gateway, "system", &{
         let mut system = crate::api::stored(&gateway, "system").await;
         system["attachments"] = json!({});

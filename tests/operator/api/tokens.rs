@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Permissions of tokens.
 
 use serde_json::json;
 
@@ -85,7 +85,7 @@ async fn an_accounts_token_reaches_that_account_alone() {
     for (path, status) in [(of(MINE), 201), (format!("{}/plans", of(MINE)), 201)] {
         assert_eq!(ask_as(&gateway, BOUND, "PUT", &path, Some(&file_plan("mine"))).await.status, status, "{path}");
     }
-    // Documents of others behind an account's own path.
+    // Other owners' documents under an account's own path.
     for id in [theirs["id"].as_str().unwrap(), system["id"].as_str().unwrap(), OTHER, "system"] {
         for path in [format!("{}/plans/{id}", of(MINE)), format!("/v2/accounts/{MINE}/users/{id}/storage")] {
             for method in ["GET", "POST", "PATCH", "DELETE"] {
@@ -113,14 +113,14 @@ async fn a_users_plan_cannot_become_the_systems_or_an_accounts() {
         assert_eq!(answer.status, 404, "{}", answer.text());
     }
     assert_eq!(ask(&gateway, "GET", "/v2/storage", None).await.status, 404);
-    // A user of one account who is called like another account does not keep that one from its plan.
+    // A user whose id is another account's does not block that account from its plan.
     let path = format!("/v2/accounts/{MINE}/users/{OTHER}/storage");
     assert_eq!(ask_as(&gateway, BOUND, "PUT", &path, Some(&file_plan("x"))).await.status, 201);
     assert_eq!(ask(&gateway, "GET", &of(OTHER), None).await.status, 404);
     let made = ask(&gateway, "PUT", &of(OTHER), Some(&file_plan("own"))).await;
     assert_eq!(made.status, 201, "{}", made.text());
     assert_eq!(ask_as(&gateway, BOUND, "GET", &path, None).await.status, 404);
-    // A document of another kind that was deleted softly may not be taken.
+    // A soft-deleted document of another kind must not be replaced.
     write(&gateway, "gone", &json!({"pvt_type": "media", "pvt_deleted": true})).await;
     let path = format!("/v2/accounts/{MINE}/users/gone/storage");
     assert_eq!(ask_as(&gateway, BOUND, "PUT", &path, Some(&file_plan("x"))).await.status, 409);
@@ -156,7 +156,7 @@ async fn an_accounts_token_may_not_define_connections() {
         let refused = ask_as(&gateway, BOUND, "PUT", &path, Some(&with(&one))).await;
         assert_eq!(wrong(&refused), forbidden, "{path}");
     }
-    // What the operator has defined stays, and may be named; it cannot be changed.
+    // The operator's definitions are kept and can be named, but not changed.
     assert_eq!(ask(&gateway, "PUT", &of(MINE), Some(&with(&one))).await.status, 201);
     let shown = data(&ask_as(&gateway, BOUND, "GET", &of(MINE), None).await);
     for (method, plan) in [

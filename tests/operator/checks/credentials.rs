@@ -1,4 +1,4 @@
-//! A storage is tried before a plan is saved: written to, read back, compared, and left as it was found.
+//! A storage is tried before a plan is saved: written to, read back, compared, and left unchanged.
 
 use serde_json::{Value, json};
 

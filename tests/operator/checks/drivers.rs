@@ -1,5 +1,5 @@
-//! The credential check through every driver with a server: good settings are saved and leave nothing, wrong credentials are told
-//! with the server's own code and words, and no secret is repeated.
+//! The credential check with every driver that has a server: valid settings are saved and leave nothing, wrong credentials are reported with the
+//! server's own code and message, and no secret is repeated.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use stowage_testing::ftp::PASSWORD;
 use stowage_testing::gateway::Running;
 use stowage_testing::storages::Storage;
 
-/// Nothing is saved, nothing is left in CouchDB, and what the server said is told without a secret.
+/// Checks that nothing is saved or left in CouchDB, and the server's message is reported without a secret.
 async fn is_told(gateway: &Running, handler: &str, settings: Value, code: u16, secrets: &[&str]) -> Value {
     let (status, answer) = ask(gateway, "PUT", &own(gateway), plan(handler, settings)).await;
     assert_eq!((status, &answer["message"]), (400, &json!("validation error")), "{handler}: {answer}");
@@ -32,18 +32,18 @@ async fn is_saved(gateway: &Running, handler: &str, settings: Value) {
     assert_eq!(documents(gateway, "storage_settings_probe").await, [Value::Null; 0], "{handler}");
 }
 
-/// What the server said, as text.
+/// Returns the server's message as text.
 fn said(invalid: &Value) -> String {
     let body = &invalid["error_body"];
     body.as_str().map_or_else(|| body.to_string(), str::to_owned)
 }
 
-/// A gateway that finds the storage, and an operator's token for it.
+/// Starts a gateway for the storage, with an operator's token.
 async fn before(storage: &Storage) -> Running {
     storage.gateway_with(Setup::default().set("admin.tokens", OPERATOR)).await
 }
 
-/// Tries a storage with another secret in one of its settings, and then with the right one; what the server said to the other.
+/// Tries a storage with a wrong secret in one of its settings, then with the right one; returns the server's message to the wrong one.
 async fn secret_is_tried(handler: &'static str, member: &str, good: &str, wrong: &str, code: u16) -> String {
     let storage = Storage::start(handler).await;
     let gateway = before(&storage).await;
@@ -70,18 +70,18 @@ async fn ftp_is_tried() {
     assert!(said.starts_with("530 "), "{said}");
 }
 
-/// A service that wants OAuth, and a token endpoint that the documents in CouchDB name.
+/// Tries a service with OAuth, whose token endpoint is in CouchDB's documents.
 async fn oauth_is_tried(handler: &'static str) {
     let storage = Storage::start(handler).await;
     let gateway = before(&storage).await;
     let secrets: Vec<_> = storage.secrets.iter().map(String::as_str).collect();
     storage.tokens.as_ref().expect("tokens").tokens.secret("another-secret");
-    // The token endpoint's refusal is no answer of the storage: it has no code of its own.
+    // The token endpoint's refusal is not a response of the storage, so it has no code.
     let invalid = is_told(&gateway, handler, storage.settings.clone(), 500, &secrets).await;
     assert!(said(&invalid).contains("invalid_client"), "{handler}: {invalid}");
     assert_eq!(storage.objects(&gateway), [""; 0], "{handler}");
     gateway.stop().await;
-    // A gateway that has seen a refusal asks again when the documents change.
+    // After a refusal, a gateway tries again when the documents change.
     let storage = Storage::start(handler).await;
     let gateway = before(&storage).await;
     is_saved(&gateway, handler, storage.settings.clone()).await;

@@ -1,4 +1,4 @@
-//! `GET .../storage/explain` says what the command says.
+//! `GET .../storage/explain` returns the same as the command.
 
 use serde_json::{Value, json};
 
@@ -76,7 +76,7 @@ async fn questions_that_are_none_are_refused() {
     gateway.stop().await;
 }
 
-/// The answer for a fax of the account's month database, with one storage; `refused` where there is one.
+/// Returns the response for a fax in the account's month database, with one storage; `refused` if there is an error.
 async fn of_storage(gateway: &super::Running, handler: &str, settings: Value) -> Value {
     gateway.plan(handler, settings).await;
     let path = format!("{}/explain?db={}&type=fax&attachment=a.pdf", own(gateway), gateway.path());

@@ -1,4 +1,4 @@
-//! What the storage API finds out: the credential check, failure records, and what a plan says of an attachment.
+//! Diagnostics in the storage API: the credential check, failure records, and explanations of a plan.
 
 mod credentials;
 mod drivers;
@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use stowage_testing::gateway::{Running, Setup, exchange, json as parsed};
 
 const OPERATOR: &str = "operator-token";
-/// The id of a storage in a plan.
+/// A storage id in a plan.
 const STORAGE: &str = "0123456789abcdef0123456789abcdef";
 
-/// A gateway with an operator's token.
+/// Starts a gateway with an operator's token.
 async fn start() -> Running {
     Setup::default().set("admin.tokens", OPERATOR).start().await
 }
 
-/// Asks the storage API as the operator.
+/// Sends a request to the storage API as the operator.
 async fn ask(gateway: &Running, method: &str, path: &str, body: Value) -> (u16, Value) {
     let admin = gateway.app.admin.expect("the admin listener");
     let text = if body.is_null() { String::new() } else { body.to_string() };
@@ -25,12 +25,12 @@ async fn ask(gateway: &Running, method: &str, path: &str, body: Value) -> (u16, 
     (answer.status, parsed(&answer))
 }
 
-/// The path of the account's own plan.
+/// Returns the path of the account's own plan.
 fn own(gateway: &Running) -> String {
     format!("/v2/accounts/{}/storage", gateway.account)
 }
 
-/// A plan that sends the month databases' attachments to one storage.
+/// Returns a plan that sends the month databases' attachments to one storage.
 fn plan(handler: &str, settings: Value) -> Value {
     json!({ "data": {
         "attachments": { STORAGE: { "handler": handler, "settings": settings } },
@@ -38,7 +38,7 @@ fn plan(handler: &str, settings: Value) -> Value {
     } })
 }
 
-/// Documents of the month database that have this type.
+/// Returns the month database's documents of this type.
 async fn documents(gateway: &Running, kind: &str) -> Vec<Value> {
     let target = format!("/{}/_all_docs?include_docs=true", this_month(gateway));
     let answer = gateway.couch.request("GET", &target, "", b"").await;
@@ -49,7 +49,7 @@ async fn documents(gateway: &Running, kind: &str) -> Vec<Value> {
     rows.into_iter().map(|row| row["doc"].clone()).filter(|document| document["pvt_type"] == kind).collect()
 }
 
-/// The account's database of today's month, as it stands in a path.
+/// Returns the path of the account's database of the current month.
 fn this_month(gateway: &Running) -> String {
     let account = stowage::database::AccountId::parse(&gateway.account).expect("an account id");
     stowage::database::month_database(&account, std::time::SystemTime::now()).replace('/', "%2F")

@@ -1,4 +1,4 @@
-//! Failures leave a record in the account's database of the month, and the API lists them.
+//! Failures are recorded in the account's month database, and listed by the API.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! `stowage check`, and what is no command.
+//! `stowage check`, and unknown commands.
 
 use crate::commands::program::{code, command, run, text};
 

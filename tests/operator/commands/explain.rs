@@ -1,4 +1,4 @@
-//! `stowage explain`: what the plan says, without secrets.
+//! `stowage explain`: the plan's decision, without secrets.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::commands::program::{Serving, code, command, text};
 const ACCOUNT: &str = "4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b";
 const MODB: &str = "account/4f/1c/0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202411";
 
-/// A store with plans that hold secrets.
+/// Starts a store with plans that contain secrets.
 fn planned() -> Serving {
     let serving = Serving::start();
     for database in ["system_data", &MODB.replace('/', "%2F")] {
@@ -56,7 +56,7 @@ fn explain(serving: &Serving, arguments: &[&str]) -> Value {
     answer
 }
 
-/// The members beside the plan, as they are promised.
+/// Checks the documented members next to the plan.
 fn compared(answer: &Value) -> Value {
     let names =
         ["class", "account", "backend", "handler", "connection", "object", "url", "stub", "on_delete", "refused"];

@@ -1,4 +1,4 @@
-//! The program's commands, each as a process of its own.
+//! The program's commands, each in its own process.
 
 mod check;
 mod explain;

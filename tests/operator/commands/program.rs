@@ -1,4 +1,4 @@
-//! The program as a process, and a client of a few lines for what it serves.
+//! The program as a process, and a minimal client.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,10 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longer than anything here takes.
+/// Longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A command without the environment of this process, in a folder without a configuration.
+/// Builds a command without this process' environment, in a folder without a configuration.
 pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stowage"));
     command.args(arguments).env_clear().env("TMPDIR", folder).current_dir(folder).stdin(Stdio::null());
@@ -35,11 +35,11 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// `stowage serve`; killed when dropped.
+/// A running `stowage serve`, killed on drop.
 pub struct Serving {
     child: Child,
     lines: Receiver<String>,
-    /// What it said before its listeners were there.
+    /// The log lines before its listeners were open.
     pub first: Vec<String>,
     pub folder: TempDir,
     pub store: SocketAddr,
@@ -48,12 +48,12 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// With the built-in store.
+    /// Starts it with the built-in store.
     pub fn start() -> Self {
         Self::with(&[])
     }
 
-    /// With the built-in store, and with these keys of the configuration set.
+    /// Starts it with the built-in store and these settings.
     pub fn with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = command(folder.path(), &["serve"]);
@@ -90,19 +90,19 @@ impl Serving {
         Self { child, lines, first, folder, store, proxy, admin }
     }
 
-    /// The id of the process.
+    /// Returns the process id.
     #[allow(dead_code, reason = "the tests of memory look at it from outside")]
     pub fn process(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends a signal by its name.
+    /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let line = format!("kill -{name} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &line]).status().expect("a shell").success());
     }
 
-    /// Waits until the log has a line with this text.
+    /// Waits for a log line with this text.
     pub fn says(&self, part: &str) {
         let mut said = self.first.iter().any(|line| line.contains(part));
         while !said {
@@ -110,12 +110,12 @@ impl Serving {
         }
     }
 
-    /// The next line of the log; `None` after its end.
+    /// Returns the next log line; `None` after the end.
     pub fn line(&self) -> Option<String> {
         self.lines.recv_timeout(PATIENCE).ok()
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the process to end.
     pub fn ends(&mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
@@ -127,7 +127,7 @@ impl Serving {
         }
     }
 
-    /// What `/ready` of the admin listener answers.
+    /// Returns the status of `/ready` on the admin listener.
     pub fn ready(&self) -> u16 {
         request(self.admin, "GET", "/ready", b"").0
     }
@@ -142,13 +142,13 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The head of a request as the store's admin.
+/// Returns the head of a request as the store's admin.
 pub fn head(method: &str, target: &str, length: usize) -> String {
     let login = STANDARD.encode("admin:canary-password");
     format!(
@@ -157,14 +157,14 @@ pub fn head(method: &str, target: &str, length: usize) -> String {
     )
 }
 
-/// One request on a connection of its own: status and body.
+/// Sends one request on a new connection; returns status and body.
 pub fn request(address: SocketAddr, method: &str, target: &str, body: &[u8]) -> (u16, Vec<u8>) {
     let mut stream = TcpStream::connect(address).expect("it accepts");
     stream.write_all(&[head(method, target, body.len()).as_bytes(), body].concat()).expect("it reads");
     answer(&mut stream)
 }
 
-/// Reads an answer to the end of its connection.
+/// Reads a response until the connection ends.
 pub fn answer(stream: &mut TcpStream) -> (u16, Vec<u8>) {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let mut bytes = Vec::new();

@@ -10,7 +10,7 @@ use crate::commands::program::{Serving, answer, code, command, head, request, ru
 
 const MODB: &str = "account%2F4f%2F1c%2F0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202411";
 
-/// A gateway that sends attachments to a directory.
+/// Starts a gateway that stores attachments in a directory.
 fn planned() -> Serving {
     let serving = Serving::start();
     for database in ["system_data", MODB] {
@@ -25,7 +25,7 @@ fn planned() -> Serving {
     serving
 }
 
-/// Begins an upload, half of which is sent.
+/// Begins an upload, and sends half of it.
 fn half_an_upload(serving: &Serving) -> TcpStream {
     let mut stream = TcpStream::connect(serving.proxy).unwrap();
     stream.write_all(head("PUT", &format!("/{MODB}/doc/call.mp3"), 10).as_bytes()).unwrap();
@@ -135,7 +135,7 @@ fn the_demo_shows_a_recording_that_comes_back() {
     assert!(left.is_empty(), "the demo's folder goes: {left:?}");
 }
 
-/// What `stowage serve` says until the admin listener is there.
+/// Returns the log of `stowage serve` until the admin listener is open.
 fn start_up(tokens: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = command(folder.path(), &["serve"]);

@@ -1,4 +1,4 @@
-//! A plan is tried and not saved; a storage says how close its breaker is.
+//! A plan is tried without being saved; a storage reports how close its breaker is to opening.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ async fn a_plan_is_tried_and_nothing_is_saved() {
     gateway.settled().await;
     assert_eq!(of_account(&gateway, "GET", "", &json!({})).await.status, 404, "it is not saved");
 
-    // What is saved is tried again, with the secrets that are behind its masks.
+    // The saved plan can be tried again, with the secrets behind its masks.
     let saved = data(&of_account(&gateway, "PUT", "", &plan(&url)).await, 201);
     let mut again = saved.clone();
     again.as_object_mut().unwrap().remove("id");

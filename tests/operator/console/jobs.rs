@@ -1,11 +1,11 @@
-//! Jobs are counted, tried at once and forgotten.
+//! Jobs are counted, tried immediately, and dropped.
 
 use serde_json::json;
 use stowage_testing::gateway::{Running, STORAGE};
 
 use super::{ask, data, setup};
 
-/// Two faxes wait: nothing listens where they are meant to go.
+/// Creates two pending faxes, whose destination has no listener.
 async fn waiting() -> Running {
     let setup = setup().set("fallback.on_unavailable", "couchdb");
     let gateway = setup.start().await;

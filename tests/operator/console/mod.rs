@@ -1,4 +1,4 @@
-//! What the commands do, over the API: migrations and verifications, jobs, a plan that is tried and not saved.
+//! The commands' functions over the API: migrations and verifications, jobs, and plans tried without being saved.
 
 mod check;
 mod jobs;
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use stowage_testing::gateway::{Running, Setup, exchange, json as parsed};
 use stowage_testing::raw::{RawClient, RawResponse};
 
-/// The token of the operator.
+/// The operator's token.
 pub const OPERATOR: &str = "operator-token";
-/// The token of an account.
+/// An account's token.
 const BOUND: &str = "bound-token";
 const ACCOUNT: &str = "aaaabbbbccccddddeeeeffff00001111";
 
@@ -31,19 +31,19 @@ async fn ask(gateway: &Running, method: &str, path: &str, data: Option<Value>) -
     ask_as(gateway, OPERATOR, method, path, data).await
 }
 
-/// The `data` of an answer with this status.
+/// Returns the `data` of a response with this status.
 fn data(answer: &RawResponse, status: u16) -> Value {
     assert_eq!(answer.status, status, "{}", answer.text());
     parsed(answer)["data"].clone()
 }
 
-/// Starts a run and gives its path.
+/// Starts a run; returns its path.
 pub async fn start(gateway: &Running, kind: &str, options: Value) -> String {
     let run = data(&ask(gateway, "POST", kind, Some(options)).await, 201);
     format!("{kind}/{}", run["id"].as_str().expect("an id"))
 }
 
-/// Watches a run to its end: every event that came, by name.
+/// Watches a run to its end; returns every event by name.
 async fn watched(gateway: &Running, path: &str) -> Vec<(String, Value)> {
     let mut client = watching(gateway, path).await;
     let mut text = String::new();
@@ -57,7 +57,7 @@ async fn watched(gateway: &Running, path: &str) -> Vec<(String, Value)> {
     text.split_terminator("\n\n").map(event).collect()
 }
 
-/// A connection on which the events of a run come.
+/// Opens a connection that receives a run's events.
 async fn watching(gateway: &Running, path: &str) -> RawClient {
     let address = gateway.app.admin.expect("an admin listener");
     let mut client = RawClient::connect(address).await.expect("it accepts");
@@ -74,7 +74,7 @@ fn event(text: &str) -> (String, Value) {
     (name, serde_json::from_str(data.strip_prefix("data: ").expect("data")).expect("JSON"))
 }
 
-/// The run once it has ended.
+/// Waits for the end of a run; returns the run.
 pub async fn ended(gateway: &Running, path: &str) -> Value {
     let (name, run) = watched(gateway, path).await.pop().expect("an event");
     assert_eq!(name, "end");

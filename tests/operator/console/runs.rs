@@ -1,4 +1,4 @@
-//! Migrations and verifications: started, watched, ended; each does what its command does.
+//! Migrations and verifications: started, watched, ended; each has the same effect as its command.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ async fn a_migration_does_what_the_command_does() {
     assert_eq!(gateway.stored().len(), 40);
     assert_eq!(seen(&gateway, &ids).await, before);
 
-    // To another storage, back into CouchDB, and a type that nothing has.
+    // To another storage, back into CouchDB, and a type without documents.
     plan(&gateway, Some(OTHER)).await;
     let scope = json!({ "accounts": [gateway.account], "direction": "rehome" });
     let rehomed = ended(&gateway, &start(&gateway, "migrations", scope).await).await;
@@ -56,7 +56,7 @@ async fn a_migration_does_what_the_command_does() {
     assert!(gateway.stored().is_empty(), "{:?}", gateway.stored());
     come_back(&gateway, &ids).await;
 
-    // The last five are remembered, newest first and without their tables.
+    // The last five are kept, newest first and without their tables.
     let list = data(&ask(&gateway, "GET", "migrations", None).await, 200);
     let list = list.as_array().unwrap();
     assert_eq!((list.len(), &list[0]["id"]), (5, &back["id"]));
@@ -92,7 +92,7 @@ async fn a_verification_finds_what_the_command_finds() {
     gateway.stop().await;
 }
 
-/// Documents that are slow to move at 1 MiB a second, one at a time.
+/// Sets up documents that are moved slowly, at 1 MiB a second, one at a time.
 async fn slow(gateway: &Running) -> serde_json::Value {
     gateway.make_database().await;
     for index in 0..30 {
@@ -129,7 +129,7 @@ async fn one_of_a_kind_runs_at_a_time_and_can_be_watched_and_stopped() {
         (format!("migrations/{}", other["id"].as_str().unwrap()), &other["state"]),
         (path.clone(), &json!("running"))
     );
-    // One of the other kind may run beside it.
+    // A run of the other kind may run concurrently.
     let verified = start(&gateway, "verifications", json!({ "databases": [gateway.database()] })).await;
     assert_eq!(ended(&gateway, &verified).await["state"], "done");
 
@@ -209,7 +209,7 @@ async fn who_may_not_and_what_cannot_be_is_refused() {
     let wrong = ask(&gateway, "POST", "migrations", Some(json!({ "direction": "up", "jobs": 0 }))).await;
     assert_eq!(wrong.status, 400, "{}", wrong.text());
     assert!(parsed(&wrong)["data"]["direction"]["enum"].is_object(), "{}", wrong.text());
-    // A run that fails as a whole says why.
+    // A failed run reports the reason.
     let run = ended(&gateway, &start(&gateway, "migrations", json!({ "databases": ["nothing*"] })).await).await;
     assert_eq!(run["state"], "failed", "{run}");
     assert!(run["error"].as_str().unwrap().contains("no database fits nothing*"), "{run}");

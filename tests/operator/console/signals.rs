@@ -1,4 +1,4 @@
-//! Commands and runs end on SIGTERM as on Ctrl-C: after what is under way, and with their table.
+//! Commands and runs end on SIGTERM as on Ctrl-C: after finishing current work, and with their table.
 
 use std::io::Read;
 use std::process::{Child, Stdio};
@@ -9,7 +9,7 @@ use stowage_testing::gateway::{Running, STORAGE};
 use crate::commands::program::command;
 use crate::moving::world::{environment, lines, plan};
 
-/// A slow migration in a process of its own, once it has moved something.
+/// Starts a slow migration in its own process, and waits until it has moved something.
 async fn migrating(gateway: &Running, folder: &std::path::Path) -> Child {
     gateway.make_database().await;
     for index in 0..30 {

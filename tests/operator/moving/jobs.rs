@@ -1,4 +1,4 @@
-//! What waits is shown, tried again, and forgotten.
+//! Pending jobs are listed, retried, and dropped.
 
 use serde_json::{Value, json};
 use stowage::jobs::Job;
@@ -12,7 +12,7 @@ async fn jobs_are_listed_tried_and_dropped() {
     let gateway = Setup::default().set("fallback.on_unavailable", "couchdb").start().await;
     let (code, said) = run(&gateway, &["jobs"]).await;
     assert_eq!((code, said.as_str()), (0, "0 jobs wait\n"));
-    // Nothing listens there.
+    // The port has no listener.
     gateway.plan("http", json!({ "url": "http://127.0.0.1:1/x" })).await;
     for id in ["one", "two"] {
         let rev = gateway.document(id, json!({ "pvt_type": "fax" })).await;
@@ -37,7 +37,7 @@ async fn jobs_are_listed_tried_and_dropped() {
     gateway.stop().await;
 }
 
-/// A gateway that has a job in work saves it whenever it likes.
+/// A gateway that works on a job may save it at any time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_operator_wants_of_a_job_is_done_although_it_was_saved_meanwhile() {
     let gateway = Setup::default().start().await;

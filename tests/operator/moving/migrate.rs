@@ -135,7 +135,7 @@ async fn what_cannot_be_done_is_said() {
     assert!(said.contains("no database fits nothing*: CouchDB has "), "{said}");
     let (code, said) = run(&gateway, &["migrate"]).await;
     assert_eq!(code, 64, "{said}");
-    // A plan that names a storage that it does not define.
+    // A plan that names an undefined storage.
     plan(&gateway, Some("00000000000000000000000000000000")).await;
     let database = gateway.database();
     let (code, said) = run(&gateway, &["migrate", "--db", &database]).await;
@@ -144,7 +144,7 @@ async fn what_cannot_be_done_is_said() {
     gateway.stop().await;
 }
 
-/// Two at once share the work: nothing is uploaded twice.
+/// Two concurrent migrations share the work: nothing is uploaded twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_at_once_share_the_work() {
     let gateway = start().await;
@@ -167,7 +167,7 @@ async fn two_at_once_share_the_work() {
     gateway.stop().await;
 }
 
-/// What another had in work that was killed is done once its lease is over.
+/// Work in progress of a killed migration is done once its lease expires.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_killed_one_had_in_work_is_done_too() {
     let gateway = start().await;
@@ -196,7 +196,7 @@ async fn what_a_killed_one_had_in_work_is_done_too() {
 async fn what_losing_branches_keep_is_named() {
     let gateway = start().await;
     fill(&gateway, 2).await;
-    // Two branches of one generation that nobody can miss, and one without an attachment.
+    // Two branches of one generation with different attachments, and one without any.
     let target = format!("/{}/_bulk_docs", gateway.path());
     let branch = |hash: &str, data: &str| {
         let inside = json!({ "call.mp3": { "content_type": "audio/mpeg", "data": data } });
@@ -225,7 +225,7 @@ async fn what_losing_branches_keep_is_named() {
     gateway.stop().await;
 }
 
-/// Clients that read, think, and save while everything is moved under them meet no conflict that is not their own.
+/// Clients that read, wait and save while everything is moved get no conflicts but their own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_save_meanwhile_meet_no_conflict() {
     let gateway = start().await;

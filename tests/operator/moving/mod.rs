@@ -1,4 +1,4 @@
-//! `stowage migrate`, `stowage verify` and `stowage jobs` beside a running gateway.
+//! `stowage migrate`, `stowage verify` and `stowage jobs` concurrently with a gateway.
 
 mod jobs;
 mod killed;

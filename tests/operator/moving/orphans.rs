@@ -1,4 +1,4 @@
-//! What nothing names, in storages of every kind that can list what they hold.
+//! Orphaned objects, in every kind of storage that can be listed.
 
 use serde_json::{Value, json};
 use stowage_testing::gateway::STORAGE;
@@ -7,7 +7,7 @@ use stowage_testing::trouble::Double;
 
 use super::world::{lines, run_with};
 
-/// Puts something there past the gateway.
+/// Stores an object directly.
 fn leave(storage: &Storage, name: &str) {
     match &storage.server {
         Server::Ftp(server) => {
@@ -50,7 +50,7 @@ async fn found_and_removed(handler: &'static str) {
     }
     let stored = objects(&storage);
     assert!(stored.iter().all(|name| name.contains(&account)), "{handler}: {stored:?}");
-    // One whose document was deleted past the gateway, one that nobody knows, and one of another's.
+    // An object whose document was deleted directly, an unknown one, and another program's.
     let rev = gateway.inside("doc-3").await["_rev"].as_str().unwrap().to_owned();
     let target = format!("/{}/doc-3?rev={rev}", gateway.path());
     assert_eq!(gateway.couch.request("DELETE", &target, "", b"").await.status, 200);
@@ -67,7 +67,7 @@ async fn found_and_removed(handler: &'static str) {
     let mut found: Vec<String> = lines(&said, "fault").map(name).collect();
     found.sort();
     let mut wanted = vec![format!("{account}/doc-3_call.mp3"), left];
-    // What `place` puts into a Drive's uppermost folder is of no account, by its name.
+    // By its name, a file in a Drive's root folder belongs to no account.
     wanted.truncate(if handler == "google_drive" { 1 } else { 2 });
     assert_eq!((code, found), (1, wanted), "{handler}: {said}");
 

@@ -1,4 +1,4 @@
-//! What goes wrong while attachments are moved: it is said once, and nothing spins.
+//! Failures while moving attachments: each is reported once, without busy loops.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ async fn a_plan_that_is_invalid_stops_that_accounts_work_and_says_why_once() {
     assert_eq!((code, faults.len()), (1, 1), "{said}");
     assert!(faults[0]["reason"].as_str().unwrap().contains("no such storage"), "{said}");
     assert!(lines(&said, "total").next().unwrap()["looked"].as_u64().unwrap() < 300, "{said}");
-    // With the plan mended, the next run does it all.
+    // After the plan is fixed, the next run moves everything.
     plan(&gateway, Some(STORAGE)).await;
     let (code, said) = run(&gateway, &["migrate", "--account", &gateway.account, "--format", "json"]).await;
     assert_eq!((code, &lines(&said, "total").next().unwrap()["attachments"]), (0, &600.into()), "{said}");
     gateway.stop().await;
 }
 
-/// A storage whose first answer waits, so that something can happen meanwhile.
+/// Starts a storage whose first response waits until it is released.
 async fn waiting(gateway: &stowage_testing::gateway::Running) -> (Arc<S3Server>, oneshot::Sender<()>) {
     let s3 = Arc::new(S3Server::start().await);
     s3.make_bucket("recordings");
@@ -58,7 +58,7 @@ async fn a_database_that_is_deleted_meanwhile_is_a_line_and_no_failure() {
     gateway.stop().await;
 }
 
-/// A file system of one MiB; `None` where this user may not mount one.
+/// A file system of one MiB; `None` if this user may not mount one.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {

@@ -1,4 +1,4 @@
-//! Every fault that is planted is found, and nothing else.
+//! Every planted fault is found, and nothing else is reported.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use stowage_testing::s3::S3Server;
 
 use super::world::{OTHER, done_by_a_worker, fill, jobs, lines, plan, plan_with, run, s3_settings, start};
 
-/// Writes over a file as bit rot does: its tag stays.
+/// Overwrites a file like bit rot does: its tag stays the same.
 fn unseen(path: &Path, bytes: &[u8]) {
     let modified = fs::metadata(path).unwrap().modified().unwrap();
     fs::write(path, bytes).unwrap();
@@ -48,7 +48,7 @@ async fn each_planted_fault_is_found_and_nothing_else() {
     let mut bytes = fs::read(&turned).unwrap();
     bytes[10] ^= 1;
     unseen(&turned, &bytes);
-    // Of equal length, so that only their bytes tell.
+    // Of equal length, so that only the bytes differ.
     for name in ["a.mp3", "b.txt"] {
         let other = file("doc-004", name);
         let bytes: Vec<u8> = fs::read(&other).unwrap().into_iter().rev().collect();
@@ -91,7 +91,7 @@ async fn what_nothing_names_is_found_and_removed_where_that_is_asked() {
     let (code, said) = run(&gateway, &["migrate", "--account", &account]).await;
     assert_eq!(code, 0, "{said}");
     let stored = gateway.stored();
-    // One that was left, one of another's, and one of a deleted document, which the plan keeps.
+    // An orphan, another program's file, and one of a deleted document, which the plan keeps.
     let known = gateway.files().join(&stored[0]);
     let orphan = known.with_file_name("left.mp3");
     fs::write(&orphan, b"left").unwrap();
@@ -129,7 +129,7 @@ async fn a_bucket_is_looked_through_too() {
     let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
     assert_eq!(gateway.put("doc", "call.mp3", &rev, b"a recording").await.status, 201);
     let named: Vec<String> = s3.objects("recordings").into_keys().collect();
-    // Past the gateway: one that looks like its own, and one that does not.
+    // Stored directly: an object that looks like the gateway's own, and one that does not.
     let pointer = gateway.pointer("doc", "call.mp3").await;
     let left = format!("{}.left", pointer["stowage"]["location"]["key"].as_str().unwrap());
     s3.meddle("recordings", &left, Some(b"left"));
@@ -170,7 +170,7 @@ async fn what_can_be_mended_becomes_jobs() {
     let (code, said) = run(&gateway, &look).await;
     assert_eq!((code, lines(&said, "fault").count()), (0, 0), "{said}");
 
-    // The plan sends all of it out now, and no job says so.
+    // The plan now sends everything outside, without a job for it.
     plan_with(&gateway, json!({ "handler": OTHER })).await;
     let (code, said) = run(&gateway, &look).await;
     assert_eq!((code, lines(&said, "fault").count()), (0, 0), "CouchDB has it: {said}");
@@ -194,7 +194,7 @@ async fn a_container_is_looked_through_too() {
     assert_eq!(gateway.put("doc", "call.mp3", &rev, b"a recording").await.status, 201);
     let named = container.blobs();
     let left = format!("{}/left.mp3", gateway.account);
-    // More than one page of them, where there is time for it.
+    // More than one page of objects, if time permits.
     let others: Vec<String> =
         (0..if is_long() { 1005 } else { 2 }).map(|index| format!("a-backup-{index}.tar")).collect();
     for blob in others.iter().chain([&left]) {

@@ -1,4 +1,4 @@
-//! A gateway with `file` storages, a CouchDB that holds attachments already, and the commands beside it.
+//! A gateway with `file` storages, a CouchDB with existing attachments, and the commands.
 
 use std::process::Output;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
 use crate::commands::program::{command, text};
 
-/// The id of the other storage that plans name.
+/// The id of the second storage in plans.
 pub const OTHER: &str = "fedcba9876543210fedcba9876543210";
 
-/// A gateway whose plan stores nothing yet.
+/// Starts a gateway whose plan stores nothing yet.
 pub async fn start() -> Running {
     let gateway = Setup::default().start().await;
     gateway.make_database().await;
@@ -24,7 +24,7 @@ pub async fn plan(gateway: &Running, handler: Option<&str>) {
     plan_with(gateway, json!({ "handler": handler, "on_delete": "delete" })).await;
 }
 
-/// With this in its `attachments`.
+/// Saves a plan with this `attachments`.
 pub async fn plan_with(gateway: &Running, attachments: Value) {
     let storage = |folder: &str| json!({ "handler": "file", "settings": { "directory": folder } });
     let plan = json!({
@@ -35,12 +35,12 @@ pub async fn plan_with(gateway: &Running, attachments: Value) {
     gateway.save_plan(&gateway.account, plan).await;
 }
 
-/// The bytes of an attachment of a document that [`fill`] makes.
+/// Returns the bytes of an attachment made by [`fill`].
 pub fn recording(index: usize, name: &str) -> Vec<u8> {
     format!("recording {index} {name} ").repeat(50 + index).into_bytes()
 }
 
-/// Documents with two attachments each, which CouchDB keeps, and one without any.
+/// Creates documents with two attachments each, which CouchDB keeps, and one without any.
 pub async fn fill(gateway: &Running, count: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for index in 0..count {
@@ -64,14 +64,14 @@ pub async fn fill(gateway: &Running, count: usize) -> Vec<String> {
     ids
 }
 
-/// The documents as clients see them, without their revisions.
+/// Returns the documents as clients see them, without their revisions.
 pub async fn seen(gateway: &Running, ids: &[String]) -> Vec<Value> {
     let mut all = Vec::new();
     for id in ids {
         let mut document = json(&gateway.get(id).await);
         document.as_object_mut().unwrap().remove("_rev");
         for stub in document["_attachments"].as_object_mut().into_iter().flat_map(|stubs| stubs.values_mut()) {
-            // CouchDB counts what it takes back as new.
+            // CouchDB numbers attachments that are moved back as new.
             stub.as_object_mut().unwrap().remove("revpos");
         }
         all.push(document);
@@ -79,7 +79,7 @@ pub async fn seen(gateway: &Running, ids: &[String]) -> Vec<Value> {
     all
 }
 
-/// Every attachment comes back through the gateway.
+/// Checks that every attachment is readable through the gateway.
 pub async fn come_back(gateway: &Running, ids: &[String]) {
     for (index, id) in ids.iter().enumerate() {
         for (file, name) in [("a.mp3", "a"), ("b.txt", "b")] {
@@ -90,7 +90,7 @@ pub async fn come_back(gateway: &Running, ids: &[String]) {
     }
 }
 
-/// What a command has to know of the gateway's CouchDB.
+/// Returns a command's environment for the gateway's CouchDB.
 pub fn environment(gateway: &Running) -> Vec<(String, String)> {
     let couch = &gateway.couch;
     let jobs = gateway.app.gateway.jobs.config().database.clone();
@@ -107,12 +107,12 @@ pub fn environment(gateway: &Running) -> Vec<(String, String)> {
     keys.into_iter().map(|(key, value)| (format!("STOWAGE__{key}"), value)).collect()
 }
 
-/// Runs a command of the program against the gateway's CouchDB.
+/// Runs a command against the gateway's CouchDB.
 pub async fn run(gateway: &Running, arguments: &[&str]) -> (i32, String) {
     run_with(gateway, &[], arguments).await
 }
 
-/// The same, with more settings of the program.
+/// Runs a command with additional settings.
 pub async fn run_with(gateway: &Running, more: &[(String, String)], arguments: &[&str]) -> (i32, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = command(folder.path(), arguments);
@@ -123,20 +123,20 @@ pub async fn run_with(gateway: &Running, more: &[(String, String)], arguments: &
     (output.status.code().unwrap_or(-1), said)
 }
 
-/// The lines of a command that speaks JSON, by their one member.
+/// Returns the JSON lines of a command's output with this one member.
 pub fn lines<'a>(said: &'a str, member: &'a str) -> impl Iterator<Item = Value> + 'a {
     let parsed = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     parsed.filter_map(move |line| line.get(member).cloned())
 }
 
-/// What waits in the queue.
+/// Returns the jobs in the queue.
 pub async fn jobs(gateway: &Running) -> Vec<Value> {
     let database = gateway.app.gateway.jobs.config().database.clone();
     let answer = gateway.couch.request("GET", &format!("/{database}/_all_docs?include_docs=true"), "", b"").await;
     json(&answer)["rows"].as_array().into_iter().flatten().map(|row| row["doc"].clone()).collect()
 }
 
-/// The settings of a bucket `recordings` on this machine.
+/// Returns the settings of a bucket `recordings` on this machine.
 pub fn s3_settings(s3: &S3Server) -> Value {
     json!({
         "host": "127.0.0.1", "port": s3.address().port(), "scheme": "http", "bucket": "recordings", "key": ACCESS_KEY,
@@ -144,7 +144,7 @@ pub fn s3_settings(s3: &S3Server) -> Value {
     })
 }
 
-/// Another gateway does the jobs.
+/// Has another gateway do the jobs.
 pub async fn done_by_a_worker(gateway: &Running) {
     let database = gateway.app.gateway.jobs.config().database.clone();
     let setup = Setup::default().set("jobs.database", &database).set("jobs.quiet", "50ms").set("jobs.poll", "20ms");

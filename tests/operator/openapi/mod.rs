@@ -1,6 +1,6 @@
-//! `docs/openapi.json` is what the server does: its schemas are the server's, and schemathesis finds nothing else.
+//! `docs/openapi.json` matches the server: its schemas are the server's, and schemathesis finds no deviation.
 //!
-//! That every path and method is in it, and nothing besides, is a test in `src/admin/api/route/tests.rs`.
+//! A test in `src/admin/api/route/tests.rs` checks that it has exactly the server's paths and methods.
 
 mod running;
 mod schemas;

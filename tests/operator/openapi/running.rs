@@ -1,4 +1,4 @@
-//! schemathesis asks a running gateway what the description allows and what it does not.
+//! schemathesis sends valid and invalid requests to a running gateway.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -9,10 +9,10 @@ use serde_json::json;
 use stowage_testing::gateway::{Running, Setup, exchange, json as parsed};
 
 const TOKEN: &str = "operator-token";
-/// Plans that were not made cannot be asked about.
+/// The account of the plans to test: requests about missing plans would test little.
 const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
 
-/// A gateway that reaches no other server: whatever a generated plan names is refused or silent.
+/// Starts a gateway that can reach no other server: whatever a generated plan names is refused or silent.
 async fn start() -> Running {
     let setup = Setup::default()
         .set("admin.tokens", TOKEN)
@@ -25,7 +25,7 @@ async fn start() -> Running {
     gateway
 }
 
-/// Runs it to its end, or ends it. Says whether it was content, and everything that it said.
+/// Runs schemathesis, with a timeout. Returns whether it succeeded, and its output.
 async fn schemathesis(gateway: &Running, arguments: &[&str]) -> (bool, String) {
     let program =
         std::env::var("STOWAGE_TEST_SCHEMATHESIS").expect("STOWAGE_TEST_SCHEMATHESIS: run ./test, which installs it");
@@ -50,8 +50,8 @@ async fn schemathesis(gateway: &Running, arguments: &[&str]) -> (bool, String) {
     (child.wait().expect("it ends").success(), text.expect("a thread").expect("its output"))
 }
 
-/// What they say is wrong where the gateway is right: good members make a bad plan where they do not fit each other, and a plan
-/// may have `null` anywhere, members for others, and settings that no handler knows. `tests/operator/api` has what has to be refused.
+/// Checks that do not apply: valid members may form an invalid plan together, and a plan may contain `null` anywhere, members for other programs, and
+/// settings unknown to the handler. `tests/operator/api` covers what has to be refused.
 const NOT_PROMISED: &str = "negative_data_rejection,positive_data_acceptance";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +76,7 @@ async fn what_is_described_is_what_happens() {
     gateway.stop().await;
 }
 
-/// Tokens that are none, and methods and parameters that there are not.
+/// Invalid tokens, and unknown methods and parameters.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_described_is_refused() {
     let gateway = start().await;
@@ -90,5 +90,5 @@ async fn what_is_not_described_is_refused() {
     gateway.stop().await;
 }
 
-/// Far more than it takes.
+/// Much longer than a run takes.
 const LONGEST: Duration = Duration::from_secs(600);

@@ -1,11 +1,11 @@
-//! The schemas of the description are those that plans are checked against, word for word.
+//! The description's schemas are literally those that plans are validated with.
 
 use serde_json::{Map, Value};
 use stowage_storage::DRIVERS;
 
 use super::DESCRIPTION;
 
-/// Name and text of the schemas that all storages share, and those of runs; each driver has its own.
+/// Name and text of the schemas shared by all storages, and of those for runs; each driver has its own.
 const FILES: [(&str, &str); 5] = [
     ("connection", include_str!("../../../src/admin/api/schema/schemas/connection.json")),
     ("defs", include_str!("../../../src/admin/api/schema/schemas/defs.json")),
@@ -14,13 +14,13 @@ const FILES: [(&str, &str); 5] = [
     ("verification", include_str!("../../../src/admin/api/schema/schemas/verification.json")),
 ];
 
-/// A schema with its references as the description has them.
+/// Converts a schema's references to those in the description.
 fn moved(schema: &Value) -> Value {
     let text = schema.to_string().replace("#/$defs/", "#/components/schemas/");
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// Every schema of the server under its name in the description.
+/// Returns every schema of the server under its name in the description.
 fn schemas() -> Map<String, Value> {
     let mut found = Map::new();
     let drivers = DRIVERS.iter().map(|driver| (driver.handler, driver.schema));
@@ -57,7 +57,7 @@ fn every_schema_file_is_looked_at() {
     assert_eq!(names, FILES.map(|(name, _)| name));
 }
 
-/// A storage's schema is chosen by its handler: each of them, and no other.
+/// The handler selects a storage's schema: all handlers are listed, and no other.
 #[test]
 fn every_handler_is_described() {
     let description: Value = serde_json::from_str(DESCRIPTION).expect("JSON");
@@ -73,7 +73,7 @@ fn every_handler_is_described() {
     assert_eq!(described, handlers);
 }
 
-/// `$ref`s that lead nowhere are not noticed by everybody.
+/// Not every tool reports dangling `$ref`s.
 #[test]
 fn every_reference_leads_somewhere() {
     let description: Value = serde_json::from_str(DESCRIPTION).expect("JSON");

@@ -1,4 +1,4 @@
-//! JSON logs: one flat object a line, and one access line for every request.
+//! JSON logs: one flat object per line, and one access line per request.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use super::program::{Serving, answer, head, request};
 const MODB: &str = "account%2F4f%2F1c%2F0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202411";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// A gateway that logs in JSON and sends attachments to a directory.
+/// Starts a gateway that logs JSON and stores attachments in a directory.
 fn serving(settings: &[(&str, &str)]) -> Serving {
     let serving = Serving::with(&[&[("LOG__FORMAT", "json")], settings].concat());
     for database in ["system_data", MODB] {
@@ -25,18 +25,18 @@ fn serving(settings: &[(&str, &str)]) -> Serving {
     serving
 }
 
-/// Ends the gateway and gives every line that it wrote.
+/// Stops the gateway, and returns all of its lines.
 fn lines(mut serving: Serving) -> Vec<Map<String, Value>> {
     serving.signal("TERM");
     assert_eq!(serving.ends().code(), Some(0));
     let mut all = serving.first.clone();
     all.extend(std::iter::from_fn(|| serving.line()));
-    // The lines of the start are plain text.
+    // The lines during the start are plain text.
     let plain = |line: &str| ["listening ", "admin.tokens is empty"].iter().any(|start| line.starts_with(start));
     all.iter().filter(|line| !plain(line)).map(|line| checked(line, true)).collect()
 }
 
-/// A line as the documents have it.
+/// Parses a line, and checks it against the documentation.
 pub fn checked(line: &str, is_new: bool) -> Map<String, Value> {
     let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     let Value::Object(line) = value else { panic!("no object: {line}") };
@@ -50,7 +50,7 @@ pub fn checked(line: &str, is_new: bool) -> Map<String, Value> {
     line
 }
 
-/// An access line in which nothing is left out.
+/// Returns an access line with all members.
 pub fn full_line() -> Map<String, Value> {
     let serving = serving(&[]);
     let attachment = format!("/{MODB}/doc/call.mp3");
@@ -58,7 +58,7 @@ pub fn full_line() -> Map<String, Value> {
     of(&lines(serving), "PUT", &attachment).clone()
 }
 
-/// Stores ten bytes within a trace; gives the answer's body.
+/// Stores ten bytes within a trace; returns the response's body.
 fn traced_put(serving: &Serving, attachment: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(serving.proxy).unwrap();
     let traceparent = format!("Traceparent: 00-{TRACE}-00f067aa0ba902b7-00\r\nHost:");
@@ -73,7 +73,7 @@ fn access(lines: &[Map<String, Value>]) -> Vec<&Map<String, Value>> {
     lines.iter().filter(|line| line["message"] == "answered").collect()
 }
 
-/// The access line of this method and path; there is exactly one.
+/// Returns the only access line with this method and path.
 fn of<'a>(lines: &'a [Map<String, Value>], method: &str, path: &str) -> &'a Map<String, Value> {
     let mut found = access(lines);
     found.retain(|line| line["method"] == method && line["path"] == path);

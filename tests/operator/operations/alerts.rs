@@ -1,4 +1,4 @@
-//! `docs/operations/alerts.yml`: well-formed, complete, and only about metrics that exist.
+//! `docs/operations/alerts.yml`: well-formed, complete, and only with existing metrics.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ impl Rule {
     }
 }
 
-/// Reads the part of YAML that the file keeps to: every rule has the same lines, each a key and a plain or quoted text.
+/// Parses the subset of YAML in the file: all rules have the same lines, each with a key and a plain or quoted string.
 fn rules() -> Vec<Rule> {
     let mut lines = ALERTS.lines().skip_while(|line| line.starts_with('#'));
     for expected in ["groups:", "  - name: stowage", "    rules:"] {

@@ -1,4 +1,4 @@
-//! `docs/operations/dashboard.json`: a dashboard that Grafana can draw from metrics that exist.
+//! `docs/operations/dashboard.json`: a valid Grafana dashboard of existing metrics.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ fn dashboard() -> Value {
     serde_json::from_str(include_str!("../../../docs/operations/dashboard.json")).expect("JSON")
 }
 
-/// Every text under this key, wherever it is.
+/// Collects every string under this key, at any depth.
 fn texts<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a str>) {
     match value {
         Value::Object(members) => members.iter().for_each(|(name, value)| match value {
@@ -31,7 +31,7 @@ fn shown<'a>(dashboard: &'a Value, exposition: &Exposition) -> BTreeSet<&'a str>
     assert!(queries.len() > 20, "{}", queries.len());
     let mut faulty = Vec::new();
     for text in &queries {
-        // The value of Grafana's variable is a regular expression of instances.
+        // Grafana's variable is a regular expression that matches instances.
         match parse(text) {
             Ok(query) => faulty.extend(faults(&query, exposition, &values).into_iter().map(|fault| (*text, fault))),
             Err(fault) => faulty.push((*text, fault)),

@@ -1,4 +1,4 @@
-//! `docs/operations.md`: its metrics and labels are those of a running gateway, its log lines are real.
+//! `docs/operations.md`: metrics, labels and log lines match a running gateway.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use stowage_testing::gateway::Setup;
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
-/// The rows of the table below the heading: cells without backquotes around them.
+/// Returns the rows of the table below the heading, without backquotes around the cells.
 fn table(heading: &str) -> Vec<Vec<String>> {
     let section = OPERATIONS.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading}")).1;
     let rows = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
@@ -18,24 +18,24 @@ fn table(heading: &str) -> Vec<Vec<String>> {
     rows.skip(2).map(cells).collect()
 }
 
-/// The words of a cell that stand in backquotes.
+/// Returns the words in backquotes in a cell.
 fn quoted(cell: &str) -> BTreeSet<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The values that a label can have, where the document lists them.
+/// Returns the possible values of a label, if documented.
 pub fn values(label: &str) -> Option<BTreeSet<String>> {
     let row = table("### Labels").into_iter().find(|row| quoted(&row[0]).contains(label))?;
     let values = quoted(&row[1]);
     (!values.is_empty()).then_some(values)
 }
 
-/// The alerts that the document explains.
+/// Returns the documented alerts.
 pub fn alerts() -> BTreeSet<String> {
     table("## Alerts").iter().flat_map(|row| quoted(&row[0])).collect()
 }
 
-/// Kind and labels of every metric.
+/// Returns the kind and the labels of every metric.
 fn described(exposition: &Exposition) -> BTreeMap<String, (String, BTreeSet<String>)> {
     let labels = |name: &str| exposition[name].labels().into_iter().map(str::to_owned).collect();
     exposition.iter().map(|(name, family)| (name.clone(), (family.kind.clone(), labels(name)))).collect()

@@ -1,11 +1,10 @@
-//! A strict reader of Prometheus' text format 0.0.4
-//! (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
+//! A strict parser of Prometheus' text format 0.0.4 (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub type Labels = BTreeMap<String, String>;
 
-/// A metric with all its series.
+/// A metric with all of its series.
 #[derive(Debug, Clone)]
 pub struct Family {
     pub kind: String,
@@ -21,7 +20,7 @@ pub struct Sample {
 }
 
 impl Family {
-    /// The names of its labels, without the `le` of a histogram.
+    /// Returns the names of its labels, without a histogram's `le`.
     pub fn labels(&self) -> BTreeSet<&str> {
         let names = self.samples.iter().flat_map(|sample| sample.labels.keys().map(String::as_str));
         names.filter(|name| *name != "le").collect()
@@ -30,7 +29,7 @@ impl Family {
 
 pub type Exposition = BTreeMap<String, Family>;
 
-/// Reads everything; what is not as the format has it is an error.
+/// Parses the whole text; any deviation from the format is an error.
 pub fn parse(text: &str) -> Result<Exposition, String> {
     if !text.ends_with('\n') {
         return Err("the last line has no end".into());
@@ -134,7 +133,7 @@ fn sample(line: &str) -> Option<Sample> {
     is_name(name, true).then(|| Sample { name: name.to_owned(), labels, value })
 }
 
-/// `a="b",c="d"}` and what follows.
+/// Parses `a="b",c="d"}`; also returns the rest.
 fn labels(mut rest: &str) -> Option<(Labels, &str)> {
     let mut labels = Labels::new();
     loop {

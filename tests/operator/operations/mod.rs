@@ -1,4 +1,4 @@
-//! What operators see is what the documents say: metrics, access lines, traces, alerts and the dashboard.
+//! Operators see what is documented: metrics, access lines, traces, alerts and the dashboard.
 
 use crate::commands::program;
 

@@ -1,25 +1,25 @@
-//! Takes PromQL apart far enough to know which series it asks for.
+//! Parses PromQL to the extent needed to find the queried series.
 
 use std::collections::BTreeSet;
 
 use super::exposition::Exposition;
 
-/// A label, an operator, and a text.
+/// A label, an operator, and a value.
 pub type Matcher = (String, String, String);
 
-/// What a query asks for.
+/// A parsed query.
 #[derive(Debug, Default)]
 pub struct Query {
-    /// Metrics with the matchers of their labels.
+    /// The metrics with their label matchers.
     pub selectors: Vec<(String, Vec<Matcher>)>,
-    /// Labels that results are grouped by.
+    /// The labels in groupings.
     pub groups: BTreeSet<String>,
 }
 
 const FUNCTIONS: [&str; 8] = ["changes", "count", "histogram_quantile", "increase", "max", "min", "rate", "sum"];
 const GROUPINGS: [&str; 2] = ["by", "without"];
 
-/// Words, numbers, texts and signs.
+/// Splits a query into words, numbers, strings and symbols.
 fn tokens(text: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut chars = text.chars().peekable();
@@ -44,7 +44,7 @@ fn is_word(token: &str) -> bool {
     token.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
 }
 
-/// Takes a query apart.
+/// Parses a query.
 pub fn parse(text: &str) -> Result<Query, String> {
     let (mut query, mut open) = (Query::default(), Vec::new());
     let tokens = tokens(text);
@@ -103,7 +103,7 @@ fn matchers<'a>(rest: &mut impl Iterator<Item = &'a str>) -> Option<Vec<Matcher>
     }
 }
 
-/// What of a query does not exist. `values` are the values that a label can have, where those are few.
+/// Returns the parts of a query that do not exist. `values` returns a label's possible values, if there are few.
 pub fn faults(
     query: &Query,
     exposition: &Exposition,
@@ -143,7 +143,7 @@ pub fn faults(
     faults
 }
 
-/// Regular expressions of letters, `.` and `.*`.
+/// Matches a regular expression of letters, `.` and `.*`.
 fn matches(pattern: &str, text: &str) -> bool {
     match (pattern.strip_prefix(".*"), pattern.chars().next(), text.chars().next()) {
         (Some(rest), _, _) => (0..=text.len()).any(|at| matches(rest, &text[at..])),

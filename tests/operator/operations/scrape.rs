@@ -11,7 +11,7 @@ use stowage_testing::raw::RawClient;
 use stowage_testing::recorder::{Answer, Recorder};
 use stowage_testing::upstream::{Upstream, soon};
 
-/// What Prometheus would read now.
+/// Returns the current metrics, as Prometheus would scrape them.
 pub async fn scrape(gateway: &Running) -> Exposition {
     let address = gateway.app.admin.expect("an admin listener");
     let answer = exchange(address, "GET", "/metrics", &[], b"").await;
@@ -19,7 +19,7 @@ pub async fn scrape(gateway: &Running) -> Exposition {
     parse(&answer.text()).unwrap_or_else(|fault| panic!("{fault}: {}", answer.text()))
 }
 
-/// The sum of the series that have all these labels; 0 where there is none.
+/// Returns the sum of the series with all these labels; 0 if there are none.
 pub fn value(exposition: &Exposition, name: &str, labels: &[(&str, &str)]) -> f64 {
     let family = exposition.get(name).or_else(|| exposition.get(name.strip_suffix("_count")?));
     let mut samples = family.unwrap_or_else(|| panic!("no {name}")).samples.clone();
@@ -30,7 +30,7 @@ pub fn value(exposition: &Exposition, name: &str, labels: &[(&str, &str)]) -> f6
     samples.iter().map(|sample| sample.value).sum()
 }
 
-/// A gateway that has used a storage and been left by a client.
+/// Starts a gateway, uses a storage, and leaves a request as a client.
 pub async fn experienced() -> Running {
     let gateway = Setup::default().start().await;
     gateway.plan("file", json!({ "directory": "d" })).await;
@@ -114,7 +114,7 @@ async fn what_breaks_is_counted() {
     connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234").await;
     soon("a head", leaving.head()).await.expect("a head");
     leaving.reset().expect("a reset");
-    // Of a client that is gone the next write tells.
+    // A vanished client is detected by the next write.
     drop(connection.try_send("5").await);
     connection.closed().await;
     gateway.settled().await;

@@ -1,4 +1,4 @@
-//! Traces: what is passed on, what is exported, and what happens where no collector takes it.
+//! Traces: propagated headers, exported spans, and an unreachable collector.
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::json;
@@ -28,7 +28,7 @@ fn of<'a>(spans: &'a [Span], name: &str) -> &'a Span {
     found[0]
 }
 
-/// A forwarded request of a gateway with these settings: what CouchDB sees and what comes back.
+/// Forwards a request; returns what CouchDB sees, and the response.
 async fn forwarded(gateway: &Running, upstream: &mut Upstream, headers: &str) -> (Seen, RawResponse) {
     let mut client = RawClient::connect(gateway.address).await.expect("a connection");
     client.send(format!("GET /db/doc HTTP/1.1\r\nHost: x\r\n{headers}\r\n")).await.expect("sent");
@@ -100,7 +100,7 @@ async fn a_request_has_a_span_with_what_it_did_below() {
     assert_eq!(gateway.request("PUT", &target, &headers, b"0123456789").await.status, 201);
     std::fs::remove_file(gateway.files().join(&gateway.stored()[0])).expect("the object");
     assert_eq!(gateway.request("GET", &format!("{path}?token=canary"), &headers, b"").await.status, 404);
-    // What is not sampled by its client has no span here; the rest is exported when the gateway stops.
+    // Requests not sampled by their client have no span here; the rest is exported when the gateway stops.
     gateway.stop().await;
     let spans = collector.spans();
     collector.assert_faultless();

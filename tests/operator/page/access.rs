@@ -1,4 +1,4 @@
-//! The console can be read by day and by night, and everything in it has a name: WCAG 2.2, success criteria 1.4.3, 1.4.10 and 4.1.2.
+//! The console is readable in light and dark mode, and all elements have names: WCAG 2.2, success criteria 1.4.3, 1.4.10 and 4.1.2.
 
 use serde_json::{Value, json};
 use stowage_testing::gateway::STORAGE;
@@ -22,7 +22,7 @@ async fn everything_has_a_name_and_can_be_read_by_day_and_by_night() {
         browser.until("document.querySelector('.result table')").await;
         browser.enter("#plan-account", &gateway.account).await;
         browser.until("document.querySelector('[data-path=\"plan/modb\"]')").await;
-        // Every fold, and what is in it, and what is wrong with something.
+        // Open all details, and show some errors.
         browser.value("(async () => { for (let open = 0; open < document.querySelectorAll('details').length;) { const all = [...document.querySelectorAll('details')]; open = all.length; all.forEach((each) => { each.open = true; }); await new Promise((done) => requestAnimationFrame(() => setTimeout(done))); } })()").await;
         browser.value("complain(by('plan-form'), [[['plan', 'modb', 'connection'], 'It is wrong'], [['nowhere'], 'That too']])").await;
         assert_eq!(browser.pale().await, json!([]), "{width} {scheme}");

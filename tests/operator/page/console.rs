@@ -1,4 +1,4 @@
-//! The operator's console: runs are started, watched and stopped, jobs tried and dropped, at a desk and on a phone.
+//! The operator's console: runs are started, watched and stopped, jobs tried and dropped, at desktop and phone sizes.
 
 use serde_json::{Value, json};
 use stowage_testing::browser::Browser;
@@ -7,7 +7,7 @@ use stowage_testing::gateway::{Running, STORAGE, Setup};
 use super::{OPERATOR, open, start};
 use crate::moving::world::{fill, plan};
 
-/// Opens the page and gives it the token.
+/// Opens the page and enters the token.
 pub async fn operate(gateway: &Running, width: u32, scheme: &str) -> Browser {
     let mut browser = open(gateway).await;
     browser.look(width, scheme).await;
@@ -16,7 +16,7 @@ pub async fn operate(gateway: &Running, width: u32, scheme: &str) -> Browser {
     browser
 }
 
-/// Documents that are slow to move at 1 MiB a second, one at a time.
+/// Sets up documents that are moved slowly, at 1 MiB a second, one at a time.
 async fn slow(gateway: &Running) {
     gateway.make_database().await;
     for index in 0..30 {
@@ -89,10 +89,10 @@ async fn a_run_shows_how_far_it_is_and_is_stopped_with_the_keyboard_alone() {
     browser.until(&format!("{bar}?.checkVisibility() && {bar}.value > 0 && {bar}.value < 1")).await;
     browser.until("document.querySelector('#runs .parts li')?.textContent.includes(' of 30 documents')").await;
     browser.fits(360).await;
-    // A second one of the kind is refused, and it says why.
+    // A second run of the kind is refused, and the page shows why.
     browser.value("begin(true)").await;
     browser.until("document.querySelector('#run-errors').textContent.startsWith('Another one runs')").await;
-    // Who opens the page meanwhile sees it too.
+    // A page opened meanwhile shows the run, too.
     let mut other = operate(&gateway, 1280, "dark").await;
     other.until("document.querySelector('#runs article progress')?.value > 0").await;
     browser.tab_to("[data-act=stop]").await;
@@ -119,7 +119,7 @@ async fn a_run_shows_how_far_it_is_and_is_stopped_with_the_keyboard_alone() {
 async fn jobs_are_counted_tried_and_dropped() {
     let setup = Setup::default().set("admin.tokens", &format!("[\"{OPERATOR}\"]"));
     let gateway = setup.set("fallback.on_unavailable", "couchdb").set("fallback.failures", "5").start().await;
-    // Nothing listens there.
+    // The port has no listener.
     gateway.plan("http", json!({ "url": "http://127.0.0.1:1/x" })).await;
     for index in 0..4 {
         let id = format!("doc-{index}");

@@ -1,4 +1,4 @@
-//! The last failures: for holders of an operator's token.
+//! The latest failures, shown to holders of an operator's token.
 
 use hyper::Method;
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::{BOUND, OPERATOR, STORAGE, open, start};
 use stowage_testing::gateway::Running;
 use stowage_testing::recorder::{Answer, Recorder};
 
-/// A gateway one of whose storages refuses an attachment with markup in its name.
+/// Starts a gateway with a storage that refuses an attachment, whose name contains markup.
 async fn failed() -> (Running, Recorder) {
     let gateway = start().await;
     let server = Recorder::start().await;
@@ -43,7 +43,7 @@ async fn they_are_shown_to_the_operator_alone() {
     assert_eq!(browser.value("document.querySelectorAll('img').length").await, json!(0));
     assert!(!browser.text("body").await.contains("canary"));
 
-    // The token is nowhere but in the page's memory, and goes with what it has shown.
+    // The token is only in the page's memory, and is discarded with everything it has shown.
     let kept = "[document.querySelector('#token').value, location.href, document.cookie, localStorage.length, sessionStorage.length]";
     let url = super::admin(&gateway, "/");
     assert_eq!(browser.value(kept).await, json!(["", url, "", 0, 0]));
@@ -52,7 +52,7 @@ async fn they_are_shown_to_the_operator_alone() {
     browser.until(hidden).await;
     let asked = browser.requests().len();
     let looks = "(document.querySelector('#requests polyline')?.getAttribute('points') ?? null)";
-    // Failures are read at the end of a turn: the second one shows that the first has not.
+    // Failures are read at the end of a refresh: the second one shows that the first has not read any.
     for _ in 0..2 {
         let before = browser.value(looks).await;
         browser.until(&format!("{looks} !== {before}")).await;
@@ -64,7 +64,7 @@ async fn they_are_shown_to_the_operator_alone() {
     browser.until("document.querySelector('#state')?.textContent === 'ready'").await;
     assert_eq!(browser.value(hidden).await, json!(true));
 
-    // The browser itself reports the three refusals; nothing else.
+    // The browser itself reports the three refusals, and nothing else.
     let complaints = browser.complaints();
     assert_eq!(complaints.len(), 3, "{complaints:?}");
     assert!(

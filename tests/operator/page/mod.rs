@@ -1,4 +1,4 @@
-//! The operator's page in a real browser, and what it is made of.
+//! The operator's page in a real browser, and the page's files.
 
 mod access;
 mod console;
@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use stowage_testing::browser::Browser;
 use stowage_testing::gateway::{Running, STORAGE, Setup};
 
-/// The token of the operator.
+/// The operator's token.
 const OPERATOR: &str = "operator-tökén";
-/// A token that reaches one account alone.
+/// A token limited to one account.
 const BOUND: &str = "bound-token";
 /// The id of a second storage.
 const SECOND: &str = "fedcba9876543210fedcba9876543210";
@@ -28,19 +28,19 @@ async fn start() -> Running {
     Setup::default().set("admin.tokens", &tokens).start().await
 }
 
-/// The address of something on the admin listener.
+/// Returns a URL on the admin listener.
 fn admin(gateway: &Running, path: &str) -> String {
     format!("http://{}{path}", gateway.app.admin.expect("an admin listener"))
 }
 
-/// Opens the page and waits for its first figures.
+/// Opens the page, and waits for its first figures.
 async fn open(gateway: &Running) -> Browser {
     let mut browser = Browser::open(&admin(gateway, "/")).await;
     browser.until("document.querySelector('#state').textContent === 'ready'").await;
     browser
 }
 
-/// A plan that sends recordings to a folder, and faxes to an HTTP server.
+/// Saves a plan that stores recordings in a folder, and faxes on an HTTP server.
 async fn plan(gateway: &Running, url: &str) {
     gateway.make_database().await;
     let storages: Value = json!({

@@ -1,4 +1,4 @@
-//! What waits, and which storage does not answer, as the operator sees it.
+//! Pending jobs and unavailable storages as shown to the operator.
 
 use serde_json::json;
 use stowage_testing::gateway::Setup;
@@ -9,7 +9,7 @@ use super::{OPERATOR, open};
 async fn a_storage_that_is_down_and_its_jobs_are_shown() {
     let setup = Setup::default().set("admin.tokens", &format!("[\"{OPERATOR}\"]"));
     let gateway = setup.set("fallback.on_unavailable", "couchdb").set("fallback.failures", "5").start().await;
-    // Nothing listens there.
+    // The port has no listener.
     gateway.plan("http", json!({ "url": "http://127.0.0.1:1/x" })).await;
     for index in 0..4 {
         let id = format!("doc-{index}");

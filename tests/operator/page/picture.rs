@@ -1,4 +1,4 @@
-//! The pictures of the page in the documents: kept when `STOWAGE_TEST_PICTURES` names a folder.
+//! Screenshots of the page for the documentation, saved if `STOWAGE_TEST_PICTURES` names a folder.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn it_is_painted() {
     for turn in 0..turns {
         traffic(&gateway, &server, turn).await;
         if folder().is_some() {
-            // By day there is more than by night.
+            // More traffic by day than by night.
             tokio::time::sleep(Duration::from_millis(30 + (turn % 450).abs_diff(225) / 2 + turn * 7919 % 60)).await;
         }
     }
@@ -36,7 +36,7 @@ async fn it_is_painted() {
     gateway.stop().await;
 }
 
-/// A recording is stored and heard, now and then a fax, and sometimes the faxes' server is in trouble.
+/// Stores and reads a recording, sometimes a fax, and sometimes lets the faxes' server fail.
 async fn traffic(gateway: &Running, server: &Recorder, turn: u64) {
     let document = format!("202611-{turn:04}");
     let rev = gateway.document(&document, json!({})).await;
@@ -56,16 +56,16 @@ async fn traffic(gateway: &Running, server: &Recorder, turn: u64) {
     }
 }
 
-/// Leaves sections out of a picture; a style sheet's rule, so that the page does not show them again.
+/// Hides sections in a screenshot with a style sheet, so that the page does not show them again.
 async fn hide(browser: &mut Browser, titles: &[&str]) {
     let rules = titles.iter().map(|title| format!("section[aria-labelledby={title}-title] {{ display: none; }} "));
     let rules = json!(rules.collect::<String>());
     browser.value(&format!("(() => {{ const sheet = new CSSStyleSheet(); sheet.replaceSync({rules}); document.adoptedStyleSheets.push(sheet); }})()")).await;
 }
 
-/// Something of the page as PNG, in a window of this width.
+/// Returns a PNG of an element, in a window of this width.
 async fn painted(browser: &mut Browser, width: u32, element: &str) -> Vec<u8> {
-    // At this width first: the height follows from it.
+    // Set the width first, since the height depends on it.
     let mut size = json!({ "width": width, "height": 600, "deviceScaleFactor": 1, "mobile": false });
     browser.call("Emulation.setDeviceMetricsOverride", size.clone()).await;
     size["height"] = browser.value("document.documentElement.scrollHeight").await;
@@ -78,7 +78,7 @@ async fn painted(browser: &mut Browser, width: u32, element: &str) -> Vec<u8> {
     STANDARD.decode(taken["data"].take().as_str().unwrap()).unwrap()
 }
 
-/// Where pictures are kept; `None`: nowhere.
+/// Returns the folder for screenshots, if any.
 fn folder() -> Option<PathBuf> {
     std::env::var_os("STOWAGE_TEST_PICTURES").map(PathBuf::from)
 }
@@ -91,7 +91,7 @@ fn keep(name: &str, picture: &[u8]) {
     }
 }
 
-/// A gateway whose archive for faxes is down, and a migration that runs.
+/// A gateway whose archive for faxes is down, and a running migration.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_console_is_painted() {
     let setup = Setup::default().set("admin.tokens", &format!("[\"{OPERATOR}\"]"));

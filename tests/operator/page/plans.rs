@@ -1,4 +1,4 @@
-//! A plan as a form made of the schemas: opened, tried, saved, and explained. Secrets go in and never come out.
+//! A plan as a form generated from the schemas: opened, tried, saved, and explained. Secrets are accepted, but never shown.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::console::operate;
 use super::start;
 use stowage_testing::browser::Browser;
 
-/// The plan as it is in CouchDB.
+/// Returns the plan in CouchDB.
 async fn saved(gateway: &Running, id: &str) -> Value {
     parsed(&gateway.couch.request("GET", &format!("/{}/{id}", gateway.couch.plans), "", b"").await)
 }
@@ -21,7 +21,7 @@ async fn open_plan(browser: &mut Browser, account: &str) {
     browser.until("document.querySelector('#plan-form').checkVisibility()").await;
 }
 
-/// The selector of the field at a path.
+/// Returns the selector of the field at a path.
 fn at(path: &str) -> String {
     format!("#plan-form :is(input, select, textarea)[data-path=\"{path}\"]")
 }
@@ -39,7 +39,7 @@ async fn send_to(browser: &mut Browser, storage: &str) {
     browser.set(&handler, id).await;
 }
 
-/// Says where the bucket is, without the secret.
+/// Fills in the bucket's settings, except for the secret.
 async fn describe(browser: &mut Browser, storage: &str, server: &S3Server) {
     browser.set(&at(&format!("{storage}/handler")), "s3").await;
     let port = server.address().port().to_string();
@@ -75,7 +75,7 @@ async fn a_plan_is_made_tried_and_saved_on_a_phone() {
     handlers.sort_unstable();
     assert_eq!(handlers, known);
     describe(&mut browser, &storage, &server).await;
-    // What is missing is said at its field, which gets the focus.
+    // A missing value is reported at its field, which gets the focus.
     browser.click("#plan-test").await;
     let secret = at(&format!("{storage}/settings/secret"));
     browser.until(&format!("document.activeElement === document.querySelector({})", json!(secret))).await;
@@ -108,7 +108,7 @@ async fn a_plan_is_made_tried_and_saved_on_a_phone() {
         (&json!(SECRET_KEY), &json!(server.address().port())),
         "{plan}"
     );
-    // The secret is not in the page any more.
+    // The secret is no longer in the page.
     let shown = browser.value("document.documentElement.outerHTML + [...document.querySelectorAll('input, textarea')].map((each) => each.value)").await;
     assert!(!shown.as_str().unwrap().contains(SECRET_KEY));
     assert_eq!(browser.value(&format!("document.querySelector({}).placeholder", json!(secret))).await, "unchanged");
@@ -152,11 +152,11 @@ async fn what_is_not_touched_stays_as_it_was() {
     after["attachments"][STORAGE].as_object_mut().unwrap().remove("_sig");
     assert_eq!(after, expected);
 
-    // Another's change is not written over.
+    // Concurrent changes are not overwritten.
     gateway.save_plan(&account, expected.clone()).await;
     browser.value("document.querySelector('#plan-form').requestSubmit()").await;
     browser.until("document.querySelector('#plan-told').textContent.startsWith('Somebody else')").await;
-    // What the storage says of a file that it does not take.
+    // The storage's message about a file that it refuses.
     open_plan(&mut browser, &account).await;
     browser.until("document.querySelector('#plan-told').textContent.includes('revision 3-')").await;
     server.next(Method::PUT, 9, Answer::Status(507, "the disk is full"));

@@ -1,4 +1,4 @@
-//! The page's script: what it makes of metrics and figures.
+//! The page's script: parsing of metrics, formatting of figures.
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ async fn metrics_are_read_as_prometheus_reads_them() {
         json!(text)
     );
     assert_eq!(browser.value(&sums).await, json!([11.0045, 0, 0]));
-    // Every line of the gateway's own metrics is read.
+    // Every line of the gateway's own metrics is parsed.
     let missed = "fetch('/metrics').then((answer) => answer.text()).then((text) =>
         [parse(text).length, text.split('\\n').filter((line) => line && !line.startsWith('#')).length])";
     let counts = browser.value(missed).await;

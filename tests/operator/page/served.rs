@@ -55,7 +55,7 @@ async fn the_files_come_with_a_strict_policy() {
 
 #[tokio::test]
 async fn the_status_names_nobody() {
-    // A name that no account has: a CouchDB locks an account that a wrong password is tried for.
+    // A user name that does not exist: CouchDB locks an account after wrong passwords.
     let setup = Setup::default().set("couchdb.username", "canary-name").set("couchdb.password", "canary-password");
     let gateway = setup.start().await;
     let answer = ask(&gateway, "GET", "/status", "").await;

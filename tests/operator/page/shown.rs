@@ -1,4 +1,4 @@
-//! What everybody who reaches the admin listener sees.
+//! What the page shows without a token.
 
 use hyper::Method;
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::{admin, open, plan, start};
 use stowage_testing::gateway::Setup;
 use stowage_testing::recorder::{Answer, Recorder};
 
-/// The points of every chart of a kind of storage.
+/// Returns the points of every chart of a kind of storage.
 fn points(kind: &str) -> String {
     format!(
         "[...document.querySelectorAll('[data-kind=\"{kind}\"] polyline')].map((line) => line.getAttribute('points'))"
@@ -44,7 +44,7 @@ async fn the_gateway_is_described_and_its_charts_move() {
     assert_eq!(browser.value(titles).await, json!(["requests ", "errors ", "latency ", "bytes "]));
     browser.until("document.querySelector('#gateway').innerText.includes('plans held\\n1, the oldest read')").await;
 
-    // One look later every chart has a point more; what has been is still seen, and has moved on.
+    // After a refresh, every chart has one more point; the earlier ones are still shown, and have moved.
     let before = browser.value(&points("file")).await;
     browser.until(&format!("{}.every((each, index) => each !== {before}[index])", points("file"))).await;
     let peaks =
@@ -87,7 +87,7 @@ async fn it_says_when_there_is_no_token() {
     gateway.stop().await;
 }
 
-/// WCAG 2.2, success criterion 1.4.3: 4.5 to 1.
+/// WCAG 2.2, success criterion 1.4.3: a contrast of 4.5 to 1.
 const CONTRASTS: &str = "
     (() => {
         const light = (color) => {
@@ -136,7 +136,7 @@ async fn it_can_be_read_by_day_by_night_and_aloud() {
     ] {
         assert!(has(role, name), "{role} {name}");
     }
-    // A phone's width: nothing sticks out.
+    // At a phone's width, nothing overflows.
     let phone = json!({ "width": 360, "height": 700, "deviceScaleFactor": 1, "mobile": true });
     browser.call("Emulation.setDeviceMetricsOverride", phone).await;
     assert_eq!(browser.value("document.documentElement.scrollWidth").await, json!(360));

@@ -19,11 +19,11 @@ use stowage_testing::nginx::Nginx;
 
 use super::{ACCOUNT, Client, PATH, Process, Server, program};
 
-/// Where a process that is to be the store keeps its data.
+/// The variable with the data folder of a process that is to be the store.
 const DATA: &str = "STOWAGE_TEST_STORE";
 const ADMIN: (&str, &str) = ("admin", "admin");
 
-/// Not a test of its own: the store, where this test program is started as one. It listens on its standard input.
+/// Not a test: runs the store if this test program was started as one, listening on its standard input.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn store() {
     let Some(data) = std::env::var_os(DATA) else { return };
@@ -36,7 +36,7 @@ async fn store() {
     store.serve(listener, std::future::pending()).await.expect("the store serves");
 }
 
-/// The store as a process that can be killed.
+/// The store as a separate process, which can be killed.
 struct StoreProcess(Child);
 
 impl StoreProcess {
@@ -60,7 +60,7 @@ impl Drop for StoreProcess {
     }
 }
 
-/// Documents with an attachment that CouchDB keeps, for a migration to move.
+/// Creates documents with an attachment that CouchDB keeps, for a migration to move.
 async fn fill(couch: &Server, round: u64) {
     let text = |index| base64::engine::general_purpose::STANDARD.encode(kept(round, index));
     let docs = (0..20).map(|index| {
@@ -76,7 +76,7 @@ fn kept(round: u64, index: u64) -> Vec<u8> {
     format!("recording {index} of round {round}, ").repeat(20).into_bytes()
 }
 
-/// The files below a folder.
+/// Returns the files below a folder.
 fn files(folder: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut folders = vec![folder.to_owned()];
@@ -93,7 +93,7 @@ fn files(folder: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-/// Migrates all, and says whether that ended well.
+/// Starts a migration of everything.
 fn migrate(couch: &Server) -> (tempfile::TempDir, Child) {
     program(couch, &["migrate", "--account", ACCOUNT])
 }

@@ -1,4 +1,4 @@
-//! Gateways are killed in front of S3: no object and no unfinished upload is left.
+//! Gateways with S3 storages are killed: no orphaned object and no unfinished upload is left.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;

@@ -1,4 +1,4 @@
-//! `kill -9` at random moments: what was acknowledged is there, and once the queue is empty nothing else is.
+//! `kill -9` at random times: acknowledged attachments exist, and once the queue is empty, nothing else does.
 
 mod everything;
 mod gateways;
@@ -19,7 +19,7 @@ use crate::commands::program::command;
 const ACCOUNT: &str = "4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b";
 const PATH: &str = "account%2F4f%2F1c%2F0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202411";
 
-/// A CouchDB, and the database of plans in it.
+/// A CouchDB, and its plans database.
 #[derive(Clone, Debug)]
 struct Server {
     address: SocketAddr,
@@ -28,13 +28,13 @@ struct Server {
 }
 
 impl Server {
-    /// Asks it; `None` where it is dead.
+    /// Sends a request; `None` if the server is dead.
     async fn ask(&self, method: &str, target: &str, media_type: &str, body: &[u8]) -> Option<RawResponse> {
         let headers = [authorization(&self.admin), ("Content-Type".to_owned(), media_type.to_owned())];
         attempt(self.address, method, target, &headers, body).await
     }
 
-    /// Makes the account's databases, and its plan.
+    /// Creates the account's databases and plan.
     async fn plan(&self, plan: &Value) {
         for database in [&*self.plans, PATH] {
             self.ask("PUT", &format!("/{database}"), "", b"").await;
@@ -44,7 +44,7 @@ impl Server {
         assert_eq!(saved.status, 201, "{saved:?}");
     }
 
-    /// A document, past the gateways.
+    /// Returns a document directly from CouchDB.
     async fn document(&self, id: &str) -> Option<Value> {
         let answer = self.ask("GET", &format!("/{PATH}/{id}"), "", b"").await?;
         Some(serde_json::from_slice(&answer.body).expect("JSON"))
@@ -66,7 +66,7 @@ impl Server {
     }
 }
 
-/// A gateway as a process of its own.
+/// A gateway as a separate process.
 struct Process {
     child: Child,
     address: SocketAddr,
@@ -90,7 +90,7 @@ impl Process {
     }
 }
 
-/// The program, with a configuration that has little patience.
+/// Starts the program, configured with short timeouts.
 fn program(couch: &Server, arguments: &[&str]) -> (tempfile::TempDir, Child) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = command(folder.path(), arguments);
@@ -115,11 +115,11 @@ fn program(couch: &Server, arguments: &[&str]) -> (tempfile::TempDir, Child) {
     (folder, child)
 }
 
-/// What was acknowledged of an attachment (nothing: that it is gone), and what may have come of requests without an answer.
+/// The acknowledged state of an attachment (`None`: removed), and possible results of unanswered requests.
 type State = (Content, Vec<Content>);
 type Content = Option<Vec<u8>>;
 
-/// One client: what it knows to be saved, by the attachments' names.
+/// A client, and the attachments that it knows to be saved, by name.
 struct Client {
     id: String,
     rev: Option<String>,
@@ -151,7 +151,7 @@ impl Client {
         attempt(gateway, method, &target, &headers, body).await
     }
 
-    /// Puts or deletes attachments, until the gateway is gone or that is to end.
+    /// Puts and deletes attachments until the gateway is gone or the test ends.
     async fn work(&mut self, gateway: SocketAddr, couch: &Server, ends: &AtomicBool) {
         while !ends.load(Ordering::Relaxed) {
             let name = format!("a{}", self.next(3));
@@ -170,7 +170,7 @@ impl Client {
                     let text: Value = serde_json::from_slice(&answer.body).expect("JSON");
                     self.rev = Some(text["rev"].as_str().expect("a revision").to_owned());
                 }
-                // An earlier one of which that was not known was saved: only its revision is.
+                // An earlier request without a response was saved after all: only its revision is unknown.
                 Some(answer) if answer.status == 409 => return self.look(couch).await,
                 Some(answer) => {
                     assert!(answer.status >= 500 || answer.status == 404, "{answer:?}");
@@ -185,14 +185,14 @@ impl Client {
         }
     }
 
-    /// Reads the document's revision past the gateway.
+    /// Reads the document's revision directly from CouchDB.
     async fn look(&mut self, couch: &Server) {
         if let Some(document) = couch.document(&self.id).await {
             self.rev = document["_rev"].as_str().map(str::to_owned);
         }
     }
 
-    /// The document says what its client knows, and every attachment comes back. Gives the places that it names.
+    /// Checks that the document matches the client's knowledge, and every attachment is readable. Returns the locations in the document.
     async fn audit(&self, couch: &Server, gateway: SocketAddr) -> Vec<Value> {
         let document = couch.document(&self.id).await.expect("an answer");
         let mut named = Vec::new();
@@ -210,7 +210,7 @@ impl Client {
     }
 }
 
-/// A request whose server may be killed meanwhile.
+/// Sends a request to a server that may be killed meanwhile.
 async fn attempt(
     gateway: SocketAddr,
     method: &str,
