@@ -1,4 +1,4 @@
-//! The storages: one suite for all drivers, and their tokens.
+//! The storages: one suite for all drivers, and their OAuth tokens.
 
 #![allow(
     clippy::disallowed_methods,

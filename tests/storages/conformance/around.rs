@@ -1,4 +1,4 @@
-//! What a driver finds around it: the configuration, and the CouchDB whose OAuth documents it may read.
+//! A driver's environment: the configuration, and the CouchDB with its OAuth documents.
 
 use crate::conformance::prelude::*;
 use std::path::{Path, PathBuf};
@@ -17,18 +17,18 @@ use stowage_storage::{Context, Endpoints, OAuth, Options};
 
 use stowage_testing::gateway;
 
-/// What a driver finds around it. By default: no root, no endpoints, and no CouchDB.
+/// A driver's environment. By default: no root, no endpoints, and no CouchDB.
 #[derive(Debug, Clone)]
 pub struct Around {
     pub root: Option<PathBuf>,
     pub endpoints: Endpoints,
-    /// Networks that plans may reach.
+    /// Networks that plans may use.
     pub allow: Vec<String>,
-    /// How long OAuth documents are believed, where not as long as usual.
+    /// How long OAuth documents are cached, if not the default.
     pub looking_every: Option<Duration>,
-    /// The only certificate authority that is trusted, a PEM file; `None`: those of the system.
+    /// The only trusted CA, a PEM file; `None` for those of the system.
     pub ca: Option<PathBuf>,
-    /// How long a server may say nothing.
+    /// The timeout for a server's silence.
     pub silence: Duration,
     /// URL, name and password of the CouchDB with the OAuth documents.
     couch: (String, String, String),
@@ -38,7 +38,7 @@ pub struct Around {
 
 impl Default for Around {
     fn default() -> Self {
-        // No listener is there.
+        // This port has no listener.
         Self {
             root: None,
             ca: None,
@@ -53,35 +53,35 @@ impl Default for Around {
 }
 
 impl Around {
-    /// With a root for `file` storages.
+    /// Sets a root for `file` storages.
     pub fn root(path: &Path) -> Self {
         Self { root: Some(path.to_owned()), ..Self::default() }
     }
 
-    /// Trusting a certificate authority of the tests.
+    /// Trusts a CA of the tests.
     pub fn trusting(ca: PathBuf) -> Self {
         Self { ca: Some(ca), ..Self::default() }
     }
 
-    /// With little patience for silence.
+    /// Sets a short timeout for silence.
     pub fn impatient(silence: Duration) -> Self {
         Self { silence, ..Self::default() }
     }
 
-    /// With a CouchDB that has OAuth documents.
+    /// Sets a CouchDB with OAuth documents.
     #[allow(dead_code, reason = "for drivers that want OAuth")]
     pub fn couch(couch: &gateway::Couch) -> Self {
         let (name, password) = couch.admin.clone();
         Self { couch: (couch.url.clone(), name, password), auth: couch.auth.clone(), ..Self::default() }
     }
 
-    /// With a CouchDB that wants no password.
+    /// Sets a CouchDB without a password.
     #[allow(dead_code, reason = "for `tests/storages/oauth`")]
     pub fn at(url: &str, auth: &str) -> Self {
         Self { couch: (url.to_owned(), String::new(), String::new()), auth: auth.to_owned(), ..Self::default() }
     }
 
-    /// What the driver is opened with.
+    /// Returns the context for opening a driver.
     pub fn context(&self, tasks: &Tasks, budget: &Budget) -> Context {
         let allow = self.allow.iter().map(|network| network.parse().expect("a network")).collect();
         let egress = Egress::new(allow, Vec::new());

@@ -1,4 +1,4 @@
-//! Bodies for uploads: of known and unknown length, that wait, that break.
+//! Bodies for uploads: with known and unknown lengths, waiting, and broken.
 
 use crate::conformance::prelude::*;
 use std::pin::Pin;
@@ -10,13 +10,13 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use stowage_http::body::BoxError;
 use tokio::sync::Notify;
 
-/// The byte at a position: no period that a chunk or a frame could hide.
+/// Returns the byte at a position, without a period that could hide a lost chunk or frame.
 pub fn byte(at: u64) -> u8 {
     let mixed = (at ^ (at >> 13)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     u8::try_from(mixed >> 56).unwrap_or_default()
 }
 
-/// The first bytes of the pattern, each computed once: without optimisation that takes longer than what is tested.
+/// Returns the first bytes of the pattern, which are computed only once: without optimization, that would be slower than the code under test.
 pub fn bytes(length: usize) -> Vec<u8> {
     static KNOWN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
     let mut known = KNOWN.lock().expect("the pattern");
@@ -25,14 +25,14 @@ pub fn bytes(length: usize) -> Vec<u8> {
     known[..length].to_vec()
 }
 
-/// What a body does after its last byte.
+/// The behavior of a body after its last byte.
 #[derive(Debug, Clone)]
 pub enum End {
-    /// It ends.
+    /// It ends properly.
     Ends,
-    /// It breaks.
+    /// It fails.
     Breaks,
-    /// It says so, and waits for ever.
+    /// It notifies, and then waits forever.
     Waits(Arc<Notify>),
 }
 
@@ -50,7 +50,7 @@ impl Frames {
         Self { data: data.into(), announced: None, end: End::Ends, over: false, seen: None }
     }
 
-    /// Announces a length.
+    /// Sets the announced length.
     pub fn announcing(mut self, length: u64) -> Self {
         self.announced = Some(length);
         self
@@ -61,7 +61,7 @@ impl Frames {
         self
     }
 
-    /// Calls this before every frame.
+    /// Sets a callback for every frame.
     pub fn watched(mut self, seen: impl FnMut() + Send + 'static) -> Self {
         self.seen = Some(Box::new(seen));
         self

@@ -1,4 +1,4 @@
-//! Rules 1 and 4: a put that does not come to its end leaves nothing.
+//! Rules 1 and 4: an unfinished put leaves nothing.
 
 use crate::conformance::prelude::*;
 use std::future::poll_fn;
@@ -10,11 +10,11 @@ use tokio::sync::Notify;
 
 use super::bodies::End;
 
-/// Where a body stops: around everything that changes with the length.
+/// Where a body stops: around all lengths at which the behavior changes.
 const POSITIONS: [usize; 8] =
     [0, 1, 65_536, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES, 2 * CHUNK_BYTES + 77];
 
-/// As much as all of them.
+/// Longer than all of these.
 const WHOLE: usize = 2 * CHUNK_BYTES + 78;
 
 pub async fn a_dropped_put_leaves_nothing(target: Target) {
@@ -35,7 +35,7 @@ pub async fn a_dropped_put_leaves_nothing(target: Target) {
     }
 }
 
-/// The future is polled a few times and dropped, so that every step is cut once; it may also come to its end.
+/// Drops the future after a few polls, so that every step is interrupted once; it may also complete.
 pub async fn a_put_dropped_at_any_poll_leaves_nothing(target: Target) {
     for length in [1000, CHUNK_BYTES + 1000] {
         let data = bytes(length);

@@ -1,4 +1,4 @@
-//! What only the `file` driver does: folders, links, what a crash leaves.
+//! The `file` driver's own tests: folders, links, remains of crashes.
 
 use crate::conformance::prelude::*;
 use std::fs;
@@ -61,7 +61,7 @@ async fn empty_folders_go_with_their_last_file() {
     assert_eq!(tree(&root.path().join("d")), [""; 0]);
 }
 
-/// A put makes folders that a delete removes: neither fails.
+/// Puts create folders that deletes remove: neither fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn puts_and_deletes_of_one_folder_do_not_disturb_each_other() {
     let root = tempfile::tempdir().expect("a folder");
@@ -93,7 +93,7 @@ async fn a_folder_that_is_a_file_is_refused() {
     assert_eq!(tree(&root.path().join(".stowage-tmp")), [""; 0]);
 }
 
-/// What is not there is gone; what cannot be looked at is not.
+/// A missing file counts as gone, an inaccessible one does not.
 #[tokio::test]
 async fn only_a_file_that_is_not_there_is_gone() {
     let root = tempfile::tempdir().expect("a folder");

@@ -1,5 +1,5 @@
-//! Memory stays flat in the body's size, both directions, on every target: each alone in a process of its own, because the
-//! process is what is measured. Nothing is to be added here for a new target.
+//! Memory does not grow with the body's size, in both directions, on every target. Each test runs alone in its own process, because the process is
+//! measured. New targets are included automatically.
 
 use crate::conformance::prelude::*;
 use std::future::Future;
@@ -12,16 +12,16 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use stowage_http::body::BoxError;
 
-/// Twelve chunks, and far more than any buffer.
+/// Twelve chunks, and much larger than any buffer.
 const LENGTH: u64 = 64 << 20;
-/// How much the process may grow meanwhile, in KiB: more than two chunks and the sockets, a good deal less than the body.
+/// The maximum growth of the process, in KiB: more than two chunks and the sockets, but much less than the body.
 const GROWTH: u64 = 40 << 10;
-/// Set in the process that measures.
+/// Set in the measuring process.
 const ALONE: &str = "STOWAGE_TEST_ALONE";
-/// One frame of every body.
+/// The frame of every body.
 static FRAME: [u8; 64 << 10] = [b'x'; 64 << 10];
 
-/// Runs the measurement of a module in a process of its own, or is that process.
+/// Runs a module's measurement in a separate process, or is that process.
 pub fn alone<F: Future<Output = Target>>(module: &str, target: impl FnOnce() -> F) {
     if std::env::var_os(ALONE).is_some() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -58,7 +58,7 @@ async fn flat(target: Target) {
     }
 }
 
-/// Forgets the peak so far; answers what is resident now, in KiB.
+/// Resets the peak; returns the current resident memory in KiB.
 fn begin() -> u64 {
     // proc(5): 5 resets the peak.
     std::fs::write("/proc/self/clear_refs", "5").expect("Linux 4.0 or later");
@@ -77,7 +77,7 @@ fn status(field: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// A body that takes no memory.
+/// A body that needs no memory.
 struct Long {
     left: u64,
     announced: bool,

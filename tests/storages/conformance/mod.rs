@@ -1,15 +1,15 @@
-//! The rules of the `Backend` trait's contract, each one a test of its own for every target.
+//! The rules in the `Backend` trait's contract, with a test per rule and target.
 //!
-//! A target is a driver in front of a real server or a real directory (`targets.rs`). A rule that a target cannot keep is
-//! printed as skipped, with the reason. What only one driver does is in a file of its own.
+//! A target is a driver with a real server or a real directory (`targets.rs`). A rule that does not apply to a target is printed as skipped, with the
+//! reason. Tests of a single driver are in separate files.
 //!
-//! | files | are |
+//! | files | contain |
 //! |---|---|
 //! | `storing`, `breaks`, `reading`, `names`, `secrets`, `memory` | the rules for every target |
 //! | `proxied`, `tamper` | the rules for drivers behind a TCP proxy |
-//! | `vendors/` | the rules for vendors with OAuth, a row for each |
-//! | `azure/`, `file`, `ftp/`, `google/`, `s3`, `s3_habits` | what only that driver does |
-//! | `targets`, `around`, `bodies` | what all of them stand on |
+//! | `vendors/` | the rules for vendors with OAuth, with a row for each |
+//! | `azure/`, `file`, `ftp/`, `google/`, `s3`, `s3_habits` | tests of a single driver |
+//! | `targets`, `around`, `bodies` | the common foundation |
 
 pub mod around;
 mod azure;
@@ -33,12 +33,12 @@ mod vendors;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-/// Checks cases of which each has a world of its own, eight at a time: most of them wait.
+/// Checks cases concurrently, eight at a time, each in its own world: most of them wait.
 pub async fn together<I: IntoIterator>(cases: I, check: impl AsyncFn(I::Item)) {
     stream::iter(cases).map(|case| Box::pin(check(case))).buffer_unordered(8).collect::<()>().await;
 }
 
-/// What most files here use.
+/// Common imports.
 mod prelude {
     pub use super::together;
     pub use crate::conformance::around::Around;
@@ -62,7 +62,7 @@ macro_rules! rules {
         }
     )*)*};
 }
-/// One module for each target, one test in it for each rule.
+/// Generates a module per target, with a test per rule.
 macro_rules! targets {
     ($($(#[$note:meta])* $target:ident),* $(,)?) => {$(
         $(#[$note])*
@@ -91,13 +91,13 @@ macro_rules! targets {
 targets! {
     /// azurite, with the account in the path.
     on_azure,
-    /// A directory of its own for each test.
+    /// A separate directory for each test.
     on_file,
     /// libunftp, without TLS.
     on_ftp,
-    /// libunftp, TLS after `AUTH TLS`.
+    /// libunftp with TLS after `AUTH TLS`.
     on_ftps_explicit,
-    /// libunftp behind a proxy that speaks TLS from the first byte.
+    /// libunftp behind a proxy with TLS from the first byte.
     on_ftps_implicit,
     /// s3s-fs, addressed as `host/bucket/key`.
     on_s3_path,
@@ -107,11 +107,11 @@ targets! {
     on_google_storage,
     /// A double of Drive, with folders by name.
     on_google_drive,
-    /// nginx with DAV, over the `http` driver.
+    /// nginx with DAV, for the `http` driver.
     on_nginx,
-    /// A web server that gets and gives base64.
+    /// A web server that stores base64.
     on_http_base64,
-    /// A web server that gets multipart/mixed.
+    /// A web server that receives multipart/mixed.
     on_http_multipart,
     /// A double of Dropbox's API v2.
     on_dropbox,

@@ -1,9 +1,9 @@
-//! Names are literal: whatever stands in one, the object is found again, and no other.
+//! Names are literal: whatever a name contains, exactly its own object is found again.
 
 use crate::conformance::prelude::*;
 use stowage_http::target::encode;
 
-/// Names that differ, and must stay different.
+/// Different names that must remain different.
 const ODD: [&str; 18] = [
     "plain",
     "a b",
@@ -29,7 +29,7 @@ pub async fn odd_names_come_back(target: Target) {
     let mut stored = Vec::new();
     let fit: Vec<_> = ODD.into_iter().filter(|name| !target.unfit.contains(name)).collect();
     for name in &fit {
-        // A name of its own for a folder: on a disk `a` cannot be a file and a folder.
+        // A separate folder, since on a disk `a` cannot be both a file and a folder.
         let name = if target.by_url { format!("odd/{}", encode(name)) } else { format!("odd/{name}") };
         let kept = target.put(&object(&name), Body::full(name.clone())).await;
         stored.push((kept.unwrap_or_else(|error| panic!("{name}: {error}")), name));

@@ -1,4 +1,4 @@
-//! Connections that break, bytes that change, servers that are busy: rules for drivers behind a TCP proxy, each with its server.
+//! Broken connections, changed bytes, busy servers: rules for drivers behind a TCP proxy, each with its own server.
 
 use crate::conformance::prelude::*;
 use std::future::ready;
@@ -10,18 +10,18 @@ use stowage_testing::azurite::Container;
 use stowage_testing::fault::{Fault, FaultProxy, What};
 use stowage_testing::nginx::Nginx;
 
-/// A server, and how a driver gets to it.
+/// A server, and how to open its driver.
 struct Behind {
     server: SocketAddr,
-    /// A driver that finds the server at another address.
+    /// Opens a driver for the server at another address.
     open: Box<dyn Fn(SocketAddr) -> Target>,
-    /// Writes other bytes over the object `x`, past the driver; where that is not needed, it is removed and stored again.
+    /// Overwrites the object `x` directly; if `None`, it is removed and stored again instead.
     replace: Option<Box<dyn Fn(Vec<u8>)>>,
-    /// Whether a break during an upload never fails it.
+    /// Whether a break during an upload never makes it fail.
     is_sure: bool,
-    /// What is told of bytes that changed on their way.
+    /// The error message for bytes that changed in transit.
     mismatch: &'static str,
-    /// Makes a location one of KAZOO's, which may not tell versions apart.
+    /// Converts a location to one of KAZOO's, which may not identify a version.
     kazoo: fn(&mut Location),
 }
 
@@ -157,7 +157,7 @@ async fn a_broken_download_goes_on_where_it_broke(start: impl AsyncFn() -> Behin
     let download = reader.get(&stored.location, Some(range), 3 << 20).await.expect("an object");
     assert!(collect(download.body, LIMIT).await.expect("its bytes") == data[1000..=2_000_000]);
     assert_eq!(proxy.counts().struck, 3);
-    // A third break is one too many: an error, never a short body.
+    // A third break is one too many: the result is an error, never a truncated body.
     let reader = (behind.open)(proxy.address());
     proxy.otherwise(Fault::to_client(400_000, What::Cut));
     let download = reader.get(&stored.location, None, data.len() as u64).await.expect("an object");
@@ -171,7 +171,7 @@ async fn another_version_is_never_mixed_in(start: impl AsyncFn() -> Behind) {
     let mut location = stored.location.clone();
     (behind.kazoo)(&mut location);
     let reader = (behind.open)(proxy.address());
-    // Little enough to wait in the sockets: the break has happened before anything is read.
+    // Few enough bytes for the socket buffers: the break has happened before anything is read.
     proxy.plan(Fault::to_client(100_000, What::Cut));
     let download = reader.get(&location, None, 3 << 20).await.expect("an object");
     assert_eq!(download.etag, stored.etag);

@@ -1,4 +1,4 @@
-//! What only the `s3` driver does: signatures, retries, lost answers, multipart uploads that fail, broken downloads.
+//! The `s3` driver's own tests: signatures, retries, lost responses, failing multipart uploads, broken downloads.
 
 use super::targets::s3_settings;
 use crate::conformance::prelude::*;
@@ -7,7 +7,7 @@ use stowage_testing::s3::{Failure, Operation, S3Server};
 
 const SLOW_DOWN: Failure = Failure { status: 503, code: "SlowDown" };
 
-/// A server and a driver with changed settings.
+/// Starts a server, and a driver with changed settings.
 pub async fn start(change: impl FnOnce(&mut Value)) -> (Arc<S3Server>, Target) {
     let server = Arc::new(S3Server::start().await);
     server.make_bucket(super::targets::BUCKET);
@@ -15,7 +15,7 @@ pub async fn start(change: impl FnOnce(&mut Value)) -> (Arc<S3Server>, Target) {
     (server, target)
 }
 
-/// A driver that reaches the server through a proxy.
+/// Starts a server, and a driver behind a proxy.
 async fn behind_proxy() -> (Arc<S3Server>, FaultProxy, Target) {
     let (server, _) = start(|_| {}).await;
     let proxy = FaultProxy::start(server.address()).await;
@@ -23,7 +23,7 @@ async fn behind_proxy() -> (Arc<S3Server>, FaultProxy, Target) {
     (server, proxy, target)
 }
 
-/// A driver with changed settings.
+/// Opens a driver with changed settings.
 pub fn open(server: &Arc<S3Server>, change: impl FnOnce(&mut Value)) -> Target {
     let mut settings = s3_settings(server, "path");
     change(&mut settings);
@@ -130,12 +130,12 @@ async fn a_server_without_conditions_is_asked_first() {
 
 const NOT_IMPLEMENTED: Failure = Failure { status: 501, code: "NotImplemented" };
 
-/// The answer to the PUT is lost: the repeat meets the object that the first try made, and knows it for its own.
+/// The response to the PUT is lost: the repeated request finds the object of the first one, and recognizes it.
 #[tokio::test]
 async fn a_lost_answer_is_found_out() {
     for after in [0, 20] {
         let (server, proxy, target) = behind_proxy().await;
-        // The first connection carries the HEAD and the PUT; its answer is what breaks.
+        // The first connection carries the HEAD and the PUT, whose response is to break.
         let head = target.get(&json!({"key": "none"}).as_object().expect("object").clone(), None, 1).await;
         assert_eq!(kind(head), Some(Kind::Missing));
         let before = proxy.counts().to_client;
@@ -144,7 +144,7 @@ async fn a_lost_answer_is_found_out() {
         drop((server, proxy, target));
 
         let (server, proxy, target) = behind_proxy().await;
-        // About as much as the HEAD's answer: then the answer to the PUT is cut in its head.
+        // About as long as the response to HEAD, so that the response to PUT is cut in its head.
         proxy.plan(Fault::to_client(one_put - 60 + after, What::Cut));
         let data = bytes(1000);
         let stored = target.put(&object("x"), Body::full(data.clone())).await.expect("stored");
@@ -160,7 +160,7 @@ async fn a_lost_answer_is_found_out() {
     }
 }
 
-/// A first try that was given up is at work all the same, and ends after the repeat has been told that the name is taken.
+/// An aborted first attempt is still running on the server, and completes after the repeated request was told that the name is taken.
 #[tokio::test]
 async fn a_try_that_ends_late_leaves_nothing() {
     let (server, target) = start(|_| {}).await;
@@ -194,7 +194,7 @@ async fn a_location_names_its_own_bucket() {
 
 #[tokio::test]
 async fn addresses_are_the_tenants() {
-    // The tests' egress rule allows 127.0.0.0/8 only.
+    // The tests' egress policy only allows 127.0.0.0/8.
     let (_server, target) = start(|settings| settings["host"] = json!("10.0.0.1")).await;
     assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Settings));
 }

@@ -1,4 +1,4 @@
-//! The `s3` driver with servers of other makes, buckets of other kinds, and in the wrong place.
+//! The `s3` driver with other implementations of servers, other kinds of buckets, and wrong regions.
 
 use super::targets::BUCKET;
 use crate::conformance::prelude::*;
@@ -10,7 +10,7 @@ async fn with(habits: &[Habit]) -> (Arc<S3Server>, Target) {
     (server, target)
 }
 
-/// Parts are sent with a digest once one was refused without, and from then on at once.
+/// Once a part was refused for lack of a digest, it is sent with one, and all later parts as well.
 #[tokio::test]
 async fn a_bucket_with_a_default_retention_takes_every_length() {
     let (server, target) = with(&[Habit::Locked]).await;
@@ -22,7 +22,7 @@ async fn a_bucket_with_a_default_retention_takes_every_length() {
     assert_eq!(server.count(Operation::Part), 1 + 2 + 3);
 }
 
-/// A part that is refused for another reason is refused, and costs no other part a digest.
+/// A part refused for another reason fails the upload, and does not make other parts have digests.
 #[tokio::test]
 async fn a_part_that_is_refused_is_refused() {
     let (server, target) = with(&[]).await;
@@ -32,7 +32,7 @@ async fn a_part_that_is_refused_is_refused() {
     target.assert_empty("refused").await;
 }
 
-/// An empty tag would differ from that of every answer to GET.
+/// An empty ETag would differ from that in every response to GET.
 #[tokio::test]
 async fn an_empty_tag_is_looked_up() {
     let (_server, target) = with(&[Habit::BlankTags]).await;
@@ -93,10 +93,10 @@ async fn redirects_that_lead_astray_are_refused() {
         let (_here, target) = with(&[Habit::Moved(307, location.to_owned())]).await;
         assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Refused), "{location}");
     }
-    // In a circle.
+    // A redirect loop.
     server.has(Habit::Moved(307, format!("http://localhost:{}", server.address().port())));
     assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Refused));
-    // To where the egress policy forbids to go.
+    // A redirect that the egress policy forbids.
     let (_here, target) = with(&[Habit::Moved(307, "http://10.1.2.3".to_owned())]).await;
     assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Settings));
 }
@@ -113,7 +113,8 @@ async fn the_servers_clock_is_the_one_that_counts() {
     assert_eq!(server.count(Operation::Get), 3);
 }
 
-/// What each code means: for HEAD (is the name free), GET (is it gone), DELETE (is it removed), PUT (is it stored).
+/// The meaning of each code: for HEAD whether the name is free, for GET whether the object is gone, for DELETE whether it is removed, for PUT whether
+/// it is stored.
 #[tokio::test]
 #[allow(clippy::too_many_lines, reason = "a line for each code")]
 async fn every_code_has_one_meaning() {
@@ -167,7 +168,7 @@ async fn every_code_has_one_meaning() {
             let (server, target) = with(&[]).await;
             server.fail(Operation::Head, 3, failure);
             let outcome = target.put(&object("free"), Body::full(bytes(length))).await;
-            // The answer to HEAD has no code, only the status.
+            // The response to HEAD has no code, only the status.
             let expected = match status {
                 404 => Ok("free"),
                 429 | 500 | 503 => Err(Some(Kind::Passing)),
@@ -181,7 +182,7 @@ async fn every_code_has_one_meaning() {
         server.fail(Operation::Put, 3, failure);
         let outcome = target.put(&object("put"), Body::full("x")).await;
         match code {
-            // Something else is there.
+            // Another object exists.
             "PreconditionFailed" => assert_eq!(kind(outcome), Some(Kind::Refused)),
             "NotImplemented" => assert_eq!(kind(outcome), Some(Kind::Refused)),
             _ => assert_eq!(kind(outcome), Some(usual), "PUT {code}"),

@@ -1,4 +1,4 @@
-//! Rule 10: nothing that leaves a driver shows a secret.
+//! Rule 10: no output of a driver contains a secret.
 
 use super::bodies::End;
 use crate::conformance::prelude::*;

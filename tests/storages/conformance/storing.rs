@@ -1,4 +1,4 @@
-//! Rules 2 and 3: what was put comes back, nothing is written over, two chunks are in memory.
+//! Rules 2 and 3: stored bytes are read back, nothing is overwritten, and at most two chunks are in memory.
 
 use crate::conformance::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 use stowage_storage::Served;
 
-/// Lengths around everything that changes with the length.
+/// Lengths around those at which the behavior changes.
 pub const LENGTHS: [usize; 8] =
     [0, 1, 65_537, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES, 3 * CHUNK_BYTES + 7];
 
@@ -42,7 +42,7 @@ pub async fn bytes_come_back_without_a_length(target: Target) {
 }
 
 pub async fn large_bodies_come_back(target: Target) {
-    // Forty times what is a little more than a chunk: no chunk and no frame is like the next one.
+    // A little more than a chunk, 40 times: all chunks and frames differ from their neighbors.
     let data = Bytes::from(bytes(CHUNK_BYTES + 4321).repeat(40));
     let length = data.len();
     let expected = Sha256::digest(&data);

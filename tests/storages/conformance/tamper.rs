@@ -1,4 +1,4 @@
-//! A TCP proxy that changes one byte of what the client sends.
+//! A TCP proxy that changes one byte sent by the client.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 
 use stowage_testing::serve::listen;
 
-/// Starts a proxy that writes `to` where the client wrote `from`, if that arrives in one piece.
+/// Starts a proxy that replaces `from` by `to` in the client's data, if it arrives in one piece.
 pub async fn start(target: SocketAddr, from: &'static [u8], to: &'static [u8]) -> SocketAddr {
     assert_eq!(from.len(), to.len());
     let (listener, address) = listen().await;

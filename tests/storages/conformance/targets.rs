@@ -1,4 +1,4 @@
-//! What the rules are run against. A new driver needs one arm in [`Target::start`], a [`World`], and its name in `main.rs`.
+//! The targets of the rules. A new driver needs an arm in [`Target::start`], a [`World`], and its name in `main.rs`.
 
 use crate::conformance::prelude::*;
 use serde_json::Map;
@@ -14,18 +14,18 @@ use stowage_testing::tree;
 
 /// The bucket of the S3 targets.
 pub const BUCKET: &str = "recordings";
-/// More than any rule needs.
+/// Enough for all rules.
 pub const BUDGET: u64 = 64 << 20;
-/// Why a web server may be raced.
+/// Why concurrent puts to a web server may conflict.
 const ASKED_FIRST: &str = "a web server cannot create a name exclusively; it is asked first";
-/// The largest attachment.
+/// The maximum size of an attachment.
 pub const LIMIT: u64 = 1 << 30;
 
-/// What stands behind a driver, seen from its other side.
+/// The server behind a driver, accessed directly.
 pub trait World: Send + Sync {
-    /// What a reader could take for objects.
+    /// Returns everything that a reader could see as an object.
     fn objects(&self) -> Vec<String>;
-    /// Temporary files, uploads that were not ended: empty is as it should be.
+    /// Returns temporary files and unfinished uploads, which should be empty.
     fn leftovers(&self) -> Vec<String>;
 }
 
@@ -35,20 +35,20 @@ pub struct Target {
     pub tasks: Tasks,
     pub budget: Budget,
     pub world: Box<dyn World>,
-    /// What must never be seen.
+    /// Secrets that must never be shown.
     pub secrets: Vec<String>,
-    /// Why twenty puts of one name may meet: the server cannot create exclusively.
+    /// Why concurrent puts of one name may conflict, if the server cannot create exclusively.
     pub not_exclusive: Option<&'static str>,
-    /// Why an object's name may be another's too: it is found by an id.
+    /// Why several objects may share a name, if they are found by id.
     pub by_id: Option<&'static str>,
-    /// Whether names are parts of a URL: composed names are escaped already, and a server may tell a tag only when it gives.
+    /// Whether names are parts of a URL: composed names are already escaped, and a server may only report an ETag for GET.
     pub by_url: bool,
-    /// Names of `names.rs` that the service does not take, or takes for another.
+    /// Names in `names.rs` that the service rejects, or treats as another.
     pub unfit: &'static [&'static str],
 }
 
 impl Target {
-    /// The target of a module: the name after `on_`.
+    /// Starts the target of a module, named after `on_`.
     pub async fn start(module: &str) -> Self {
         match module.rsplit_once("on_").map(|(_, name)| name) {
             Some("azure") => super::azure::target(),
@@ -84,7 +84,7 @@ impl Target {
         target
     }
 
-    /// A real web server, with a password.
+    /// A real web server with a password.
     async fn nginx() -> Self {
         let (user, password) = ("canary-user".to_owned(), "canary-password".to_owned());
         let basic = Some((user.clone(), password.clone()));
@@ -96,7 +96,7 @@ impl Target {
         target
     }
 
-    /// A web server of the tests' own, for the forms that nginx does not know.
+    /// The tests' own web server, for bodies in forms that nginx does not support.
     async fn recorder(form: Value) -> Self {
         let server = Recorder::start().await;
         let mut settings = form;
@@ -125,13 +125,13 @@ impl Target {
         }
     }
 
-    /// The same, with another budget.
+    /// Sets another budget.
     pub fn with_budget(mut self, bytes: u64) -> Self {
         self.budget = Budget::new(bytes);
         self
     }
 
-    /// A body on its way.
+    /// Builds an upload of a body.
     pub fn upload(&self, body: Body) -> Upload {
         Upload::new(body, LIMIT, self.budget.clone())
     }
@@ -144,7 +144,7 @@ impl Target {
         self.backend.get(location, Fetch { range, length: Some(length), metadata: &Map::new() }).await
     }
 
-    /// All bytes of an object.
+    /// Reads a whole object.
     pub async fn read(&self, location: &Location, length: usize) -> Vec<u8> {
         let download = self.get(location, None, length as u64).await.expect("an object");
         collect(download.body, LIMIT).await.expect("its bytes").to_vec()
@@ -155,18 +155,18 @@ impl Target {
         assert_eq!(self.tasks.drain(Duration::from_secs(60)).await, 0, "tasks that do not end");
     }
 
-    /// Nothing is to be seen or left, and no memory is held.
+    /// Checks that no object or leftover exists, and no memory is held.
     pub async fn assert_empty(&self, what: &str) {
         self.idle().await;
         assert_eq!(self.world.objects(), [""; 0], "{what}");
         self.assert_clean(what).await;
     }
 
-    /// Nothing is left but objects, and no memory is held.
+    /// Checks that there are no leftovers, and no memory is held.
     pub async fn assert_clean(&self, what: &str) {
         self.idle().await;
         assert_eq!(self.world.leftovers(), [""; 0], "{what}");
-        // A connection drops the body that it was sending in a task of its own.
+        // A connection drops its body in a separate task.
         let released = async {
             while self.budget.held() > 0 {
                 tokio::task::yield_now().await;
@@ -177,7 +177,7 @@ impl Target {
     }
 }
 
-/// Opens a driver with settings that may be wrong.
+/// Opens a driver with possibly invalid settings.
 pub fn try_open(
     handler: &str,
     settings: Value,
@@ -190,7 +190,7 @@ pub fn try_open(
     Ok(Registry::new(around.context(tasks, budget), breakers).open(&Settings::new("storage1", handler, members))?)
 }
 
-/// The settings for a server of `support`.
+/// Returns the settings for a server of `support`.
 pub fn s3_settings(server: &S3Server, method: &str) -> Value {
     json!({
         "host": "localhost", "port": server.address().port(), "scheme": "http", "bucket": BUCKET,
@@ -198,7 +198,7 @@ pub fn s3_settings(server: &S3Server, method: &str) -> Value {
     })
 }
 
-/// An object of this name.
+/// Builds an object of this name.
 pub fn object(name: &str) -> Object {
     Object {
         name: name.to_owned(),
@@ -209,7 +209,7 @@ pub fn object(name: &str) -> Object {
     }
 }
 
-/// What kind of error it is.
+/// Returns the kind of an error.
 pub fn kind<T>(outcome: std::result::Result<T, Error>) -> Option<Kind> {
     outcome.err().map(|error| error.kind())
 }

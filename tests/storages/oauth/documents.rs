@@ -1,4 +1,4 @@
-//! What the documents have to say, and static tokens.
+//! Required members of the documents, and static tokens.
 
 use serde_json::{Value, json};
 use stowage_storage::Kind;
@@ -57,7 +57,7 @@ async fn a_static_token_is_sent_as_it_is() {
     for _ in 0..3 {
         assert_eq!(world.call().await.expect("an answer"), 200);
     }
-    // Nothing can be had in its place: one call for each request.
+    // A static token cannot be replaced: one call for each request.
     world.tokens().expire();
     let seen = world.vendor.seen();
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! A token endpoint that is slow, busy, broken, or out of reach.
+//! A token endpoint that is slow, busy, broken, or unreachable.
 
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ async fn nonsense_is_told_as_such() {
     }
 }
 
-/// What is said once by something between is no reason to have no token.
+/// A single invalid response from a middlebox does not discard a valid token.
 #[tokio::test]
 async fn nonsense_does_not_take_a_good_token_away() {
     for (status, text) in [(200, "<html>"), (200, "{}"), (404, "<html>"), (403, "<html>")] {
@@ -93,7 +93,7 @@ async fn nonsense_does_not_take_a_good_token_away() {
     }
 }
 
-/// The grant's document names another person, whose token is not to be had yet: the first one's is not used.
+/// The grant's document names another user, whose token is not available yet: the first user's is not used.
 #[tokio::test]
 async fn a_busy_provider_does_not_give_anothers_token() {
     let world = World::start().await;
@@ -103,7 +103,7 @@ async fn a_busy_provider_does_not_give_anothers_token() {
     assert_eq!(world.failure().await.0, Kind::Passing);
 }
 
-/// Microsoft calls some faults that pass a refusal of the grant, and says so by a number.
+/// Microsoft reports some transient faults as a refusal of the grant, and marks them by a number.
 #[tokio::test]
 async fn a_refusal_that_microsoft_calls_transient_is_asked_again() {
     let world = World::start().await;
@@ -120,7 +120,7 @@ async fn a_refusal_that_microsoft_calls_transient_is_asked_again() {
 
 #[tokio::test]
 async fn couchdb_is_not_needed_while_a_token_is_good() {
-    // One that ends when it is dropped.
+    // A CouchDB that ends when it is dropped.
     let couch = Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
     let world = World::over(couch, Duration::ZERO).await;
     let calls = world.calls();
@@ -145,7 +145,7 @@ async fn a_document_cannot_send_the_gateway_into_the_operators_network() {
     assert_eq!(error.kind(), Kind::Settings);
     assert!(error.to_string().contains("egress"), "{error}");
     assert_eq!(world.tokens().asked(), 0);
-    // The configuration may name one, with or without its path, whatever the documents name.
+    // The configuration may name an endpoint, with or without its path, which overrides the documents.
     change(&world.couch, PROVIDER, |provider| provider["auth_url"] = "https://provider.example/token".into()).await;
     for endpoint in [world.provider.url(), world.provider.url().trim_end_matches("/token").to_owned()] {
         let context = around.context(&world.tasks, &Budget::new(1 << 20));

@@ -1,4 +1,4 @@
-//! Tokens of vendors that want OAuth, against the embedded store and a strict token endpoint.
+//! Tokens for vendors with OAuth, with the embedded store and a strict token endpoint.
 
 use crate::conformance::around;
 

@@ -1,4 +1,4 @@
-//! One token for all who want one.
+//! One token for all callers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +48,7 @@ async fn however_many_wait_one_asks() {
 #[tokio::test]
 async fn who_gives_up_does_not_take_the_token_from_the_others() {
     let world = Arc::new(World::start().await);
-    // The refresh token is good once: a refresh that was cut off could not be made again.
+    // The refresh token is valid once: an aborted refresh could not be repeated.
     world.tokens().rotate(true);
     world.tokens().hold();
     let call = |world: &Arc<World>| {

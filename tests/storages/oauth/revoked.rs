@@ -1,4 +1,4 @@
-//! Grants that are not good any more: told once, left alone, and noticed when they are good again.
+//! Invalid grants: reported once, left alone, and used again once they are valid.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn a_new_refresh_token_in_the_document_ends_it() {
     world.tokens().revoke();
     world.failure().await;
     world.tokens().consent("canary-new-refresh-token");
-    // The document does not say so yet.
+    // The document does not have the new token yet.
     world.failure().await;
     assert_eq!(world.tokens().asked(), 1);
     change(&world.couch, GRANT, |grant| grant["pvt_refresh_token"] = "canary-new-refresh-token".into()).await;

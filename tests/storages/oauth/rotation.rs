@@ -37,7 +37,7 @@ async fn the_newest_refresh_token_is_used_and_saved_where_the_old_one_was() {
             assert_eq!(same, before);
             world.tokens().expire();
         }
-        // After a new start nothing is left but the document.
+        // After a restart, only the document has the token.
         let calls = GrantedCalls::of_document(&world.again(), GRANT, None);
         assert_eq!(calls.get(&world.vendor.url()).await.expect("an answer").0, 200);
     }
@@ -71,7 +71,7 @@ async fn a_refresh_whose_answer_is_lost_is_not_a_revoked_grant() {
     assert!(text.ends_with("invalid_grant"), "{text}");
 }
 
-/// CouchDB, read only.
+/// A read-only CouchDB.
 async fn read_only(couch: &Arc<Couch>) -> Served {
     let (listener, _) = listen().await;
     let couch = Arc::clone(couch);
@@ -115,7 +115,7 @@ async fn a_refresh_token_that_cannot_be_saved_is_kept_in_memory() {
         provider.tokens.expire();
     }
     assert_eq!(load(&couch, GRANT).await["pvt_refresh_token"], REFRESH);
-    // The user consents anew: the document's is the newest now.
+    // After a new consent, the document's token is the newest.
     provider.tokens.consent("canary-consented");
     change(&couch, GRANT, |grant| grant["pvt_refresh_token"] = "canary-consented".into()).await;
     assert_eq!(calls.get(&vendor.url()).await.expect("an answer").0, 200);

@@ -1,4 +1,4 @@
-//! Service accounts: assertions that they sign (RFC 7523), verified with the public key.
+//! Service accounts: signed assertions (RFC 7523), verified with the public key.
 
 use serde_json::{Value, json};
 use stowage_storage::Kind;
@@ -15,14 +15,14 @@ async fn call(world: &World) -> Result<u16, stowage_storage::Error> {
     calls.get(&world.vendor.url()).await.map(|(status, _)| status.as_u16())
 }
 
-/// Head and claims of the last assertion.
+/// Returns head and claims of the last assertion.
 fn last(world: &World) -> (Value, Value) {
     let form = world.tokens().forms().pop().expect("a form");
     let (_, assertion) = form.iter().find(|(name, _)| name == "assertion").expect("an assertion").clone();
     decode(&assertion).expect("a JWT")
 }
 
-/// Keeps a key as KAZOO does.
+/// Attaches a key as KAZOO does.
 async fn attach(couch: &Couch, pem: &str) {
     let target = format!("/{}/canary-key-id", couch.auth);
     let found = couch.request("GET", &target, "", b"").await;

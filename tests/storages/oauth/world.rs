@@ -1,4 +1,4 @@
-//! A CouchDB with OAuth documents, a token endpoint, a vendor, and the gateway's side of it.
+//! A CouchDB with OAuth documents, a token endpoint, a vendor, and the gateway's client.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use stowage_testing::gateway::Couch;
 use stowage_testing::serve::{Served, listen, serve};
 use stowage_testing::tokens::{GRANT, TokenServer, Tokens};
 
-/// What happens around a driver with a grant.
+/// The environment of a driver with a grant.
 pub struct World {
     pub couch: Couch,
     pub provider: TokenServer,
@@ -27,7 +27,7 @@ pub struct World {
     pub context: Context,
 }
 
-/// A vendor's API, which admits good tokens.
+/// A vendor's API, which accepts valid tokens.
 pub struct Vendor {
     served: Served,
     seen: Arc<AtomicUsize>,
@@ -56,19 +56,19 @@ impl Vendor {
         format!("http://{}/files", self.served.address())
     }
 
-    /// How many requests have come.
+    /// Returns the number of requests.
     pub fn seen(&self) -> usize {
         self.seen.load(Ordering::SeqCst)
     }
 
-    /// From now on good tokens are refused too.
+    /// Refuses valid tokens, too, from now on.
     pub fn refuse(&self) {
         self.refuses.store(true, Ordering::SeqCst);
     }
 }
 
 impl World {
-    /// With the documents of a grant, which are looked at for every request.
+    /// Starts with a grant's documents, which are read for every request.
     pub async fn start() -> Self {
         Self::looking_every(Duration::ZERO).await
     }
@@ -77,7 +77,7 @@ impl World {
         Self::over(Couch::start().await, pause).await
     }
 
-    /// The same over a CouchDB that runs already.
+    /// Starts over a running CouchDB.
     pub async fn over(couch: Couch, pause: Duration) -> Self {
         let provider = TokenServer::start().await;
         provider.documents(&couch).await;
@@ -93,28 +93,28 @@ impl World {
         &self.provider.tokens
     }
 
-    /// Another gateway, or the same after it was started again.
+    /// Returns the context of another gateway, or of a restarted one.
     pub fn again(&self) -> Context {
         Around::couch(&self.couch).context(&self.tasks, &Budget::new(1 << 20))
     }
 
-    /// The calls of the grant.
+    /// Returns the grant's calls.
     pub fn calls(&self) -> GrantedCalls {
         GrantedCalls::of_document(&self.context, GRANT, None)
     }
 
-    /// One call of the grant: its status.
+    /// Makes one call with the grant; returns its status.
     pub async fn call(&self) -> Result<u16, Error> {
         self.calls().get(&self.vendor.url()).await.map(|(status, _)| status.as_u16())
     }
 
-    /// One call that fails: the kind of failure, and its text.
+    /// Makes one call that fails; returns the error's kind and message.
     pub async fn failure(&self) -> (Kind, String) {
         let error = self.call().await.expect_err("no token");
         (error.kind(), error.to_string())
     }
 
-    /// Waits until something is as it should be.
+    /// Waits until a condition holds.
     pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let waiting = async {
             while !holds(self) {

@@ -1,4 +1,4 @@
-//! Answers of Azure that are failures, that are lost, or that say something else than was sent.
+//! Azure's error responses, lost responses, and responses that differ from what was sent.
 
 use crate::conformance::prelude::*;
 use std::time::Instant;
@@ -97,7 +97,7 @@ async fn a_blob_whose_answers_are_all_lost_is_removed_or_taken() {
     gate.fail(Operation::Put, 3, Failure::Lose);
     let stored = target.put(&object("x"), Body::full("x")).await.expect("found out by a look");
     assert_eq!(target.read(&stored.location, 1).await, b"x");
-    // A look fails too: an error, and once looks succeed, nothing is left.
+    // If the check fails, too, the result is an error; once checks succeed, nothing is left.
     gate.fail(Operation::Put, 3, Failure::Lose);
     gate.fail(Operation::Head, 3, BUSY);
     assert_eq!(kind(target.put(&object("y"), Body::full("y")).await), Some(Kind::Passing));

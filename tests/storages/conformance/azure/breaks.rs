@@ -1,4 +1,4 @@
-//! Connections that break, bytes that change.
+//! Broken connections and changed bytes.
 
 use super::{gated, open};
 use crate::conformance::prelude::*;
@@ -21,7 +21,7 @@ async fn a_server_that_is_not_there_is_passing() {
 #[tokio::test]
 async fn a_download_is_compared_with_the_checksum_of_its_writer() {
     let (container, _gate, target) = gated().await;
-    // Another client writes other bytes, and keeps our mark and our checksum.
+    // Another client writes other bytes, but keeps our mark and our checksum.
     let stored = target.put(&object("x"), Body::full("abc")).await.expect("stored");
     let head = container.ask("HEAD", "x", "", &[], b"");
     let (md5, id) = (head.header("content-md5").expect("MD5"), head.header("x-ms-meta-stowageid").expect("id"));
@@ -32,7 +32,7 @@ async fn a_download_is_compared_with_the_checksum_of_its_writer() {
     assert_eq!(container.ask("PUT", "x", "comp=blocklist", &ours, list).status, 201);
     let download = target.get(&stored.location, None, 3).await.expect("an object");
     assert!(collect(download.body, LIMIT).await.is_err());
-    // Without our mark the checksum says nothing.
+    // Without our mark, the checksum is ignored.
     container.ask("PUT", "x", "comp=block&blockid=YQ%3D%3D", &[], b"abd");
     assert_eq!(container.ask("PUT", "x", "comp=blocklist", &ours[..1], list).status, 201);
     assert_eq!(target.read(&stored.location, 3).await, b"abd");

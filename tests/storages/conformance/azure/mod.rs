@@ -1,4 +1,4 @@
-//! The `azure` driver: its target, and what only it does.
+//! The `azure` driver: its target, and its own tests.
 
 mod answers;
 mod breaks;
@@ -8,18 +8,18 @@ use crate::conformance::targets::World;
 use stowage_testing::azurite::{ACCOUNT, Container, Failure, Gate, KEY, Operation};
 
 impl World for Container {
-    /// By the composed names: azurite, like Azure, takes a backslash for a slash, so the driver writes it as `%5C`.
+    /// Returns the composed names: azurite and Azure treat a backslash as a slash, so the driver encodes it as `%5C`.
     fn objects(&self) -> Vec<String> {
         self.blobs().into_iter().map(|name| name.replace("%5C", "\\")).collect()
     }
 
-    /// Blocks that no list named are no leftover: no reader sees them, and nothing but Azure can remove them.
+    /// Uncommitted blocks do not count: they are invisible to readers, and only Azure can remove them.
     fn leftovers(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// The target of the rules: azurite itself, with the account in the path.
+/// The target for the rules: azurite itself, with the account in the path.
 pub fn target() -> Target {
     let container = Container::start();
     open(&container, container.address().port(), |_| {})
@@ -35,7 +35,7 @@ pub fn open(container: &Container, port: u16, change: impl FnOnce(&mut Value)) -
     target
 }
 
-/// A driver that reaches the server through a gate.
+/// A driver that uses the server through a gate.
 pub async fn gated() -> (Container, Gate, Target) {
     let container = Container::start();
     let gate = Gate::start(container.address()).await;
@@ -135,7 +135,7 @@ async fn what_a_dropped_upload_leaves_is_no_blob() {
     assert_eq!(kind(outcome), Some(Kind::Refused));
     target.assert_empty("refused").await;
     assert_eq!(container.uncommitted(), ["x"], "the documentation says so");
-    // They are in no upload's way: neither in that of an upload of blocks nor in that of a small one.
+    // Uncommitted blocks disturb neither an upload in blocks nor a small one.
     let data = bytes(CHUNK_BYTES + 9);
     let stored = target.put(&object("x"), Body::full(data.clone())).await.expect("stored");
     assert_eq!(stored.location["blob"], json!("x"));
@@ -145,7 +145,7 @@ async fn what_a_dropped_upload_leaves_is_no_blob() {
 
 #[tokio::test]
 async fn addresses_are_the_tenants() {
-    // The tests' egress rule allows 127.0.0.0/8 only.
+    // The tests' egress policy only allows 127.0.0.0/8.
     let container = Container::start();
     let target = open(&container, container.address().port(), |settings| settings["host"] = json!("10.0.0.1"));
     assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Settings));

@@ -1,11 +1,11 @@
-//! Lost answers, cut connections, silence: what is left of them, and what is told.
+//! Lost replies, broken connections, silence: what is left behind, and which errors are reported.
 
 use super::{Gated, LARGE, gated, verbs, with};
 use crate::conformance::prelude::*;
 use stowage_testing::fault::{Fault, What};
 use stowage_testing::ftp::gate::Act;
 
-/// Every command's answer is lost once, or the command itself: nothing is left, nothing is written over.
+/// For every command, its reply or the command itself is lost once: nothing is left, and nothing is overwritten.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_break_at_any_command_lose_and_leave_nothing() {
     let all = ["USER", "PASS", "TYPE", "MKD", "EPSV", "STOR", "SIZE", "MDTM", "MLST", "RNFR", "RNTO"];
@@ -39,7 +39,7 @@ async fn a_lost_answer_to_the_rename_is_found_out() {
     assert_eq!(stored.location["path"], json!("/recordings/x"));
     assert!(target.read(&stored.location, LARGE).await == bytes(LARGE));
     assert_eq!(verbs(&gate).iter().filter(|verb| *verb == "STOR").count(), 1);
-    // The server is gone: what was renamed is removed once it is back.
+    // The server is gone: the renamed file is removed once it is back.
     gate.plan("RNTO", Act::Lose, 1);
     gate.plan("USER", Act::Close, 2);
     assert_eq!(kind(target.put(&object("y"), Body::full(bytes(LARGE))).await), Some(Kind::Passing));
@@ -47,7 +47,7 @@ async fn a_lost_answer_to_the_rename_is_found_out() {
     assert_eq!(target.world.objects(), ["x"]);
 }
 
-/// The server's end of a data connection looks the same whether all has come or not.
+/// The server's end of a data connection looks the same for complete and truncated uploads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_that_breaks_is_an_error_whatever_the_server_says() {
     together([0, 1, 100_000, CHUNK_BYTES as u64, LARGE as u64 - 1], async |after| {
@@ -58,7 +58,7 @@ async fn an_upload_that_breaks_is_an_error_whatever_the_server_says() {
             gate.plan("STOR", Act::Say("226 fine"), 1);
             match target.put(&object("x"), Body::full(bytes(LARGE))).await {
                 Err(error) => assert_eq!(error.kind(), Kind::Passing, "{shown}: {error}"),
-                // It was reset before anything went through it: so another one was opened.
+                // It was reset before any transfer, so another one was opened.
                 Ok(stored) => {
                     assert_eq!((after, what), (0, What::Reset));
                     assert!(target.read(&stored.location, LARGE).await == bytes(LARGE));
@@ -66,7 +66,7 @@ async fn an_upload_that_breaks_is_an_error_whatever_the_server_says() {
                 }
             }
             target.assert_empty(&shown).await;
-            // What is in memory is sent again; but libunftp may never answer for a connection that is reset at once.
+            // Bodies in memory are sent again, but libunftp may never reply for a connection that is reset immediately.
             if what == What::Reset {
                 continue;
             }
@@ -98,13 +98,13 @@ async fn a_download_that_breaks_goes_on_or_is_an_error() {
                 gate.forget();
             }
         }
-        // A third break is one too many.
+        // A third break fails the download.
         for after in [1000, 2000, 3000] {
             gate.fault(Fault::to_client(after, what));
         }
         let download = target.get(&stored.location, None, length as u64).await.expect("an object");
         assert!(collect(download.body, LIMIT).await.is_err(), "{what:?}");
-        // Without a version to hold on to, the first one is.
+        // Without a version to compare, the first break fails the download.
         gate.plan("MDTM", Act::Answer("502 no"), 1);
         gate.plan("RETR", Act::Say("226 fine"), 1);
         gate.fault(Fault::to_client(1_000_000, what));
@@ -142,7 +142,7 @@ async fn another_version_is_never_mixed_in() {
     assert!(error.to_string().contains("changed in the middle"), "{error}");
 }
 
-/// Silence has an end, and what it leaves is removed.
+/// Silence is limited, and its remains are removed.
 #[tokio::test]
 async fn a_silent_server_is_given_up() {
     let impatient = || Around::impatient(Duration::from_millis(400));

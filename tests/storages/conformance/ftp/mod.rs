@@ -1,5 +1,5 @@
-//! What only the `ftp` driver does: TLS, logins, servers that lack a command, names and locations. `faults` breaks things, `unsure` has
-//! servers that do not tell, `sessions` counts logins.
+//! The `ftp` driver's own tests: TLS, logins, servers without some commands, names and locations. `faults` injects faults, `unsure` has inconclusive
+//! servers, `sessions` counts logins.
 
 mod faults;
 mod sessions;
@@ -13,7 +13,7 @@ use stowage_testing::certs::Certs;
 use stowage_testing::ftp::gate::{Act, Gate};
 use stowage_testing::ftp::{FtpServer, PASSWORD, USER};
 
-/// A server and what stands before it, kept as long as a target.
+/// A server and the gate in front, kept alive as long as the target.
 struct Place {
     server: FtpServer,
     _gate: Option<Arc<Gate>>,
@@ -29,7 +29,7 @@ impl World for Place {
     }
 }
 
-/// The URL of the folder that objects go to.
+/// Returns the URL of the folder for objects.
 fn url(scheme: &str, port: u16) -> String {
     format!("{scheme}://{USER}:{}@localhost:{port}/recordings", PASSWORD.replace('@', "%40"))
 }
@@ -40,19 +40,19 @@ fn target(settings: Value, around: &Around, place: Place) -> Target {
     target
 }
 
-/// A real server, without TLS.
+/// A real server without TLS.
 pub async fn plain() -> Target {
     let server = FtpServer::start().await;
     let settings = json!({"url": url("ftp", server.address().port())});
     target(settings, &Around::default(), Place { server, _gate: None })
 }
 
-/// A real server behind TLS after `AUTH TLS`.
+/// A real server with TLS after `AUTH TLS`.
 pub async fn explicit() -> Target {
     secure(true).await.1
 }
 
-/// A real server behind TLS from the first byte.
+/// A real server with TLS from the first byte.
 pub async fn implicit() -> Target {
     secure(false).await.1
 }
@@ -65,12 +65,12 @@ async fn secure(explicit: bool) -> (Arc<Gate>, Target) {
     };
     let settings = json!({"url": url(scheme, gate.address().port())});
     let gate = Arc::new(gate);
-    // The certificates have been read: they may go.
+    // The certificates are loaded, so their files may be removed.
     let target = target(settings, &Around::trusting(certs.ca()), Place { server, _gate: Some(Arc::clone(&gate)) });
     (gate, target)
 }
 
-/// A server, a gate before it, and a driver that goes through the gate.
+/// A server, a gate in front of it, and a driver that uses the gate.
 struct Gated {
     gate: Gate,
     target: Target,
@@ -88,12 +88,12 @@ async fn with(change: impl FnOnce(&mut Value), around: Around) -> Gated {
     Gated { target: target(settings, &around, Place { server, _gate: None }), gate }
 }
 
-/// The verbs that a server was asked, in order.
+/// Returns the commands' verbs in order.
 fn verbs(gate: &Gate) -> Vec<String> {
     gate.asked().iter().map(|command| command.split(' ').next().unwrap_or_default().to_owned()).collect()
 }
 
-/// More than is kept in memory.
+/// Too large to be kept in memory.
 const LARGE: usize = CHUNK_BYTES + 70_000;
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn data_connections_are_protected_and_resume_the_session() {
     }
 }
 
-/// libunftp sometimes takes the first bytes of TLS for a command; a server of its own TLS all the same.
+/// libunftp sometimes parses the first bytes of TLS as a command; still, this tests a server with its own TLS.
 #[tokio::test]
 async fn a_server_with_its_own_tls() {
     let certs = Certs::make(&[]);
@@ -144,7 +144,7 @@ async fn no_password_goes_to_a_server_that_is_not_trusted() {
     let Gated { gate, target } = with(|settings| settings["tls"] = json!("explicit"), Around::default()).await;
     assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Refused));
     assert_eq!(gate.asked(), ["AUTH TLS"]);
-    // One with a certificate of an unknown authority.
+    // A server with a certificate of an unknown CA.
     let (certs, server) = (Certs::make(&[]), FtpServer::start().await);
     let gate = Gate::explicit(server.address(), &certs).await;
     let settings = json!({"url": url("ftpes", gate.address().port())});
@@ -171,14 +171,14 @@ async fn the_login_is_refused_or_passes() {
 
 #[tokio::test]
 async fn addresses_are_the_tenants() {
-    // The tests' egress rule allows 127.0.0.0/8 only.
+    // The tests' egress policy only allows 127.0.0.0/8.
     for url in ["ftp://10.0.0.1/", "ftps://10.0.0.1/", "ftpes://10.0.0.1/"] {
         let Gated { target, .. } = with(|settings| settings["url"] = json!(url), Around::default()).await;
         assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Settings), "{url}");
     }
 }
 
-/// Old servers know no EPSV; and the address of PASV is a wrong one, which the driver does not go to.
+/// Old servers do not support EPSV; and the address of PASV is wrong, and must be ignored.
 #[tokio::test]
 async fn without_epsv_the_port_of_pasv_is_used_and_its_address_is_not() {
     for refusal in ["500 what", "502 no", "522 protocol"] {
@@ -219,7 +219,7 @@ async fn servers_without_size_or_mlst_are_asked_otherwise() {
     }
 }
 
-/// Nothing can be asked: so nothing is risked.
+/// No query works, so the name is not used.
 #[tokio::test]
 async fn a_name_that_cannot_be_looked_up_is_not_taken() {
     let Gated { gate, target } = gated().await;
@@ -271,7 +271,7 @@ async fn a_code_for_both_is_told_apart() {
     assert_eq!(kind(target.get(&stored.location, None, 1).await), Some(Kind::Refused));
     gate.plan("DELE", Act::Answer("550 no permission"), 1);
     assert_eq!(kind(target.backend.delete(&stored.location).await), Some(Kind::Refused));
-    // SIZE may be refused for a file that is there.
+    // SIZE may be refused although the file exists.
     gate.plan("SIZE", Act::Answer("550 no permission"), 1);
     assert_eq!(target.read(&stored.location, 1).await, b"x");
     gate.plan("SIZE", Act::Answer("550 no permission"), 2);

@@ -1,4 +1,4 @@
-//! Control connections are kept, few logins run at once, and what breaks while it is idle disturbs no operation.
+//! Control connections are pooled, few logins run concurrently, and a connection that breaks while idle affects no operation.
 
 use crate::conformance::prelude::*;
 use futures_util::future::join_all;
@@ -28,7 +28,7 @@ async fn operations_after_one_another_share_a_login() {
         let part = target.get(&stored.location, range, 1000).await.expect("an object");
         assert!(collect(part.body, LIMIT).await.expect("bytes") == bytes(1000)[10..20]);
         target.idle().await;
-        // The place where that one began is no other's.
+        // The offset of that transfer does not affect the next one.
         assert!(target.read(&stored.location, 1000).await == bytes(1000));
         assert_eq!(kind(target.get(&location(&stored.location, "none"), None, 1).await), Some(Kind::Missing));
         target.backend.delete(&stored.location).await.expect("removed");
@@ -51,7 +51,7 @@ async fn twelve_uploads_at_once_are_few_logins() {
     assert!(logins(&gate) <= 6, "{}", logins(&gate));
 }
 
-/// A server that wants no more sessions: 421, or ProFTPD's 530.
+/// A server that accepts no more sessions: 421, or ProFTPD's 530.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_full_is_waited_for() {
     for full in
@@ -64,7 +64,7 @@ async fn a_server_that_is_full_is_waited_for() {
     }
 }
 
-/// Whatever breaks a session that lay idle, the next operation does not fail of it.
+/// Any failure of an idle session does not affect the next operation.
 #[tokio::test]
 async fn a_session_that_broke_is_replaced() {
     for act in [Act::Close, Act::Lose, Act::Answer("421 Timeout - try typing a little faster next time")] {
@@ -92,7 +92,7 @@ async fn a_wrong_password_is_tried_once_however_many_wait() {
     assert!(logins(&gate) <= 3, "{}", logins(&gate));
 }
 
-/// RFC 1123 section 4.1.2.6, and what EPSV is answered with.
+/// RFC 1123 section 4.1.2.6, and replies to EPSV.
 #[tokio::test]
 async fn odd_answers_say_where_a_data_connection_goes() {
     let forms: [Form; 6] = [
@@ -117,7 +117,7 @@ async fn odd_answers_say_where_a_data_connection_goes() {
     }
 }
 
-/// A firewall that opens the ports of PASV alone.
+/// A firewall that only opens the ports of PASV.
 #[tokio::test]
 async fn where_epsv_leads_nowhere_pasv_is_asked() {
     for answer in ["229 ok (|||1|)", "229 nonsense", "550 no", "202 superfluous"] {

@@ -1,10 +1,10 @@
-//! Answers that do not say whether a file is there: nothing is taken for gone or free that may be there.
+//! Inconclusive replies: a file that may exist is never treated as absent, nor its name as free.
 
 use super::{Gated, gated};
 use crate::conformance::prelude::*;
 use stowage_testing::ftp::gate::Act;
 
-/// What a server may answer to a question about a file that is there.
+/// Replies to a query about an existing file.
 const UNSURE: [&str; 11] = [
     "550 Permission denied.",
     "550 Could not get file size.",
@@ -42,7 +42,7 @@ async fn what_is_not_known_to_be_gone_is_not_missing() {
     for answer in UNSURE {
         let Gated { gate, target } = gated().await;
         let stored = target.put(&object("No such file.mp3"), Body::full("x")).await.expect("stored");
-        // Nothing can be asked, but it can be read.
+        // Queries fail, but the file can be read.
         for question in QUESTIONS {
             gate.plan(question, Act::Answer(answer), 99);
         }
@@ -58,8 +58,8 @@ async fn what_is_not_known_to_be_gone_is_not_missing() {
     }
 }
 
-/// Whether the object comes back. libunftp has a data connection open for each question that the gate has answered in its place,
-/// and may send the next file there: then the driver reads too little, says so, and is asked again.
+/// Returns whether the object is readable. For each query answered by the gate instead, libunftp has an open data connection, to which it may send
+/// the next file: then the driver gets too little, reports that, and is called again.
 async fn is_read(target: &Target, location: &Location) -> bool {
     for _ in 0..10 {
         let Ok(download) = target.get(location, None, 1).await else { continue };
@@ -70,7 +70,7 @@ async fn is_read(target: &Target, location: &Location) -> bool {
     false
 }
 
-/// vsftpd: no words, no MLST, and a listing that is empty where there is no folder.
+/// vsftpd: an uninformative text, no MLST, and an empty listing for a missing folder.
 #[tokio::test]
 async fn a_listing_without_the_name_says_that_it_is_gone() {
     let Gated { gate, target } = gated().await;

@@ -1,4 +1,4 @@
-//! What only `google_drive` does: ids, folders by name.
+//! The `google_drive` driver's own tests: ids, and folders by name.
 
 use crate::conformance::prelude::*;
 use futures_util::future::join_all;
@@ -39,7 +39,7 @@ async fn an_attachment_stored_again_is_a_new_file_and_the_old_one_goes_by_its_id
 #[tokio::test]
 async fn twenty_uploads_make_one_folder() {
     let (scene, target) = start::<Drive>().await;
-    // A driver of its own for each half, as two plans with the same grant have.
+    // A separate driver for each half, like two plans with the same grant.
     let other = scene.again(json!({"oauth_doc_id": GRANT, "name": "another plan"}));
     let puts = (0..20).map(|number| {
         let target = if number % 2 == 0 { &target } else { &other };
@@ -53,7 +53,7 @@ async fn twenty_uploads_make_one_folder() {
     assert_eq!((scene.count("list"), scene.count("folder")), (2, 2));
 }
 
-/// An upload that is dropped while it makes a folder leaves that to the others, which do not make a second one.
+/// If an upload is dropped while it creates a folder, the others use that folder, and create no second one.
 #[tokio::test]
 async fn a_folder_whose_upload_is_dropped_is_still_one() {
     let (scene, target) = start::<Drive>().await;
@@ -82,7 +82,7 @@ async fn a_folder_whose_upload_is_dropped_is_still_one() {
 #[tokio::test]
 async fn folders_are_found_by_their_exact_name() {
     let (scene, target) = start::<Drive>().await;
-    // Older ones come first, and the double takes upper and lower case for the same.
+    // Older ones come first, and the double is case-insensitive.
     for name in ["CALLS", "calls", "calls"] {
         scene.vendor.0.make_folder(name);
     }
@@ -119,7 +119,7 @@ async fn a_folder_that_is_gone_is_looked_for_anew() {
             target.put(&object("a/b/before"), Body::full(bytes(length))).await.expect("stored");
             scene.vendor.0.discard("a", for_good);
             let outcome = target.put(&object("a/b/x"), Body::full(bytes(length))).await;
-            // What has flowed cannot flow again: then the next one finds the new folder.
+            // A streamed body cannot be sent again: the next attempt finds the new folder.
             let stored = match outcome {
                 Err(error) if !for_good && length > CHUNK_BYTES => {
                     assert_eq!(error.kind(), Kind::Passing, "{error}");
@@ -174,7 +174,7 @@ async fn ids_are_fetched_in_advance_and_used_once() {
     assert_eq!(scene.count("ids"), 2);
 }
 
-/// Another file has the id, which cannot be: it stays.
+/// A file with the id exists unexpectedly, and is kept.
 #[tokio::test]
 async fn a_conflict_out_of_nothing_is_a_refusal() {
     let (scene, target) = start::<Drive>().await;
@@ -204,7 +204,7 @@ async fn a_lost_folder_is_made_once() {
     }
 }
 
-/// A list that fails, is none, is not complete or goes on says nothing about a folder: no second one is made.
+/// A listing that fails, is invalid, incomplete or continued says nothing about a folder: no second one is created.
 #[tokio::test]
 async fn a_folder_that_cannot_be_looked_for_is_not_made() {
     together(

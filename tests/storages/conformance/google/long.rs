@@ -1,4 +1,4 @@
-//! Long bodies of known length: one request, and what comes of it when it breaks.
+//! Long bodies of known length: one request, and its continuation after a break.
 
 use crate::conformance::prelude::*;
 use tokio::sync::Notify;
@@ -26,13 +26,13 @@ pub async fn a_long_body_is_one_request_inside_two_chunks_of_memory<V: Vendor>()
     assert_eq!((scene.count("begin"), scene.count("chunk")), (1, 1));
     assert!(most.load(std::sync::atomic::Ordering::Relaxed) <= 2 * CHUNK_BYTES as u64);
     target.assert_clean("stored").await;
-    // One chunk's memory is enough.
+    // The memory of one chunk suffices.
     let small = scene.open(scene.vendor.edge()).with_budget(CHUNK_BYTES as u64);
     let stored = small.put(&object("y"), body()).await.expect("stored");
     assert!(small.read(&stored.location, LONG).await == bytes(LONG));
 }
 
-/// What is still on its way when a request breaks is inside the last two chunks.
+/// The bytes in flight when a request breaks are within the last two chunks.
 pub async fn a_request_that_breaks_goes_on_where_the_session_is<V: Vendor>() {
     together([300_000, 2 << 20, 7 << 20], async |lacks| {
         let (scene, target) = start::<V>().await;
@@ -59,7 +59,7 @@ pub async fn an_answer_that_is_lost_is_asked_for<V: Vendor>() {
     .await;
 }
 
-/// What is gone cannot be sent again: the client does.
+/// Lost bytes cannot be sent again by the driver, so the client has to.
 pub async fn bytes_that_a_session_loses_are_passing_and_leave_nothing<V: Vendor>() {
     together(
         [Trouble::Breaks, Trouble::Takes(0), Trouble::Takes(CHUNK_BYTES), Trouble::Forgets(410)],

@@ -1,6 +1,6 @@
-//! Google's two drivers: their rows of the table, and what they do that other vendors' drivers do not.
+//! Google's two drivers: their rows of the table, and tests that other vendors' drivers do not need.
 //!
-//! What both do is in `session` and `long`, and runs for each of them.
+//! Common tests are in `session` and `long`, and run for both.
 
 pub mod long;
 pub mod session;
@@ -22,7 +22,7 @@ use stowage_testing::trouble::{Double, Troubles};
 /// More than two chunks.
 pub const LARGE: usize = 2 * CHUNK_BYTES + 70_000;
 
-/// Google's servers as one of the drivers uses them.
+/// Google's servers as used by one of the drivers.
 pub struct Google<const IS_DRIVE: bool>(pub GoogleServer);
 
 /// A bucket.
@@ -114,7 +114,7 @@ impl<const IS_DRIVE: bool> Vendor for Google<IS_DRIVE> {
         refusal(404, "notFound")
     }
 
-    /// The answer to the last chunk has the hash.
+    /// The response to the last chunk contains the hash.
     fn damage() -> (Trouble, u32, Kind) {
         (Trouble::Mistakes, 9, Kind::Passing)
     }
@@ -161,7 +161,7 @@ impl<const IS_DRIVE: bool> Vendor for Google<IS_DRIVE> {
         answers.into_iter().chain(texts).map(|(trouble, kind)| ([trouble.clone(), trouble], kind)).collect()
     }
 
-    /// The name is not looked at: a bucket refuses one that is taken, and a Drive has no such thing.
+    /// The name is not queried: a bucket rejects a name that is taken, and a Drive does not need free names.
     fn looks() -> Vec<(Trouble, Result<bool, Kind>)> {
         Vec::new()
     }
@@ -186,7 +186,7 @@ impl<const IS_DRIVE: bool> Vendor for Google<IS_DRIVE> {
         answers.map(|(trouble, failure)| (&["create", "begin"][..], trouble, failure)).into()
     }
 
-    /// No generation, and of a Drive an id and nothing else.
+    /// Without a generation; for a Drive only an id.
     fn kazoo(location: &mut Location) {
         location.retain(|member, _| matches!(member.as_str(), "name" | "id"));
     }
@@ -198,12 +198,12 @@ fn no_bucket() -> Value {
     saying(404, "notFound", "The specified bucket does not exist.")
 }
 
-/// An answer with Google's envelope.
+/// Builds a response with Google's envelope.
 pub fn refusal(status: u16, reason: &str) -> Trouble {
     Trouble::Refuses(status, envelope(status, reason), None)
 }
 
-/// Settings that are wrong, and the key that is named.
+/// Checks that settings are rejected, with the key in the error.
 fn assert_refused<const N: usize>(driver: &str, cases: [(Value, &str); N]) {
     let mut around = Around::default();
     around.endpoints.set("google_api", "https://www.googleapis.com");

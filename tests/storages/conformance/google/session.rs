@@ -1,4 +1,4 @@
-//! Sessions that take a part, are gone, or whose answers are lost: what was done is found out, and never done twice.
+//! Sessions that take a part, are gone, or whose responses are lost: the outcome is determined, and nothing is done twice.
 
 use super::{LARGE, Vendor, refusal};
 use crate::conformance::prelude::*;
@@ -36,7 +36,7 @@ pub async fn a_session_that_takes_nothing_is_given_up<V: Vendor>() {
     target.assert_empty("given up").await;
 }
 
-/// The first chunk is all that was ever sent, so another session can take it.
+/// The first chunk is all that was sent, so another session can take it.
 pub async fn a_session_that_is_gone_at_its_first_chunk_is_begun_anew<V: Vendor>() {
     for status in [404, 410] {
         let (scene, target) = start::<V>().await;
@@ -64,7 +64,7 @@ pub async fn a_session_that_is_gone_later_is_passing<V: Vendor>() {
     }
 }
 
-/// A session's URI is enough, but where its server says otherwise: then it gets the token, once.
+/// A session's URI suffices unless its server responds otherwise: then it gets the token, once.
 pub async fn a_session_that_wants_the_token_gets_it<V: Vendor>() {
     let (scene, target) = start::<V>().await;
     scene.plan("chunk", 1, Trouble::Takes(usize::MAX));
@@ -89,7 +89,7 @@ pub async fn a_lost_answer_to_the_last_chunk_is_found_out<V: Vendor>() {
     }
 }
 
-/// What a chunk's answer would have said is asked of the session, and nothing that it has is sent again.
+/// If a chunk's response is lost, the session is queried, and nothing that it has is sent again.
 pub async fn a_session_is_asked_before_anything_is_sent_again<V: Vendor>() {
     let (scene, target) = start::<V>().await;
     scene.plan("chunk", 1, Trouble::LosesAnswer);
@@ -107,11 +107,11 @@ pub async fn a_lost_beginning_leaves_a_session_and_no_object<V: Vendor>() {
     target.put(&object("x"), Body::full(bytes(TWO))).await.expect("stored");
     target.idle().await;
     assert_eq!(target.world.objects(), ["x"]);
-    // Its URI was in the answer: it ends by itself after a week.
+    // Its URI was in the lost response: it expires after a week.
     assert_eq!(scene.vendor.sessions().len(), 1);
 }
 
-/// The connection breaks at every try: the answer is an error, and what the tries made is removed.
+/// The connection breaks at every attempt: the result is an error, and objects created by the attempts are removed.
 pub async fn answers_of_a_session_that_are_lost_for_ever_leave_nothing<V: Vendor>() {
     let (scene, target) = start::<V>().await;
     scene.plan("chunk", 1, Trouble::Takes(usize::MAX));

@@ -1,4 +1,4 @@
-//! What only `google_storage` does.
+//! The `google_storage` driver's own tests.
 
 use super::{CloudStorage, assert_refused, refusal};
 use crate::conformance::prelude::*;
@@ -43,7 +43,7 @@ async fn a_location_is_bucket_name_and_generation() {
     assert_eq!(Value::Object(stored.location), json!({"bucket": BUCKET, "name": "a/b c", "generation": etag}));
 }
 
-/// KAZOO's pointers know no generation.
+/// KAZOO's pointers have no generation.
 #[tokio::test]
 async fn a_location_without_a_generation_is_read_and_removed() {
     let (scene, target) = start::<CloudStorage>().await;
@@ -98,7 +98,7 @@ async fn a_media_type_cannot_break_a_request() {
     }
 }
 
-/// `x-goog-hash` is of the whole object, also beside a range of it.
+/// `x-goog-hash` covers the whole object, even in the response to a range.
 #[tokio::test]
 async fn damage_on_the_way_to_a_reader_is_found() {
     let (scene, target) = start::<CloudStorage>().await;
@@ -114,7 +114,7 @@ async fn damage_on_the_way_to_a_reader_is_found() {
     assert!(target.read(&stored.location, 300_000).await == data);
 }
 
-/// Of another generation is gone; without a generation it is nothing that was asked for.
+/// An object of another generation counts as gone; without a generation, the driver set no such condition.
 #[tokio::test]
 async fn a_condition_that_does_not_hold_is_one_that_was_made() {
     let (scene, target, mut location) = stored::<CloudStorage>(1).await;
@@ -133,7 +133,7 @@ async fn a_condition_that_does_not_hold_is_one_that_was_made() {
     assert_eq!(kind(target.backend.delete(&location).await), Some(Kind::Refused));
 }
 
-/// The repeat meets an object that another client made meanwhile: it is not taken for ours, and not removed.
+/// A repeated request finds an object that another client created meanwhile: it is not mistaken for ours, nor removed.
 #[tokio::test]
 async fn an_object_of_another_client_is_left_alone() {
     let (scene, target) = start::<CloudStorage>().await;

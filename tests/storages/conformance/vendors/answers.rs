@@ -1,4 +1,4 @@
-//! What answers mean: which of them say that an object is gone, that a name is taken.
+//! The meaning of responses: which of them say that an object is gone, or a name taken.
 
 use super::{Vendor, length, name, start, stored};
 use crate::conformance::prelude::*;
@@ -16,7 +16,7 @@ pub async fn only_what_is_said_to_be_gone_is_missing_or_removed<V: Vendor>() {
     .await;
 }
 
-/// What is found at the name before a session is begun: only what surely is not there leaves it free.
+/// The response to the query of the name before a session: the name only counts as free if it is certainly unused.
 pub async fn a_name_that_cannot_be_looked_up_is_left_alone<V: Vendor>() {
     together(V::looks(), async |(trouble, outcome)| {
         let (scene, target) = start::<V>().await;

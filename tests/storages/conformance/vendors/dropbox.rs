@@ -1,4 +1,4 @@
-//! Dropbox: its row of the table, and what only the `dropbox` driver does.
+//! Dropbox: its row of the table, and the `dropbox` driver's own tests.
 
 use crate::conformance::prelude::*;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ impl Vendor for Dropbox {
     const SESSION: &'static [&'static str] = &["get_metadata", "upload_session/start", APPEND, FINISH];
     const DELETE: &'static str = "delete_v2";
     const CANARIES: &'static [&'static str] = &["canary-access"];
-    // A backslash is no part of a name there, and names do not tell case apart.
+    // Backslashes are not allowed, and names are case-insensitive.
     const UNFIT: &'static [&'static str] = &["back\\slash", "a%2fb"];
     const BUSY: &'static str = "too_many_write_operations";
     const LOST: &'static [(&'static str, usize)] = &[
@@ -49,7 +49,7 @@ impl Vendor for Dropbox {
         endpoints.set("dropbox_api", format!("http://{}", self.rpc()));
     }
 
-    /// As an upload has it.
+    /// As in a response to an upload.
     fn busy() -> Trouble {
         Trouble::Refuses(409, error(json!({".tag": "path", "reason": {".tag": "too_many_write_operations"}})), None)
     }
@@ -75,7 +75,7 @@ impl Vendor for Dropbox {
     }
 
     fn gone() -> Vec<([Trouble; 2], Option<Kind>)> {
-        // The tags behind `path` of a download and behind `path_lookup` of a removal.
+        // The tags after `path` for a download, and after `path_lookup` for a removal.
         let tags = [
             "not_found",
             "malformed_path",
@@ -106,7 +106,7 @@ impl Vendor for Dropbox {
         tags.chain(others.map(|(trouble, kind)| ([trouble.clone(), trouble], Some(kind)))).collect()
     }
 
-    /// Only `not_found` says that the name is free.
+    /// Only `not_found` means that the name is free.
     fn looks() -> Vec<(Trouble, Result<bool, Kind>)> {
         vec![
             (refuses(409, &["path", "not_found"]), Ok(true)),
@@ -144,7 +144,7 @@ impl Vendor for Dropbox {
         answers.map(|(routes, tags, failure)| (routes, refuses(409, tags), failure)).into()
     }
 
-    /// An id and nothing else.
+    /// Only an id.
     fn kazoo(location: &mut Location) {
         location.retain(|member, _| member == "id");
     }
@@ -154,7 +154,7 @@ pub fn error(value: Value) -> Value {
     json!({ "error_summary": "canary/..", "error": value })
 }
 
-/// An error with these tags, one inside the other, as the routes of reading and removing have them.
+/// Builds an error with these nested tags, as returned by the routes for reading and removing.
 fn refuses(status: u16, words: &[&str]) -> Trouble {
     let mut union = Value::Null;
     for word in words.iter().rev() {
@@ -166,7 +166,7 @@ fn refuses(status: u16, words: &[&str]) -> Trouble {
     Trouble::Refuses(status, error(union), None)
 }
 
-/// Without `strict_conflict` Dropbox would give the first file to both.
+/// Without `strict_conflict`, Dropbox would return the first file for both.
 #[tokio::test]
 async fn the_same_bytes_twice_are_two_files() {
     for length in [10, CHUNK_BYTES + 1] {
@@ -180,7 +180,7 @@ async fn the_same_bytes_twice_are_two_files() {
     }
 }
 
-/// A file where a folder would have to be: the spare has no place there either.
+/// A file in the place of a folder: the spare name cannot be stored there, either.
 #[tokio::test]
 async fn a_file_is_no_folder() {
     let (scene, target) = start::<Dropbox>().await;
@@ -205,7 +205,7 @@ async fn names_that_differ_in_case_are_one_name() {
     assert!(refused.to_string().contains("path/disallowed_name"), "{refused}");
 }
 
-/// `missing_scope` is of the grant: another token of it has no more scopes.
+/// `missing_scope` is a property of the grant: another token for it has no more scopes.
 #[tokio::test]
 async fn a_new_token_is_asked_for_only_where_it_may_help() {
     for (tag, asked) in
@@ -219,7 +219,7 @@ async fn a_new_token_is_asked_for_only_where_it_may_help() {
     }
 }
 
-/// The pause stands in the words where no header says it.
+/// The pause is in the body if there is no header.
 #[tokio::test]
 async fn a_pause_in_the_words_is_respected() {
     let (scene, target) = start::<Dropbox>().await;
@@ -229,7 +229,7 @@ async fn a_pause_in_the_words_is_respected() {
     assert_eq!((error.kind(), error.retry_after().map(|pause| pause.as_secs())), (Kind::Passing, Some(300)));
 }
 
-/// Another client stored the same bytes under the same name, while the answer to ours was lost.
+/// Another client stored the same bytes under the same name, while the response to our upload was lost.
 #[tokio::test]
 async fn anothers_file_with_the_same_bytes_is_not_taken_for_ours() {
     for length in [10, CHUNK_BYTES + 1] {
@@ -237,7 +237,7 @@ async fn anothers_file_with_the_same_bytes_is_not_taken_for_ours() {
         let id = scene.vendor.place("x", &bytes(length));
         scene.plan("upload", 1, Trouble::Breaks);
         if length > 10 {
-            // It came after the name was looked up.
+            // It was created after the name was queried.
             let nothing = error(json!({".tag": "path", "path": {".tag": "not_found"}}));
             scene.plan("get_metadata", 1, Trouble::Refuses(409, nothing, None));
             scene.plan(FINISH, 1, Trouble::Breaks);

@@ -1,4 +1,4 @@
-//! Answers that are lost, sessions that end, bytes that are damaged.
+//! Lost responses, expired sessions, damaged bytes.
 
 use super::{Vendor, start, stored};
 use crate::conformance::prelude::*;
@@ -23,7 +23,7 @@ pub async fn a_lost_answer_is_found_out<V: Vendor>() {
     .await;
 }
 
-/// Every answer is lost, and then the storage cannot be asked: what was stored goes later.
+/// Every response is lost, and then the storage is unreachable: the stored object is removed later.
 pub async fn what_is_in_doubt_is_removed_later<V: Vendor>() {
     let (routes, asked) = V::DOUBTED;
     together(routes, async |(route, length)| {

@@ -1,6 +1,6 @@
-//! What the drivers of vendors do alike: the rules are once, in `rules.rs`, `answers.rs` and `lost.rs`, and run for each row of a table.
+//! Common tests of the vendors' drivers: the rules are in `rules.rs`, `answers.rs` and `lost.rs`, and run for each row of a table.
 //!
-//! A row, and what only that driver does, is in the vendor's own file or folder and in `sessions.rs`.
+//! A row, and a driver's own tests, are in the vendor's file or folder and in `sessions.rs`.
 
 mod answers;
 mod dropbox;
@@ -24,68 +24,68 @@ pub use self::dropbox::Dropbox;
 pub use self::onedrive::OneDrive;
 pub use super::google::{CloudStorage, Drive};
 
-/// A row of the table: a vendor's double, and what the rules have to know of it.
+/// A row of the table: a vendor's double, and the parameters of the rules.
 pub trait Vendor: Double + Sized + 'static {
-    /// The driver.
+    /// The driver's name.
     const DRIVER: &'static str;
-    /// The smallest body here that goes in a session.
+    /// The smallest body in the tests that is stored with a session.
     const LARGE: usize;
-    /// The routes of a small upload; what completes it is the last.
+    /// The routes of a small upload; the last one completes it.
     const UPLOAD: &'static [&'static str];
-    /// The routes of an upload in a session: the look at the name first, where there is one, what completes it last.
+    /// The routes of an upload with a session: first the query of the name, if there is one; the last one completes it.
     const SESSION: &'static [&'static str];
     /// The route of a removal.
     const DELETE: &'static str;
-    /// What must never be seen, besides the grant's secrets.
+    /// Secrets that must never be shown, in addition to the grant's.
     const CANARIES: &'static [&'static str];
-    /// Names of `names.rs` that the vendor does not take.
+    /// Names in `names.rs` that the vendor rejects.
     const UNFIT: &'static [&'static str];
-    /// The word of [`Vendor::busy`].
+    /// The code of [`Vendor::busy`].
     const BUSY: &'static str;
-    /// Why an object's name may be another's too.
+    /// Why several objects may share a name, if so.
     const BY_ID: Option<&'static str> = None;
 
-    /// Routes and lengths of uploads whose answer may be lost: what was done is found out.
+    /// Routes and lengths of uploads whose response may be lost: the outcome is determined.
     const LOST: &'static [(&'static str, usize)];
-    /// Routes that complete an upload, where nothing else can have the name; then it is asked by these routes.
+    /// Routes that complete an upload under a name that only it can have, and the routes of the check after a lost response.
     const DOUBTED: (&'static [(&'static str, usize)], &'static [&'static str]);
-    /// Routes and lengths of uploads whose bytes may be damaged on their way.
+    /// Routes and lengths of uploads whose bytes may be damaged in transit.
     const DAMAGED: &'static [(&'static str, usize)];
 
     async fn start(provider: &TokenServer) -> Self;
-    /// Where sessions and downloads are.
+    /// Returns the address for sessions and downloads.
     fn edge(&self) -> SocketAddr;
-    /// Where the driver finds the double, with another place for sessions and downloads.
+    /// Sets the endpoints of the double, with another address for sessions and downloads.
     fn endpoints(&self, edge: SocketAddr, endpoints: &mut Endpoints);
-    /// Settings that work.
+    /// Returns valid settings.
     fn settings() -> Value {
         json!({"oauth_doc_id": GRANT})
     }
-    /// A failure that passes.
+    /// Returns a transient failure.
     fn busy() -> Trouble;
-    /// Too many requests, with a pause in seconds.
+    /// Returns a failure for too many requests, with a pause in seconds.
     fn too_many(pause: u32) -> Trouble;
-    /// Other failures that pass.
+    /// Returns other transient failures.
     fn unavailable() -> Vec<Trouble>;
-    /// Nothing is there.
+    /// Returns a response for a missing object.
     fn nothing() -> Trouble;
-    /// What damages bytes on their way, in how many requests, and how the driver calls it.
+    /// Returns how to damage bytes in transit, the number of requests, and the kind of the driver's error.
     fn damage() -> (Trouble, u32, Kind) {
         (Trouble::Damages, 1, Kind::Refused)
     }
-    /// There is no more room, or the like: the answer, the routes that give it, and the end of the error.
+    /// Returns refusals such as a lack of space: the response, its routes, and the end of the error.
     fn refusals() -> Vec<(Trouble, &'static [&'static str], &'static str)>;
-    /// Answers to reading and to removing; `None`: the object is gone.
+    /// Returns responses to reading and removing; `None` if the object counts as gone.
     fn gone() -> Vec<([Trouble; 2], Option<Kind>)>;
-    /// Answers to the look at the name, and what becomes of the upload: `true` is the name, `false` the spare.
+    /// Returns responses to the query of the name, and the outcome of the upload: `true` for the name, `false` for the spare.
     fn looks() -> Vec<(Trouble, Result<bool, Kind>)>;
-    /// Routes that make an object, and their answers; `None`: the spare is tried.
+    /// Returns routes that create an object, with their responses; `None` if the spare is tried.
     fn conflicts() -> Vec<(&'static [&'static str], Trouble, Option<Kind>)>;
-    /// The form of KAZOO's pointers.
+    /// Converts a location to the form of KAZOO's pointers.
     fn kazoo(location: &mut Location);
 }
 
-/// A double, and what issues its tokens.
+/// A double, and the issuer of its tokens.
 pub struct Scene<V> {
     pub vendor: V,
     pub provider: TokenServer,
@@ -99,12 +99,12 @@ impl<V: Vendor> Scene<V> {
         Arc::new(Self { vendor: V::start(&provider).await, provider, couch })
     }
 
-    /// A driver that finds sessions and downloads there.
+    /// Opens a driver with this address for sessions and downloads.
     pub fn open(self: &Arc<Self>, edge: SocketAddr) -> Target {
         self.with(edge, V::settings())
     }
 
-    /// Another driver for the same server.
+    /// Opens another driver for the same server.
     pub fn again(self: &Arc<Self>, settings: Value) -> Target {
         self.with(self.vendor.edge(), settings)
     }
@@ -139,7 +139,7 @@ impl<V: Vendor> World for Scene<V> {
     }
 }
 
-/// The target for the rules of all drivers.
+/// Returns the target for the rules of all drivers.
 pub async fn target<V: Vendor>() -> Target {
     start::<V>().await.1
 }
@@ -150,24 +150,24 @@ pub async fn start<V: Vendor>() -> (Arc<Scene<V>>, Target) {
     (scene, target)
 }
 
-/// The same, with an object `x`.
+/// Starts a scene with an object `x`.
 pub async fn stored<V: Vendor>(length: usize) -> (Arc<Scene<V>>, Target, Location) {
     let (scene, target) = start().await;
     let stored = target.put(&object("x"), Body::full(bytes(length))).await.expect("stored");
     (scene, target, stored.location)
 }
 
-/// Routes of an upload of this length.
+/// Returns the routes of an upload of this length.
 fn routes<V: Vendor>(length: usize) -> &'static [&'static str] {
     if length < V::LARGE { V::UPLOAD } else { V::SESSION }
 }
 
-/// A length for an upload that goes by a route.
+/// Returns a length for which an upload uses a route.
 fn length<V: Vendor>(route: &str) -> usize {
     if V::UPLOAD.contains(&route) { 10 } else { V::LARGE }
 }
 
-/// Where the object went: the composed name or the spare.
+/// Returns the object's name: the composed one or the spare.
 fn name(name: &str, is_free: bool) -> String {
     format!("{name}{}", if is_free { "" } else { ".1f6c2a9e" })
 }
@@ -182,7 +182,7 @@ macro_rules! rules {
         }
     };
 }
-/// One module for each vendor, one test in it for each rule of all of them and for those that it names.
+/// Generates a module per vendor, with a test per common rule and per own rule.
 macro_rules! vendors {
     ($($module:ident: $vendor:ident $(, $own:ident)?;)*) => {$(
         mod $module {

@@ -1,4 +1,4 @@
-//! OneDrive: its row of the table, and what only the `onedrive` driver does.
+//! OneDrive: its row of the table, and the `onedrive` driver's own tests.
 
 use crate::conformance::prelude::*;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ impl Vendor for OneDrive {
     const SESSION: &'static [&'static str] = &["item", "createUploadSession", "fragment"];
     const DELETE: &'static str = "delete";
     const CANARIES: &'static [&'static str] = &["canary-access", "canary-upload", "canary-download", "canary message"];
-    // Characters that no name there may have, a dot at the end, and names that differ in case only.
+    // Forbidden characters, a trailing dot, and names that only differ in case.
     const UNFIT: &'static [&'static str] =
         &["a\"b'c", "a?b=c&d", "a;b,c:d@e!$*()", "[x]{y}|~^`", "back\\slash", "..dots..", "a%2fb"];
     const BUSY: &'static str = "serviceNotAvailable";
@@ -89,7 +89,7 @@ impl Vendor for OneDrive {
         answers.map(|(trouble, failure)| ([trouble.clone(), trouble], failure)).into()
     }
 
-    /// Only an item that is not there leaves the name free.
+    /// Only a missing item means that the name is free.
     fn looks() -> Vec<(Trouble, Result<bool, Kind>)> {
         vec![
             (refusal(404, "itemNotFound", None), Ok(true)),
@@ -121,7 +121,7 @@ impl Vendor for OneDrive {
         answers.map(|(status, code, failure)| (routes, refusal(status, code, None), failure)).into()
     }
 
-    /// Drive and item, and nothing else.
+    /// Only drive and item.
     fn kazoo(location: &mut Location) {
         location.remove("path");
     }
@@ -131,7 +131,7 @@ pub fn refusal(status: u16, code: &str, retry_after: Option<u32>) -> Trouble {
     Trouble::Refuses(status, json!({ "error": {"code": code, "message": "canary message"} }), retry_after)
 }
 
-/// 4 MB may be 4,000,000 bytes; fragments are whole multiples of 320 KiB, in order, with the total: the scene sees to it.
+/// 4 MB may mean 4,000,000 bytes; fragments are multiples of 320 KiB, in order, with the total, as checked by the double.
 #[tokio::test]
 async fn small_bodies_are_one_request_and_large_ones_a_session() {
     let (scene, target) = start::<OneDrive>().await;
@@ -164,7 +164,7 @@ async fn names_that_the_service_refuses_are_refused_in_words() {
     assert!(scene.vendor.troubles().asked().is_empty(), "no server is asked");
 }
 
-/// An address is good for a short time; that it is over says nothing about the item.
+/// A download URL is short-lived; its expiry says nothing about the item.
 #[tokio::test]
 async fn an_address_that_is_over_is_asked_for_once_more() {
     for status in [401, 403, 404, 410] {
@@ -176,7 +176,7 @@ async fn an_address_that_is_over_is_asked_for_once_more() {
         assert_eq!(kind(target.get(&location, None, 1).await), Some(Kind::Refused), "{status}");
         assert_eq!(scene.count("download"), 4);
     }
-    // Graph may give the bytes itself.
+    // Graph may also send the bytes itself.
     let (scene, target) = start::<OneDrive>().await;
     let location = target.put(&object("x"), Body::full("hello")).await.expect("stored").location;
     scene.plan("download", 1, Trouble::Says(200, "hello"));
@@ -184,7 +184,7 @@ async fn an_address_that_is_over_is_asked_for_once_more() {
     assert_eq!(scene.count("bytes"), 0);
 }
 
-/// Under a name that is its own, a lost answer is found out.
+/// Under a unique name, the outcome after a lost response is determined.
 #[tokio::test]
 async fn a_lost_answer_for_a_unique_name_is_found_out() {
     for trouble in [Trouble::LosesAnswer, Trouble::FailsAfter(503, Value::Null)] {
@@ -195,7 +195,7 @@ async fn a_lost_answer_for_a_unique_name_is_found_out() {
         let stored = target.put(&object, Body::full(bytes(10))).await.expect("stored");
         assert_eq!(target.read(&stored.location, 10).await, bytes(10));
         assert_eq!(scene.vendor.paths(), ["x.1f6c2a9e"]);
-        // No answer comes any more: what was stored goes later.
+        // All further responses are lost: the stored item is removed later.
         object.spare = "x.2".to_owned();
         scene.plan("content", 3, Trouble::LosesAnswer);
         scene.plan("item", 3, Trouble::Breaks);
@@ -205,7 +205,7 @@ async fn a_lost_answer_for_a_unique_name_is_found_out() {
     }
 }
 
-/// Under the composed name, it cannot be known whose a file with our bytes is: it stays, and ours gets a name of its own.
+/// Under the composed name, the owner of a file with our bytes is unknown: it is kept, and our object gets its unique name.
 #[tokio::test]
 async fn a_file_that_may_be_anothers_is_left_alone() {
     let (scene, target) = start::<OneDrive>().await;
@@ -221,12 +221,12 @@ async fn a_file_that_may_be_anothers_is_left_alone() {
 #[tokio::test]
 async fn a_name_taken_before_or_during_a_session_is_left_alone() {
     let (scene, target) = start::<OneDrive>().await;
-    // After it was looked up: the session itself is refused.
+    // After the query of the name: the session itself is refused.
     scene.plan("createUploadSession", 1, refusal(409, "nameAlreadyExists", None));
     let stored = target.put(&object("x"), Body::full(bytes(LARGE))).await.expect("stored");
     assert_eq!(stored.location["path"], json!("/x.1f6c2a9e"));
     target.backend.delete(&stored.location).await.expect("removed");
-    // During the upload: the last fragment meets it.
+    // During the upload: the last fragment is refused.
     let vendor = Arc::clone(&scene);
     let mut frames = 0;
     let length = 2 * CHUNK_BYTES;
@@ -241,7 +241,7 @@ async fn a_name_taken_before_or_during_a_session_is_left_alone() {
     assert_eq!(scene.vendor.paths(), ["y"]);
 }
 
-/// Where the name and the spare are both refused, the failure is the vendor's own word.
+/// If both the name and the spare are refused, the error contains the vendor's own code.
 #[tokio::test]
 async fn a_spare_that_is_refused_too_is_told_in_the_vendors_word() {
     let (scene, target) = start::<OneDrive>().await;

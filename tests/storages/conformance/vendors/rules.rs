@@ -1,4 +1,4 @@
-//! Tokens, repeats and refusals.
+//! Tokens, retries and refusals.
 
 use super::{Vendor, length, routes, start};
 use crate::conformance::prelude::*;

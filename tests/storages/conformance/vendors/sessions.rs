@@ -1,11 +1,11 @@
-//! What the vendors' upload sessions say, each in its own way.
+//! The vendors' different responses about upload sessions.
 
 use super::dropbox::{APPEND, Dropbox, FINISH, error};
 use super::onedrive::{LARGE, OneDrive, refusal};
 use super::start;
 use crate::conformance::prelude::*;
 
-/// What a session has is what it says, on whichever side the count was lost.
+/// The session's own offset is authoritative, whichever side lost count.
 #[tokio::test]
 async fn a_session_says_where_to_go_on() {
     let offset = |at: usize| error(json!({".tag": "incorrect_offset", "correct_offset": at}));
@@ -13,7 +13,7 @@ async fn a_session_says_where_to_go_on() {
         let (scene, target) = start::<Dropbox>().await;
         let data = bytes(2 * CHUNK_BYTES + 9);
         if stored {
-            // It has the chunk, and says so to the one that comes again.
+            // It has the chunk, and reports this when the chunk is repeated.
             scene.plan(APPEND, 1, Trouble::FailsAfter(409, offset(at)));
         } else {
             scene.plan(APPEND, 1, Trouble::Refuses(409, offset(at), None));
@@ -39,7 +39,7 @@ async fn a_chunk_that_was_taken_in_part_goes_on_there() {
     assert_eq!(scene.count(APPEND), 4);
 }
 
-/// The name was free when it was looked up: the commit meets another file, and is repeated with the same session.
+/// The name was free when it was queried: the commit finds another file, and is repeated with the same session.
 #[tokio::test]
 async fn a_name_taken_during_a_session_costs_nothing() {
     let (scene, target) = start::<Dropbox>().await;
@@ -52,7 +52,7 @@ async fn a_name_taken_during_a_session_costs_nothing() {
     assert_eq!(scene.count("upload_session/start"), 1);
 }
 
-/// A fragment that the session has already, told in each of the ways.
+/// A fragment that the session already has, reported in each of the possible ways.
 #[tokio::test]
 async fn a_fragment_that_was_received_is_not_sent_again() {
     let overlap = |status: u16, code: &str, inner: &str| {
@@ -81,7 +81,7 @@ async fn a_fragment_that_was_received_is_not_sent_again() {
     .await;
 }
 
-/// Every answer to the last fragment is a failure, and the file is there.
+/// Every response to the last fragment is a failure, but the file exists.
 #[tokio::test]
 async fn a_file_that_is_there_after_all_failures_is_found() {
     let (scene, target) = start::<OneDrive>().await;
@@ -90,7 +90,7 @@ async fn a_file_that_is_there_after_all_failures_is_found() {
     let stored = target.put(&object("x"), Body::full(bytes(LARGE))).await.expect("stored");
     assert!(target.read(&stored.location, LARGE).await == bytes(LARGE));
     target.assert_clean("found").await;
-    // A success without a file, or a receipt for the last bytes.
+    // A success without a file, or an acknowledgement of the last bytes.
     for (status, answer) in [(200, json!("done")), (202, json!({"nextExpectedRanges": []})), (202, json!({}))] {
         let (scene, target) = start::<OneDrive>().await;
         scene.plan("fragment", 1, Trouble::FailsAfter(status, answer));
@@ -100,7 +100,7 @@ async fn a_file_that_is_there_after_all_failures_is_found() {
     }
 }
 
-/// Several ranges: the first byte that is missing counts, in whatever order they stand.
+/// Of several ranges in any order, the first missing byte counts.
 #[tokio::test]
 async fn a_session_may_want_several_ranges_or_say_nonsense() {
     let length = 2 * CHUNK_BYTES + 9;
@@ -122,7 +122,7 @@ async fn a_session_may_want_several_ranges_or_say_nonsense() {
     }
 }
 
-/// The first fragment is all that was ever sent, so another session can take it.
+/// The first fragment is all that was sent, so another session can take it.
 #[tokio::test]
 async fn a_session_that_is_gone_at_its_first_fragment_is_begun_anew() {
     together([(404, "itemNotFound"), (410, "gone"), (401, "unauthenticated")], async |(status, code)| {
