@@ -1,4 +1,4 @@
-//! One account's server hangs: the waiting times of everybody else, compared with those without it.
+//! One account's server hangs: the waiting times of all other accounts, compared with those without it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use crate::subjects::{BASE, STOWAGE};
 use crate::workload::{ACCOUNT, DATABASE, HTTP, PLANS, attachment_target};
 use crate::{Outcome, Run};
 
-/// The connections of everybody else, each of which sends one recording after the other.
+/// The connections of all other accounts, each of which sends one recording after the other.
 const AT_ONCE: usize = 16;
 /// The connections whose recordings go to the server that hangs.
 const HANGING: usize = 200;

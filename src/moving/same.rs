@@ -1,7 +1,7 @@
 //! Saves by clients that read a document before its attachments were moved.
 //!
 //! To clients, a move only changes the revision. A change based on the previous revision applies equally to the moved one, as if the move had
-//! happened before. Any gateway can verify that from the two revisions; and CouchDB accepts the save only if nobody has changed the document since.
+//! happened before. Any gateway can verify that from the two revisions; and CouchDB accepts the save only if the document has not changed since.
 
 use std::collections::BTreeMap;
 

@@ -280,7 +280,7 @@ impl Plans {
         self.0.version.load(Ordering::Acquire)
     }
 
-    /// Marks documents before raising the version, so that whoever sees the new version also sees the marks.
+    /// Marks documents before raising the version, so that a reader of the new version also sees the marks.
     fn changed(&self, ids: impl FnOnce(&HashMap<String, u64>) -> Vec<String>) {
         {
             let mut dirty = self.dirty();

@@ -39,7 +39,7 @@ pub enum Kind {
     Settings,
     /// The pointer's location is invalid: 502.
     Location,
-    /// The client stopped sending, so nobody receives a response.
+    /// The client stopped sending, so no response can be delivered.
     Interrupted,
     /// The body exceeds `limits.attachment_bytes`: 413.
     TooLarge,

@@ -196,7 +196,7 @@ impl Health {
         let asked = error.retry_after().unwrap_or_default().min(LONGEST_PAUSE);
         let State { window, open, .. } = &mut *state;
         match open {
-            // Of an operation from before the opening, or an early read, only the `Retry-After` matters.
+            // An operation from before the opening, or an early read, only contributes its `Retry-After`.
             Some(open) if Instant::now() < open.until => open.read_from += asked,
             Some(open) => {
                 open.pause = (open.pause * 2).clamp(asked, LONGEST_PAUSE);

@@ -66,7 +66,8 @@ impl Dropbox {
     }
 }
 
-/// Routes: `upload`, `upload_session/start`, ..., `download`, `get_metadata`, `list_folder`, `list_folder/continue`, `delete_v2`. Paths are without the first slash.
+/// Routes: `upload`, `upload_session/start`, ..., `download`, `get_metadata`, `list_folder`, `list_folder/continue`, `delete_v2`. Paths are without
+/// the leading slash.
 impl Double for Dropbox {
     fn troubles(&self) -> &Troubles {
         &self.shared.troubles
