@@ -5,8 +5,7 @@
 //! | `options` | the validated settings |
 //! | `link` | URLs without normalization; the URL for a name |
 //! | `web`, `redirect` | requests, credentials only for their own server, redirects |
-//! | `put`, `flow`, `form`, `folders`, `cleanup` | storing: a free name, a body that can be held back, its encoding, WebDAV collections, clean-up
-//! after failures |
+//! | `put`, `flow`, `form`, `folders`, `cleanup` | storing: a free name, holding back the body, its encoding, WebDAV folders, failures' clean-up |
 //! | `fetch`, `query`, `decide` | fetching: ranges, resuming, metadata, raw or base64 |
 
 mod cleanup;
