@@ -1,7 +1,7 @@
-//! Any bytes as an answer of CouchDB's in JSON, in any pieces, with an entry of KAZOO's planted between them: whatever was asked for,
-//! the entry's secret does not come out, and where the answer comes in makes no difference.
+//! Feeds arbitrary bytes as CouchDB's JSON response, in chunks of arbitrary size, with a KAZOO pointer planted in it. The chunk size must not change the
+//! output, and a response that may hold no document must not give away the pointer's secret.
 //!
-//! The first byte says how long the pieces are; the entry is planted in place of the first `@`.
+//! The first byte sets the chunk size; the pointer replaces the first `@`.
 
 #![no_main]
 
@@ -9,10 +9,10 @@ use libfuzzer_sys::fuzz_target;
 use stowage::present::shown_text as shown;
 
 const PLANTED: &[u8] = br#""pvt_attachments":{"a":{"content_type":"x/y","handler":{"kz_att_s3":{"S3":"canary"}}}}"#;
-/// The place of the answers that are not known to hold documents: within a document's members everything is its own.
+/// The index of `Kind::Other`, a response not known to hold documents. In the other kinds, members of a document are the client's own.
 const OTHER: usize = 3;
 
-/// Whether text behind these bytes is inside of a string.
+/// Returns whether these bytes end inside a JSON string.
 fn in_string(bytes: &[u8]) -> bool {
     let (mut string, mut escape) = (false, false);
     for byte in bytes {

@@ -1,5 +1,5 @@
-//! Any bytes as the text of a document, in pieces of any size: the scanner finds the members that a parser finds, and
-//! never stops the program.
+//! Feeds arbitrary bytes as a JSON document, in chunks of arbitrary size. The scanner must find each member that a parser finds, and must not
+//! panic.
 
 #![no_main]
 
@@ -18,7 +18,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     let (document, bulk) = (finds(Text::Document), finds(Text::Bulk));
     let Ok(parsed) = serde_json::from_slice::<Value>(bytes) else { return };
     let has = |value: &Value| value.get("_attachments").is_some();
-    // A parser keeps one of two members of a name, which may hide what the scanner saw: it may only see more.
+    // A parser keeps only the last of two members with one name, so the scanner may find more members than the parser.
     assert!(document || !has(&parsed));
     let lists = parsed.as_object().into_iter().flat_map(|members| members.values()).filter_map(Value::as_array);
     assert!(bulk || !lists.flatten().any(has));

@@ -1,7 +1,7 @@
-//! Any bytes as the Erlang term of an old pointer, for every handler that keeps one: it is read or refused, quickly, and
-//! never stops the program.
+//! Feeds arbitrary bytes as the Erlang term of a KAZOO pointer, for each handler that writes such terms. The decoder must accept or reject them
+//! quickly and must not panic.
 //!
-//! It begins with the terms of `tests/fixtures/kazoo`.
+//! The corpus starts from the terms in `tests/fixtures/kazoo`.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Any bytes as a multipart body, in pieces of any size: the same parts come out however the bytes come, and nothing stops the
-//! program.
+//! Feeds arbitrary bytes as a multipart body, in chunks of arbitrary size. The chunk size must not change the parts, and the reader must not
+//! panic.
 
 #![no_main]
 
@@ -23,7 +23,7 @@ impl Body for Pieces {
     }
 }
 
-/// The parts' bytes, as far as they can be read, and whether that is all.
+/// Returns the bytes of the readable parts, and whether the body was read to its end.
 fn read(bytes: &[u8], size: usize) -> (Vec<Vec<u8>>, bool) {
     let pieces = bytes.chunks(size).rev().map(Bytes::copy_from_slice).collect();
     let (mut parts, mut read) = (Parts::new(Pieces(pieces), "b"), Vec::new());

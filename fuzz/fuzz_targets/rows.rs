@@ -1,7 +1,7 @@
-//! Any bytes as an answer of CouchDB's, in any pieces: what is not to be changed comes out as it went in, and where it comes in
-//! makes no difference.
+//! Feeds arbitrary bytes as CouchDB's response, in chunks of arbitrary size. A response that is passed on must stay unchanged, and the chunk
+//! size must not change the output.
 //!
-//! The first byte says how long the pieces are.
+//! The first byte sets the chunk size.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ const PATHS: [&[Path]; 3] = [
     &[&[Step::Member("results"), Step::Element, Step::Member("docs"), Step::Element, Step::Member("ok")]],
 ];
 
-/// What passes, and all that is told of documents, each in one piece.
+/// Returns the bytes to pass on and the events' own bytes, each concatenated.
 fn read(paths: &'static [Path], bytes: &[u8], piece: usize, pass_on: bool) -> Result<(Vec<u8>, Vec<u8>), Fault> {
     let mut scanner = Scanner::new(paths, 1 << 16);
     let (mut passed, mut told) = (Vec::new(), Vec::new());
