@@ -22,8 +22,8 @@ pub(super) struct Explain {
     /// The database's name, decoded
     #[arg(long)]
     db: String,
-    /// The document's id; the document is read with the gateway's own account. Without an id or a type, print what the plan says about the database's
-    /// class
+    /// The document's id; the document is read with the gateway's own account. Without an id or a type, explain the plan for the
+    /// database's class
     #[arg(long, conflicts_with_all = ["document_type", "owner"], value_parser = NonEmptyStringValueParser::new())]
     doc: Option<String>,
     /// The document's type (`pvt_type`), if no document is named

@@ -31,7 +31,7 @@ pub(super) struct Jobs {
 enum What {
     /// List jobs (the default)
     List,
-    /// Make jobs due at once, for whichever gateway claims them first
+    /// Make jobs due at once; the first gateway to claim a job runs it
     Retry(Ids),
     /// Drop jobs without touching their attachments
     Drop(Ids),

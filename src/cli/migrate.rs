@@ -28,10 +28,10 @@ pub(super) struct Migrate {
     /// Move attachments back into CouchDB instead
     #[arg(long, value_name = "WHERE", value_parser = ["couchdb"], conflicts_with = "rehome")]
     to: Option<String>,
-    /// Move objects from storages that the plans no longer name to those that they do
+    /// Move objects from storages that the plans no longer select to the selected ones
     #[arg(long)]
     rehome: bool,
-    /// Convert KAZOO's own pointers to the gateway's form; the objects stay where they are
+    /// Convert KAZOO's own pointers to the gateway's format; objects are not moved
     #[arg(long, value_name = "WHOSE", value_parser = ["kazoo"], conflicts_with_all = ["rehome", "to"])]
     from: Option<String>,
     /// Ask CouchDB to compact each database when it is done, and report how much it shrank

@@ -37,9 +37,9 @@ enum Command {
     Check(ConfigFile),
     /// Store a recording in a built-in store and a directory, read it back, then keep serving
     Demo(demo::Demo),
-    /// Print what the storage plan says about an attachment, as JSON
+    /// Print the storage, object name and URL that the plan gives an attachment, as JSON
     Explain(explain::Explain),
-    /// Move attachments to where the plans want them: out of CouchDB, back into it, or between storages
+    /// Move attachments to the storages that the plans select, back into CouchDB, or between storages
     Migrate(migrate::Migrate),
     /// Check that every pointer leads to its object
     Verify(verify::Verify),

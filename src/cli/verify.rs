@@ -35,7 +35,7 @@ pub(super) struct Verify {
     /// Only orphans older than this
     #[arg(long, value_name = "AGE", default_value = "1d", value_parser = humantime::parse_duration)]
     older_than: Duration,
-    /// Create jobs for what can be repaired: missing copies, and attachments in CouchDB that the plan sends elsewhere
+    /// Create jobs for repairable faults: missing copies, and attachments in CouchDB that the plan sends elsewhere
     #[arg(long)]
     repair: bool,
     /// The output format

@@ -35,7 +35,7 @@ enum Command {
     Demo(demo::Demo),
     /// Send the events in a file (one per line, or a list) to a running call store
     Replay(replay::Replay),
-    /// Print a call or dialog with its whole story
+    /// Print a call or dialog with its whole history
     Show(show::Show),
     /// Adopt a lost site, so that its calls are finished here
     Adopt(adopt::Adopt),
