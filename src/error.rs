@@ -21,7 +21,8 @@ use crate::plan::{NameError, PlanError, Unavailable};
 use crate::pointer::Unreadable;
 
 /// The reason a request cannot be answered normally.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.answer().2)]
 pub enum Error {
     /// CouchDB failed or could not be reached.
     Couch(Box<couch::Error>),
@@ -179,14 +180,6 @@ fn storage_answer(id: &str, error: &storage::Error) -> Answer {
         Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large", "the body is too large".to_owned()),
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.answer().2)
-    }
-}
-
-impl std::error::Error for Error {}
 
 impl From<couch::Error> for Error {
     fn from(error: couch::Error) -> Self {

@@ -1,17 +1,17 @@
 //! Plan errors. Their texts name ids and keys but never values, which may be secrets.
 
-use std::fmt;
-
 use stowage_base::settings::WrongSetting;
 
 /// An invalid plan, which clients see as a 502. Boxed to stay small, because many results carry it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
 pub struct PlanError(Box<Fault>);
 
 /// The fault in a plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The plan names something that it does not define.
+    #[error("the storage plan names the {what} `{id}` but does not define it")]
     Unknown {
         /// The kind of thing: `handler` or `connection`.
         what: &'static str,
@@ -19,6 +19,7 @@ pub enum Fault {
         id: String,
     },
     /// A part of the plan, or a setting, is invalid.
+    #[error("the storage plan is wrong at `{id}`: {what}")]
     Wrong {
         /// The id of the backend, or the place in the plan (`plan.modb.types`).
         id: String,
@@ -50,21 +51,6 @@ impl PlanError {
         }
     }
 }
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.fault() {
-            Fault::Unknown { what, id } => {
-                write!(formatter, "the storage plan names the {what} `{id}` but does not define it")
-            }
-            Fault::Wrong { id, what } => {
-                write!(formatter, "the storage plan is wrong at `{id}`: {what}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for PlanError {}
 
 impl From<WrongSetting> for PlanError {
     fn from(wrong: WrongSetting) -> Self {

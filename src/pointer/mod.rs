@@ -7,8 +7,6 @@
 pub mod kazoo;
 mod view;
 
-use std::fmt;
-
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use stowage_base::settings::Settings;
@@ -153,16 +151,9 @@ impl Pointer {
 }
 
 /// The error for an entry that the gateway cannot parse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the document's entry for this attachment cannot be read by this version of Stowage")]
 pub struct Unreadable;
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the document's entry for this attachment cannot be read by this version of Stowage")
-    }
-}
-
-impl std::error::Error for Unreadable {}
 
 /// Looks up an attachment's entry. Returns `None` if CouchDB may have the attachment: there is no entry, it is not a pointer, or CouchDB's own
 /// attachment of that name is newer.

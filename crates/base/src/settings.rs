@@ -148,7 +148,8 @@ impl fmt::Debug for Settings {
 }
 
 /// A setting that is missing or has the wrong type. Boxed to keep `Result`s small.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the setting {} of storage {} {}", self.key(), self.id(), self.what())]
 pub struct WrongSetting(Box<Fault>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,14 +178,6 @@ impl WrongSetting {
         &self.0.what
     }
 }
-
-impl fmt::Display for WrongSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the setting {} of storage {} {}", self.key(), self.id(), self.what())
-    }
-}
-
-impl std::error::Error for WrongSetting {}
 
 /// Reads a boolean, which may be written as a string.
 #[must_use]

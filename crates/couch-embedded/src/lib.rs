@@ -59,26 +59,11 @@ impl fmt::Debug for Options {
 }
 
 /// Why a store could not be opened.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The data directory cannot be created or read.
-    Data(Box<Path>, std::io::Error),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Data(path, _) => write!(f, "data directory {} cannot be used", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Data(_, source) => Some(source),
-        }
-    }
+    #[error("data directory {} cannot be used", .0.display())]
+    Data(Box<Path>, #[source] std::io::Error),
 }
 
 /// The embedded store. Clones share the same databases and sessions.

@@ -3,8 +3,6 @@
 //! Only what the gateway changes is parsed. Numbers keep their digits, members their order, and a document of several megabytes
 //! is never expanded into a tree.
 
-use std::fmt;
-
 use indexmap::IndexMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
@@ -17,16 +15,9 @@ pub struct Document {
 }
 
 /// The input is not a JSON object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("what CouchDB sent is not a document")]
 pub struct NotADocument;
-
-impl fmt::Display for NotADocument {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("what CouchDB sent is not a document")
-    }
-}
-
-impl std::error::Error for NotADocument {}
 
 impl Document {
     /// Parses a document.

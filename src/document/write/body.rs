@@ -1,7 +1,6 @@
 //! Reads a body into memory, or streams one that is too long through a scanner.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -76,16 +75,9 @@ pub(super) fn scanned(body: Body, mut finder: Finder) -> (Body, Arc<AtomicBool>)
 }
 
 /// The error for attachments in a document that is too long to parse.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the document has attachments and is larger than limits.document_bytes")]
 struct TooLong;
-
-impl fmt::Display for TooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the document has attachments and is larger than limits.document_bytes")
-    }
-}
-
-impl std::error::Error for TooLong {}
 
 /// The size up to which a body is not charged to the budget.
 pub(super) const UNCOUNTED: u64 = 64 << 10;

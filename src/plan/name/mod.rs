@@ -55,36 +55,19 @@ impl fmt::Debug for NameSource<'_> {
 }
 
 /// The reason that no name could be composed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The name would leave its folder: a 400 with this reason.
+    #[error("the attachment's name in its storage would have {0}")]
     Refused(&'static str),
     /// The plan is invalid: a 502.
-    Plan(PlanError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
 }
-
-impl fmt::Display for NameError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(reason) => {
-                write!(formatter, "the attachment's name in its storage would have {reason}")
-            }
-            Self::Plan(error) => error.fmt(formatter),
-        }
-    }
-}
-
-impl std::error::Error for NameError {}
 
 impl From<WrongSetting> for NameError {
     fn from(wrong: WrongSetting) -> Self {
         Self::Plan(wrong.into())
-    }
-}
-
-impl From<PlanError> for NameError {
-    fn from(error: PlanError) -> Self {
-        Self::Plan(error)
     }
 }
 

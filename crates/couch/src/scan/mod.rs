@@ -11,7 +11,6 @@ mod walk;
 mod words;
 
 use std::borrow::Cow;
-use std::fmt;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
@@ -41,30 +40,21 @@ pub enum Event {
 }
 
 /// Why a response cannot be read any further.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// A document exceeds the size limit, not counting inline data.
+    #[error("a document in the answer is larger than limits.document_bytes")]
     TooLarge,
     /// `pvt_attachments` comes after `_attachments`.
+    #[error("a document in the answer has its attachments before its own members")]
     Order,
     /// The response ended within a document.
+    #[error("the answer ended in the middle of a document")]
     Cut,
     /// The response contains pointers in a place that cannot be rewritten.
+    #[error("the answer says where attachments are stored, and is in no form that hides it")]
     Pointers,
 }
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLarge => "a document in the answer is larger than limits.document_bytes",
-            Self::Order => "a document in the answer has its attachments before its own members",
-            Self::Cut => "the answer ended in the middle of a document",
-            Self::Pointers => "the answer says where attachments are stored, and is in no form that hides it",
-        })
-    }
-}
-
-impl std::error::Error for Fault {}
 
 /// Splits a response into events.
 #[derive(Debug)]

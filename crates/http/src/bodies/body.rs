@@ -199,36 +199,20 @@ impl Drop for RequestBody {
 const LINGER: Duration = Duration::from_secs(30);
 
 /// The body ended early because of its sender, not its reader.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ClientGone {
     /// Nothing was received for `timeouts.idle_body`.
+    #[error("the client stopped sending in the middle of the body")]
     Silent,
     /// The connection was closed or reset, or the framing was invalid.
-    Broke(hyper::Error),
+    #[error("the client's body broke off")]
+    Broke(#[source] hyper::Error),
     /// The source of the body stopped before its end.
+    #[error("the body is not sent to its end")]
     Withdrawn,
     /// The body does not match what was announced.
+    #[error("the client's body is not what it announced")]
     Unfit,
-}
-
-impl fmt::Display for ClientGone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Silent => "the client stopped sending in the middle of the body",
-            Self::Broke(_) => "the client's body broke off",
-            Self::Withdrawn => "the body is not sent to its end",
-            Self::Unfit => "the client's body is not what it announced",
-        })
-    }
-}
-
-impl StdError for ClientGone {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Silent | Self::Withdrawn | Self::Unfit => None,
-            Self::Broke(error) => Some(error),
-        }
-    }
 }
 
 /// Finds an error of type `E` in a chain of causes.
@@ -245,16 +229,9 @@ pub fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> 
 }
 
 /// The body exceeds its size limit.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the body is larger than allowed")]
 pub struct TooLarge;
-
-impl fmt::Display for TooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body is larger than allowed")
-    }
-}
-
-impl StdError for TooLarge {}
 
 /// Reads a body of at most `limit` bytes into memory.
 ///

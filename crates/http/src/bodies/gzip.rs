@@ -2,7 +2,6 @@
 //!
 //! A gzip stream may consist of several members; the content is all of them in sequence.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -41,16 +40,9 @@ enum State {
 }
 
 /// The input is not gzip, or is incomplete.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the gzip is damaged: {0}")]
 pub struct Damaged(io::Error);
-
-impl fmt::Display for Damaged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the gzip is damaged: {}", self.0)
-    }
-}
-
-impl std::error::Error for Damaged {}
 
 impl Gunzip {
     /// Decompresses a gzipped request. Anything but complete members is an error, as in CouchDB (`zlib:gunzip/1`).

@@ -1,35 +1,42 @@
 //! Errors of the HTTP client.
 
-use std::fmt;
-
 use crate::body::BoxError;
 
 /// Why a response is missing or incomplete.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
 struct Inner {
     kind: Kind,
     source: Option<BoxError>,
 }
 
 /// Kind of error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Kind {
     /// The host name has no address.
+    #[error("the name of the server has no address")]
     Resolve,
     /// The egress policy rejects every address of the host.
+    #[error("the address is refused by the egress policy")]
     Refused,
     /// No connection within `timeouts.connect`.
+    #[error("no connection to the server")]
     Connect,
     /// The TLS handshake failed, or the certificate is not trusted.
+    #[error("no TLS connection to the server")]
     Tls,
     /// Nothing was received within `timeouts.response_head` or `timeouts.idle_body`.
+    #[error("the server says nothing")]
     Silent,
     /// The connection broke, or the response was not HTTP.
+    #[error("the connection to the server broke")]
     Broken,
     /// The response contradicts itself.
+    #[error("the server's answer makes no sense: {0}")]
     BadAnswer(&'static str),
 }
 
@@ -55,25 +62,5 @@ impl Error {
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
         Self(Box::new(Inner { kind, source: None }))
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.kind {
-            Kind::Resolve => f.write_str("the name of the server has no address"),
-            Kind::Refused => f.write_str("the address is refused by the egress policy"),
-            Kind::Connect => f.write_str("no connection to the server"),
-            Kind::Tls => f.write_str("no TLS connection to the server"),
-            Kind::Silent => f.write_str("the server says nothing"),
-            Kind::Broken => f.write_str("the connection to the server broke"),
-            Kind::BadAnswer(fault) => write!(f, "the server's answer makes no sense: {fault}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
     }
 }

@@ -19,33 +19,17 @@ use http_body::Body;
 pub use head::{boundary, media_type};
 
 /// Why a multipart body cannot be read any further.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error<E> {
     /// The body ended before its last delimiter.
+    #[error("the multipart body ended before its last delimiter")]
     Cut,
     /// A part's headers are malformed, or they or the preamble exceed their limit.
+    #[error("bad part header")]
     Headers,
     /// The underlying body failed.
-    Body(E),
-}
-
-impl<E> fmt::Display for Error<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cut => "the multipart body ended before its last delimiter",
-            Self::Headers => "bad part header",
-            Self::Body(_) => "the multipart body broke off",
-        })
-    }
-}
-
-impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Body(error) => Some(error),
-            Self::Cut | Self::Headers => None,
-        }
-    }
+    #[error("the multipart body broke off")]
+    Body(#[source] E),
 }
 
 /// Returns where the first part of a multipart text ends: the position of the delimiter after it, including its line break.
