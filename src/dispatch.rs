@@ -60,7 +60,7 @@ pub async fn handle(gateway: Arc<Gateway>, mut exchange: Exchange) -> Answered {
         }
         error.into_response()
     });
-    Answered { response, route }
+    Answered::new(response, route)
 }
 
 async fn document(

@@ -8,6 +8,7 @@ use stowage_base::activity::Activity;
 use stowage_base::log::RequestId;
 use stowage_couch::{Caller, Couch};
 use stowage_http::body::Body;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A request being handled by the gateway.
 #[derive(Debug)]
@@ -27,6 +28,15 @@ pub struct Answered {
     pub response: Response<Body>,
     /// The route label.
     pub route: &'static str,
+    /// The request's place among those in flight, until the last byte of the response is sent.
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Answered {
+    /// Creates a response that holds no place.
+    pub(crate) const fn new(response: Response<Body>, route: &'static str) -> Self {
+        Self { response, route, permit: None }
+    }
 }
 
 /// The client on whose behalf CouchDB is called.

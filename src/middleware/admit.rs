@@ -6,15 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use futures_util::future::Either;
+use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER};
-use http::{Response, StatusCode};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use stowage_http::body::{Body, BoxError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tower::{Layer, Service};
+use tower::Service;
 
 use crate::error::refusal;
 use crate::exchange::{Answered, Exchange};
@@ -41,49 +38,20 @@ impl Admission {
     }
 }
 
-/// Produces the [`Admit`] service.
-#[derive(Debug, Clone)]
-pub struct AdmitLayer(Admission);
-
-impl AdmitLayer {
-    /// Creates a layer that counts with `admission`.
-    #[must_use]
-    pub const fn new(admission: Admission) -> Self {
-        Self(admission)
-    }
-}
-
-impl<S> Layer<S> for AdmitLayer {
-    type Service = Admit<S>;
-
-    fn layer(&self, inner: S) -> Admit<S> {
-        Admit { inner, admission: self.0.clone() }
-    }
-}
-
 /// Responds with 503 once too many requests are in flight.
 #[derive(Debug, Clone)]
 pub struct Admit<S> {
-    inner: S,
-    admission: Admission,
-}
-
-/// A response whose body holds the permit.
-#[derive(Debug)]
-pub struct Admitted {
-    /// The response.
-    pub response: Response<Permitted>,
-    /// The route label.
-    pub route: &'static str,
+    pub(super) inner: S,
+    pub(super) admission: Admission,
 }
 
 impl<S> Service<Exchange> for Admit<S>
 where
     S: Service<Exchange, Response = Answered, Error = Infallible>,
 {
-    type Response = Admitted;
+    type Response = Answered;
     type Error = Infallible;
-    type Future = Either<Admitting<S::Future>, Ready<Result<Admitted, Infallible>>>;
+    type Future = Either<Admitting<S::Future>, Ready<Result<Answered, Infallible>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -97,8 +65,7 @@ where
                 let reason = "limits.in_flight requests are being answered already";
                 let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason);
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-                let response = response.map(Permitted::free);
-                Either::Right(ready(Ok(Admitted { response, route: "shed" })))
+                Either::Right(ready(Ok(Answered::new(response, "shed"))))
             }
         }
     }
@@ -118,45 +85,10 @@ impl<F> Future for Admitting<F>
 where
     F: Future<Output = Result<Answered, Infallible>>,
 {
-    type Output = Result<Admitted, Infallible>;
+    type Output = Result<Answered, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.inner.poll(cx).map_ok(|Answered { response, route }| {
-            let permit = this.permit.take();
-            Admitted { response: response.map(|body| Permitted { body, _permit: permit }), route }
-        })
-    }
-}
-
-/// A body that holds a permit until it is dropped.
-#[derive(Debug)]
-pub struct Permitted {
-    body: Body,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Permitted {
-    /// Wraps a body that needs no permit.
-    #[must_use]
-    pub const fn free(body: Body) -> Self {
-        Self { body, _permit: None }
-    }
-}
-
-impl HttpBody for Permitted {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        this.inner.poll(cx).map_ok(|answered| Answered { permit: this.permit.take(), ..answered })
     }
 }

@@ -19,47 +19,25 @@ use moka::sync::Cache;
 use stowage_base::activity::Activity;
 use stowage_couch::Couch;
 use stowage_http::body::Body;
-use tower::{Layer, Service};
+use tower::Service;
 
-use super::admit::Admitted;
-use crate::exchange::Exchange;
-
-/// Produces the [`Cors`] service.
-#[derive(Debug, Clone)]
-pub struct CorsLayer(Rules);
-
-impl CorsLayer {
-    /// Creates a layer that applies the rules of this CouchDB.
-    #[must_use]
-    pub fn new(couch: &Couch) -> Self {
-        let known = Cache::builder().max_capacity(MOST_KNOWN).time_to_live(KNOWN_FOR).build();
-        Self(Rules { couch: couch.clone(), known })
-    }
-}
-
-impl<S> Layer<S> for CorsLayer {
-    type Service = Cors<S>;
-
-    fn layer(&self, inner: S) -> Cors<S> {
-        Cors { inner, rules: self.0.clone() }
-    }
-}
+use crate::exchange::{Answered, Exchange};
 
 /// Adds `Access-Control-*` to responses that are not CouchDB's.
 #[derive(Debug, Clone)]
 pub struct Cors<S> {
-    inner: S,
-    rules: Rules,
+    pub(super) inner: S,
+    pub(super) rules: Rules,
 }
 
 impl<S> Service<Exchange> for Cors<S>
 where
-    S: Service<Exchange, Response = Admitted, Error = Infallible>,
+    S: Service<Exchange, Response = Answered, Error = Infallible>,
     S::Future: Send + 'static,
 {
-    type Response = Admitted;
+    type Response = Answered;
     type Error = Infallible;
-    type Future = Either<S::Future, BoxFuture<'static, Result<Admitted, Infallible>>>;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Answered, Infallible>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -68,12 +46,12 @@ where
     fn call(&mut self, exchange: Exchange) -> Self::Future {
         let Some(asked) = Asked::of(&exchange.request) else { return Either::Left(self.inner.call(exchange)) };
         let (answering, rules) = (self.inner.call(exchange), self.rules.clone());
-        let answered = async move {
-            let Ok(mut admitted) = answering.await;
-            rules.apply(asked, admitted.response.headers_mut()).await;
-            Ok(admitted)
+        let done = async move {
+            let Ok(mut answered) = answering.await;
+            rules.apply(asked, answered.response.headers_mut()).await;
+            Ok(answered)
         };
-        Either::Right(answered.boxed())
+        Either::Right(done.boxed())
     }
 }
 
@@ -100,8 +78,9 @@ impl Asked {
     }
 }
 
+/// The rules of a CouchDB, as far as they are known.
 #[derive(Debug, Clone)]
-struct Rules {
+pub(super) struct Rules {
     couch: Couch,
     known: Cache<Asked, Arc<Known>>,
 }
@@ -120,6 +99,11 @@ impl Known {
 }
 
 impl Rules {
+    pub(super) fn new(couch: &Couch) -> Self {
+        let known = Cache::builder().max_capacity(MOST_KNOWN).time_to_live(KNOWN_FOR).build();
+        Self { couch: couch.clone(), known }
+    }
+
     async fn apply(&self, asked: Asked, headers: &mut HeaderMap) {
         let known = self.known.get(&asked);
         let fresh = known.as_ref().is_some_and(|known| known.is_fresh());

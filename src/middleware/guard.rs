@@ -9,37 +9,24 @@ use http::header::{CONNECTION, HOST, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
 use stowage_http::body::Body;
 use stowage_http::headers;
-use tower::{Layer, Service};
+use tower::Service;
 
-use super::admit::{Admitted, Permitted};
 use crate::error::refusal;
-use crate::exchange::Exchange;
-
-/// Produces the [`Guard`] service.
-#[derive(Debug, Clone, Copy)]
-pub struct GuardLayer;
-
-impl<S> Layer<S> for GuardLayer {
-    type Service = Guard<S>;
-
-    fn layer(&self, inner: S) -> Guard<S> {
-        Guard { inner }
-    }
-}
+use crate::exchange::{Answered, Exchange};
 
 /// Responds with 400 to requests with an ambiguous host or framing, and settles the `Host` header.
 #[derive(Debug, Clone)]
 pub struct Guard<S> {
-    inner: S,
+    pub(super) inner: S,
 }
 
 impl<S> Service<Exchange> for Guard<S>
 where
-    S: Service<Exchange, Response = Admitted, Error = Infallible>,
+    S: Service<Exchange, Response = Answered, Error = Infallible>,
 {
-    type Response = Admitted;
+    type Response = Answered;
     type Error = Infallible;
-    type Future = Either<S::Future, Ready<Result<Admitted, Infallible>>>;
+    type Future = Either<S::Future, Ready<Result<Answered, Infallible>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -52,7 +39,7 @@ where
                 tracing::info!(request = %exchange.id, fault, "request refused");
                 let mut response = refusal(StatusCode::BAD_REQUEST, "bad_request", &format!("the request has {fault}"));
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                Either::Right(ready(Ok(Admitted { response: response.map(Permitted::free), route: "refused" })))
+                Either::Right(ready(Ok(Answered::new(response, "refused"))))
             }
         }
     }

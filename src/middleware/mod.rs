@@ -6,8 +6,7 @@
 //! | [`Guard`] | rejects what HTTP forbids before it can have an effect |
 //! | [`Cors`] | adds CouchDB's CORS headers to the gateway's own responses |
 //! | [`Admit`] | limits the requests in flight; a permit is released with the last byte of the response |
-//! | [`CatchPanic`] | turns a bug into a logged 500 |
-//! | [`App`] | the router and the handlers |
+//! | [`App`] | the router and the handlers; turns a panic, which is a bug, into a logged 500 |
 //!
 //! All layers are always ready: any waiting happens inside a request.
 
@@ -15,42 +14,45 @@ mod admit;
 mod cors;
 mod guard;
 mod observe;
-mod panic;
 mod record;
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tower::{Service, ServiceBuilder};
 
-pub use admit::{Admission, Admit, AdmitLayer, Admitted, Permitted};
-pub use cors::{Cors, CorsLayer};
-pub use guard::{Guard, GuardLayer};
-pub use observe::{Observe, ObserveLayer, Observed};
-pub use panic::{CatchPanic, CatchPanicLayer};
+pub use admit::{Admission, Admit};
+pub use cors::Cors;
+pub use guard::Guard;
+pub use observe::{Observe, Observed};
 
 use crate::config::AccessLog;
 use crate::dispatch::handle;
+use crate::error::Error;
 use crate::exchange::{Answered, Exchange};
 use crate::gateway::Gateway;
+use cors::Rules;
+use observe::Observer;
 use stowage_base::trace::Tracer;
 use stowage_http::forwarded::Arrival;
 use stowage_http::server::Answers;
 
 /// The complete middleware stack.
-pub type Stack = Observe<Guard<Cors<Admit<CatchPanic<App>>>>>;
+pub type Stack = Observe<Guard<Cors<Admit<App>>>>;
 
 /// Wraps the handlers in the middleware layers.
 #[must_use]
 pub fn stack(gateway: Arc<Gateway>, admission: Admission, access: AccessLog, tracer: Tracer) -> Stack {
+    let (observer, rules) = (Observer::new(&gateway, access, tracer), Rules::new(&gateway.couch));
     ServiceBuilder::new()
-        .layer(ObserveLayer::new(&gateway, access, tracer))
-        .layer(GuardLayer)
-        .layer(CorsLayer::new(&gateway.couch))
-        .layer(AdmitLayer::new(admission))
-        .layer(CatchPanicLayer)
+        .layer_fn(move |inner| Observe { inner, observer: observer.clone(), arrival: None })
+        .layer_fn(|inner| Guard { inner })
+        .layer_fn(move |inner| Cors { inner, rules: rules.clone() })
+        .layer_fn(move |inner| Admit { inner, admission: admission.clone() })
         .service(App(gateway))
 }
 
@@ -77,7 +79,13 @@ impl Service<Exchange> for App {
     }
 
     fn call(&mut self, exchange: Exchange) -> Self::Future {
-        let gateway = Arc::clone(&self.0);
-        Box::pin(async move { Ok(handle(gateway, exchange).await) })
+        let (gateway, id) = (Arc::clone(&self.0), exchange.id);
+        Box::pin(async move {
+            let handled = AssertUnwindSafe(handle(gateway, exchange)).catch_unwind().await;
+            Ok(handled.unwrap_or_else(|_| {
+                tracing::error!(request = %id, "a handler panicked; this is a bug");
+                Answered::new(Error::Bug("the gateway has a bug").into_response(), "panic")
+            }))
+        })
     }
 }

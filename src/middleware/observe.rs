@@ -17,18 +17,18 @@ use stowage_base::tasks::Tasks;
 use stowage_base::trace::{Tracer, remote};
 use stowage_http::body::{Body, BoxError};
 use stowage_http::forwarded::Arrival;
-use tower::{Layer, Service};
+use tokio::sync::OwnedSemaphorePermit;
+use tower::Service;
 
-use super::admit::{Admitted, Permitted};
 use super::record::Record;
 use crate::config::AccessLog;
-use crate::exchange::Exchange;
+use crate::exchange::{Answered, Exchange};
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 
-/// Produces the [`Observe`] service.
+/// What [`Observe`] reports to.
 #[derive(Debug, Clone)]
-pub struct ObserveLayer {
+pub(super) struct Observer {
     metrics: Metrics,
     tasks: Tasks,
     idle_body: Duration,
@@ -36,29 +36,19 @@ pub struct ObserveLayer {
     tracer: Tracer,
 }
 
-impl ObserveLayer {
-    /// Creates a layer that reports to the gateway's metrics.
-    #[must_use]
-    pub fn new(gateway: &Gateway, access: AccessLog, tracer: Tracer) -> Self {
+impl Observer {
+    pub(super) fn new(gateway: &Gateway, access: AccessLog, tracer: Tracer) -> Self {
         let (metrics, tasks) = (gateway.metrics.clone(), gateway.tasks.clone());
         Self { metrics, tasks, idle_body: gateway.timeouts.http.idle_body, access, tracer }
-    }
-}
-
-impl<S> Layer<S> for ObserveLayer {
-    type Service = Observe<S>;
-
-    fn layer(&self, inner: S) -> Observe<S> {
-        Observe { inner, layer: self.clone(), arrival: None }
     }
 }
 
 /// The outermost layer: converts hyper's request to the gateway's [`Exchange`].
 #[derive(Debug, Clone)]
 pub struct Observe<S> {
-    inner: S,
-    layer: ObserveLayer,
-    arrival: Option<Arrival>,
+    pub(super) inner: S,
+    pub(super) observer: Observer,
+    pub(super) arrival: Option<Arrival>,
 }
 
 impl<S> Observe<S> {
@@ -71,14 +61,14 @@ impl<S> Observe<S> {
 
     /// Starts the record of a request. Collects only what will be written.
     fn record(&self, request: &Request<Incoming>) -> Record {
-        let (id, layer) = (RequestId::next(), &self.layer);
-        let shown = layer.tracer.is_on() || layer.access.is_on();
+        let (id, observer) = (RequestId::next(), &self.observer);
+        let shown = observer.tracer.is_on() || observer.access.is_on();
         let remote = if shown { remote(request.headers()) } else { None };
-        let span = layer.tracer.request(remote.as_ref()).map(Box::new);
+        let span = observer.tracer.request(remote.as_ref()).map(Box::new);
         let trace = remote.map(|remote| remote.trace_id()).or_else(|| span.as_ref().map(|span| span.trace_id()));
         Record {
-            metrics: layer.metrics.clone(),
-            access: layer.access,
+            metrics: observer.metrics.clone(),
+            access: observer.access,
             began: Instant::now(),
             id,
             method: request.method().clone(),
@@ -99,7 +89,7 @@ impl<S> Observe<S> {
 
 impl<S> Service<Request<Incoming>> for Observe<S>
 where
-    S: Service<Exchange, Response = Admitted, Error = Infallible>,
+    S: Service<Exchange, Response = Answered, Error = Infallible>,
 {
     type Response = Response<Observed>;
     type Error = Infallible;
@@ -120,7 +110,7 @@ where
                 .headers()
                 .get(EXPECT)
                 .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        let (idle, tasks) = (self.layer.idle_body, &self.layer.tasks);
+        let (idle, tasks) = (self.observer.idle_body, &self.observer.tasks);
         let request = request.map(|body| Body::request(body, idle, waits, tasks, &activity));
         Observing { inner: self.inner.call(Exchange { request, id, activity }), record: Some(record) }
     }
@@ -138,14 +128,32 @@ pin_project! {
 
 impl<F> Future for Observing<F>
 where
-    F: Future<Output = Result<Admitted, Infallible>>,
+    F: Future<Output = Result<Answered, Infallible>>,
 {
     type Output = Result<Response<Observed>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(Admitted { mut response, route }) = ready!(this.inner.poll(cx));
-        let mut record = this.record.take();
+        let Ok(answered) = ready!(this.inner.poll(cx));
+        Poll::Ready(Ok(Observed::of(answered, this.record.take())))
+    }
+}
+
+/// A body that records its end.
+#[derive(Debug)]
+pub struct Observed {
+    body: Body,
+    /// The request's place among those in flight.
+    _permit: Option<OwnedSemaphorePermit>,
+    /// The full length, if known.
+    expected: Option<u64>,
+    record: Option<Record>,
+}
+
+impl Observed {
+    /// Completes a request's record with the head of its response.
+    fn of(answered: Answered, mut record: Option<Record>) -> Response<Self> {
+        let Answered { mut response, route, permit } = answered;
         if let Some(record) = &mut record {
             record.route = route;
             record.status = response.status().as_u16();
@@ -156,17 +164,8 @@ where
             }
         }
         let expected = response.body().size_hint().exact();
-        Poll::Ready(Ok(response.map(|body| Observed { body, expected, record })))
+        response.map(|body| Self { body, _permit: permit, expected, record })
     }
-}
-
-/// A body that records its end.
-#[derive(Debug)]
-pub struct Observed {
-    body: Permitted,
-    /// The full length, if known.
-    expected: Option<u64>,
-    record: Option<Record>,
 }
 
 impl HttpBody for Observed {
