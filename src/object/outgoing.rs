@@ -12,7 +12,7 @@ use stowage_http::body::Body;
 use stowage_http::headers::one_line_text;
 use stowage_storage::{self as storage, Backend as _, Budget, Digests, Fetch, Object, Opened, Stored, Upload};
 
-use super::counted::Counted;
+use super::counted::counted;
 use super::intent::Intent;
 use super::lent::{Lent, lend};
 use super::operation::Operation;
@@ -148,7 +148,7 @@ impl Outgoing<'_> {
             return Err(Error::TooLarge(self.target.attachment.as_str().into()).into());
         }
         let whose = (decision.handler(), decision.storage());
-        let body = Body::boxed(Counted::new(body, gateway.metrics.attachment_bytes(whose.0, "in")));
+        let body = counted(body, gateway.metrics.attachment_bytes(whose.0, "in"));
         let upload = Upload::new(body, gateway.limits.attachment_bytes, budget);
         let report = upload.report();
         let begun = match tells {

@@ -14,7 +14,7 @@ use stowage_http::range::{ByteRange, Cut, Exact};
 use stowage_storage::{self as storage, Backend as _, Download, Fetch, Opened, Served};
 
 use super::couch_digest;
-use super::counted::Counted;
+use super::counted::counted;
 use super::operation::Operation;
 use super::storages::storage_of;
 use crate::error::Error;
@@ -69,14 +69,14 @@ impl Source {
         };
         let bytes = self.gateway.metrics.attachment_bytes(&self.pointer.stowage.handler, "out");
         let Some(length) = range.map(ByteRange::len).or(self.length) else {
-            return Ok(Body::boxed(Counted::new(body, bytes)));
+            return Ok(counted(body, bytes));
         };
         if body.size_hint().exact().is_some_and(|announced| announced != length) {
             let error =
                 storage::Error::new(storage::Kind::Refused, "the object has another length than its document says");
             return Err(self.failed(error));
         }
-        Ok(Body::boxed(Counted::new(Exact::new(body, length), bytes)))
+        Ok(counted(Exact::new(body, length), bytes))
     }
 
     async fn fetch(&self, range: Option<ByteRange>) -> Result<Download, Error> {

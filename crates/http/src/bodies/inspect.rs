@@ -13,20 +13,22 @@ pub type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 /// Wraps a body without changing its length. `look` sees the result of each poll and whether it was the last, and may replace the
 /// result; it is dropped with the body.
-pub fn inspected<F>(body: Body, look: F) -> Body
+pub fn inspected<B, F>(body: B, look: F) -> Body
 where
+    B: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
     F: FnMut(&mut Context<'_>, Polled, bool) -> Polled + Send + Unpin + 'static,
 {
     Body::boxed(Inspected { body, look })
 }
 
-struct Inspected<F> {
-    body: Body,
+struct Inspected<B, F> {
+    body: B,
     look: F,
 }
 
-impl<F> HttpBody for Inspected<F>
+impl<B, F> HttpBody for Inspected<B, F>
 where
+    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
     F: FnMut(&mut Context<'_>, Polled, bool) -> Polled + Unpin,
 {
     type Data = Bytes;

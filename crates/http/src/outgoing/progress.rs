@@ -6,15 +6,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Request;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as _;
 use tokio::time::{Instant, Sleep};
 
-use crate::body::{Body, BoxError};
+use crate::body::Body;
+use crate::inspect::inspected;
 
 /// How far a request body has been sent.
 #[derive(Debug)]
@@ -42,6 +42,12 @@ impl Progress {
         self.state.load(Ordering::Acquire) == WAITING_FOR_SOURCE
     }
 
+    fn polled(&self, state: u8) {
+        let moved = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved.store(moved, Ordering::Release);
+        self.state.store(state, Ordering::Release);
+    }
+
     fn moved_at(&self) -> Instant {
         self.began + Duration::from_millis(self.moved.load(Ordering::Acquire))
     }
@@ -53,8 +59,16 @@ pub(crate) fn watch(request: &mut Request<Body>) -> Option<Arc<Progress>> {
         return None;
     }
     let progress = Arc::new(Progress::new());
-    let body = std::mem::take(request.body_mut());
-    *request.body_mut() = Body::boxed(Watched { body, progress: Arc::clone(&progress) });
+    let (body, watched) = (std::mem::take(request.body_mut()), Arc::clone(&progress));
+    *request.body_mut() = inspected(body, move |_, polled, ended| {
+        watched.polled(match &polled {
+            Poll::Pending => WAITING_FOR_SOURCE,
+            Poll::Ready(None) => SENT,
+            Poll::Ready(Some(_)) if ended => SENT,
+            Poll::Ready(Some(_)) => FLOWING,
+        });
+        polled
+    });
     Some(progress)
 }
 
@@ -84,38 +98,5 @@ pub(crate) async fn head_deadline<F: Future>(
         if deadline <= Instant::now() {
             return None;
         }
-    }
-}
-
-struct Watched {
-    body: Body,
-    progress: Arc<Progress>,
-}
-
-impl HttpBody for Watched {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        let state = match &polled {
-            Poll::Pending => WAITING_FOR_SOURCE,
-            Poll::Ready(None) => SENT,
-            Poll::Ready(Some(_)) if this.body.is_end_stream() => SENT,
-            Poll::Ready(Some(_)) => FLOWING,
-        };
-        let moved = u64::try_from(this.progress.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        this.progress.moved.store(moved, Ordering::Release);
-        this.progress.state.store(state, Ordering::Release);
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
