@@ -19,7 +19,7 @@ mod s3;
 use std::fmt;
 use std::time::SystemTime;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde_json::{Map, Value};
 use stowage_http::body::Body;
@@ -76,18 +76,19 @@ pub const DRIVERS: &[&Driver] = &[
 /// 9. A driver does not log failures: it returns them. Clean-up that outlives a dropped future runs in tracked tasks.
 /// 10. No key, token or password appears in an error, a `Debug` output or a location.
 /// 11. A driver only retries requests that are safe to repeat (the data is in memory), a few times, well within 15 s.
+#[async_trait]
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Stores an object and returns its location. Success means that the storage has acknowledged every byte.
-    fn put<'a>(&'a self, object: &'a Object, upload: Upload) -> BoxFuture<'a, Result<Stored>>;
+    async fn put(&self, object: &Object, upload: Upload) -> Result<Stored>;
 
     /// Opens an object, or a range of it if the driver supports that.
-    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>>;
+    async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download>;
 
     /// Returns where an object of this name would be, for people: a URL or path without credentials. Makes no request.
     fn url(&self, name: &str) -> String;
 
     /// Removes an object.
-    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>>;
+    async fn delete(&self, location: &Location) -> Result<()>;
 
     /// Returns where `put` may leave an object: first under the composed name, unless that is taken, and last under the spare one. Empty
     /// if the storage itself chooses the place. Makes no request.
@@ -102,8 +103,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Removes an object, and what an aborted upload of it may have left.
-    fn clear<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        self.delete(location)
+    async fn clear(&self, location: &Location) -> Result<()> {
+        self.delete(location).await
     }
 }
 

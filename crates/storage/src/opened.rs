@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -42,21 +42,22 @@ impl Opened {
     }
 }
 
+#[async_trait]
 impl Backend for Opened {
-    fn put<'a>(&'a self, object: &'a Object, upload: Upload) -> BoxFuture<'a, Result<Stored>> {
-        Box::pin(async move { self.driver.put(object, upload).await.map_err(|error| error.without(&self.secrets)) })
+    async fn put(&self, object: &Object, upload: Upload) -> Result<Stored> {
+        self.driver.put(object, upload).await.map_err(|error| error.without(&self.secrets))
     }
 
-    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
-        Box::pin(async move { self.driver.get(location, fetch).await.map_err(|error| error.without(&self.secrets)) })
+    async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
+        self.driver.get(location, fetch).await.map_err(|error| error.without(&self.secrets))
     }
 
     fn url(&self, name: &str) -> String {
         self.driver.url(name)
     }
 
-    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.driver.delete(location).await.map_err(|error| error.without(&self.secrets)) })
+    async fn delete(&self, location: &Location) -> Result<()> {
+        self.driver.delete(location).await.map_err(|error| error.without(&self.secrets))
     }
 
     fn places(&self, object: &Object) -> Vec<Location> {
@@ -68,8 +69,8 @@ impl Backend for Opened {
         Some(listed.map_err(|error| error.without(&self.secrets)).boxed())
     }
 
-    fn clear<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.driver.clear(location).await.map_err(|error| error.without(&self.secrets)) })
+    async fn clear(&self, location: &Location) -> Result<()> {
+        self.driver.clear(location).await.map_err(|error| error.without(&self.secrets))
     }
 }
 

@@ -21,8 +21,8 @@ mod transport;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use stowage_base::settings::Settings;
 
@@ -68,27 +68,24 @@ impl Azure {
     }
 }
 
+#[async_trait]
 impl Backend for Azure {
-    fn put<'a>(&'a self, object: &'a Object, mut upload: Upload) -> BoxFuture<'a, Result<Stored>> {
-        Box::pin(async move {
-            let object = &Object { name: blob_name(&object.name), spare: blob_name(&object.spare), ..object.clone() };
-            check_name(&object.name)?;
-            check_name(&object.spare)?;
-            let report = upload.report();
-            let chunk = upload.chunk().await?;
-            match report.digests() {
-                Some(digests) if chunk.last => put::store(&self.account, object, chunk, &digests).await,
-                _ => blocks::store(&self.account, object, upload, chunk).await,
-            }
-        })
+    async fn put(&self, object: &Object, mut upload: Upload) -> Result<Stored> {
+        let object = &Object { name: blob_name(&object.name), spare: blob_name(&object.spare), ..object.clone() };
+        check_name(&object.name)?;
+        check_name(&object.spare)?;
+        let report = upload.report();
+        let chunk = upload.chunk().await?;
+        match report.digests() {
+            Some(digests) if chunk.last => put::store(&self.account, object, chunk, &digests).await,
+            _ => blocks::store(&self.account, object, upload, chunk).await,
+        }
     }
 
-    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
-        Box::pin(async move {
-            let (container, blob) = place(location)?;
-            let (container, blob) = (container.map(str::to_owned), blob.to_owned());
-            read::open(get::Stored { account: Arc::clone(&self.account), container, blob }, fetch.range).await
-        })
+    async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
+        let (container, blob) = place(location)?;
+        let (container, blob) = (container.map(str::to_owned), blob.to_owned());
+        read::open(get::Stored { account: Arc::clone(&self.account), container, blob }, fetch.range).await
     }
 
     fn url(&self, name: &str) -> String {
@@ -96,11 +93,9 @@ impl Backend for Azure {
         format!("{}{}", address.origin, address.path(&address.container, &blob_name(name)))
     }
 
-    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let (container, blob) = place(location)?;
-            self.account.remove(container, blob).await
-        })
+    async fn delete(&self, location: &Location) -> Result<()> {
+        let (container, blob) = place(location)?;
+        self.account.remove(container, blob).await
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {

@@ -14,7 +14,7 @@ mod session;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt};
 use stowage_base::settings::Settings;
 
@@ -58,32 +58,29 @@ impl Dropbox {
     }
 }
 
+#[async_trait]
 impl Backend for Dropbox {
-    fn put<'a>(&'a self, object: &'a Object, mut upload: Upload) -> BoxFuture<'a, Result<Stored>> {
-        Box::pin(async move {
-            check(&object.name)?;
-            check(&object.spare)?;
-            let chunk = upload.chunk().await?;
-            if chunk.last {
-                return put::store(&self.account, object, chunk).await;
-            }
-            session::store(&self.account, object, upload, chunk).await
-        })
+    async fn put(&self, object: &Object, mut upload: Upload) -> Result<Stored> {
+        check(&object.name)?;
+        check(&object.spare)?;
+        let chunk = upload.chunk().await?;
+        if chunk.last {
+            return put::store(&self.account, object, chunk).await;
+        }
+        session::store(&self.account, object, upload, chunk).await
     }
 
-    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
-        Box::pin(async move {
-            let id = id_of(location)?.to_owned();
-            read::open(get::Stored { account: Arc::clone(&self.account), id }, fetch.range).await
-        })
+    async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
+        let id = id_of(location)?.to_owned();
+        read::open(get::Stored { account: Arc::clone(&self.account), id }, fetch.range).await
     }
 
     fn url(&self, name: &str) -> String {
         format!("dropbox:{}", path_of(name))
     }
 
-    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.account.remove(id_of(location)?).await })
+    async fn delete(&self, location: &Location) -> Result<()> {
+        self.account.remove(id_of(location)?).await
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {

@@ -8,7 +8,8 @@ mod write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, TryFutureExt};
+use async_trait::async_trait;
+use futures_util::future::TryFutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
 use self::place::Place;
@@ -60,24 +61,23 @@ impl Directory {
     }
 }
 
+#[async_trait]
 impl Backend for Directory {
-    fn put<'a>(&'a self, object: &'a Object, upload: Upload) -> BoxFuture<'a, Result<Stored>> {
-        Box::pin(write::store(&self.place, &self.tasks, object, upload))
+    async fn put(&self, object: &Object, upload: Upload) -> Result<Stored> {
+        write::store(&self.place, &self.tasks, object, upload).await
     }
 
-    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
-        Box::pin(async move { read::open(Arc::clone(&self.place), self.path(location)?, fetch.range).await })
+    async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
+        read::open(Arc::clone(&self.place), self.path(location)?, fetch.range).await
     }
 
     fn url(&self, name: &str) -> String {
         self.place.path(name).map_or_else(|_| name.to_owned(), |path| path.display().to_string())
     }
 
-    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let (place, path) = (Arc::clone(&self.place), self.path(location)?);
-            write::blocking(move || write::remove(&place, &path)).await
-        })
+    async fn delete(&self, location: &Location) -> Result<()> {
+        let (place, path) = (Arc::clone(&self.place), self.path(location)?);
+        write::blocking(move || write::remove(&place, &path)).await
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {

@@ -30,7 +30,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt};
 use stowage_base::settings::Settings;
 use stowage_base::tasks::Tasks;
@@ -98,28 +98,27 @@ impl Ftp {
     }
 }
 
+#[async_trait]
 impl Backend for Ftp {
-    fn put<'a>(&'a self, object: &'a Object, upload: Upload) -> BoxFuture<'a, Result<Stored>> {
-        Box::pin(async move {
-            let mut stored = put::store(&self.host, object, upload).await?;
-            if let Some(field) = &self.url_field {
-                let url = self.host.address.url(address::path(&stored.location));
-                stored.fields.insert(field.clone(), url.into());
-            }
-            Ok(stored)
-        })
+    async fn put(&self, object: &Object, upload: Upload) -> Result<Stored> {
+        let mut stored = put::store(&self.host, object, upload).await?;
+        if let Some(field) = &self.url_field {
+            let url = self.host.address.url(address::path(&stored.location));
+            stored.fields.insert(field.clone(), url.into());
+        }
+        Ok(stored)
     }
 
-    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
-        Box::pin(async move { get::open(&self.host, self.host.address.find(location)?, fetch).await })
+    async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
+        get::open(&self.host, self.host.address.find(location)?, fetch).await
     }
 
     fn url(&self, name: &str) -> String {
         self.host.address.url(&self.host.address.below(name))
     }
 
-    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.host.delete(self.host.address.find(location)?).await })
+    async fn delete(&self, location: &Location) -> Result<()> {
+        self.host.delete(self.host.address.find(location)?).await
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {

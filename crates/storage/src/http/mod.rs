@@ -27,7 +27,7 @@ mod web;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use async_trait::async_trait;
 use serde_json::Value;
 use stowage_base::settings::Settings;
 use stowage_base::tasks::Tasks;
@@ -104,21 +104,22 @@ impl Http {
     }
 }
 
+#[async_trait]
 impl Backend for Http {
-    fn put<'a>(&'a self, object: &'a Object, upload: Upload) -> BoxFuture<'a, Result<Stored>> {
-        put::put(self, object, upload).boxed()
+    async fn put(&self, object: &Object, upload: Upload) -> Result<Stored> {
+        put::put(self, object, upload).await
     }
 
-    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
-        fetch::get(self, location, fetch).boxed()
+    async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
+        fetch::get(self, location, fetch).await
     }
 
     fn url(&self, name: &str) -> String {
         self.options.base.object(name).text()
     }
 
-    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        async move { cleanup::remove(&self.web, &fetch::link(self, location)?).await.map(drop) }.boxed()
+    async fn delete(&self, location: &Location) -> Result<()> {
+        cleanup::remove(&self.web, &fetch::link(self, location)?).await.map(drop)
     }
 
     fn places(&self, object: &Object) -> Vec<Location> {

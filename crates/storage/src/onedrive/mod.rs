@@ -16,7 +16,7 @@ mod session;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt};
 use stowage_base::settings::Settings;
 
@@ -60,33 +60,30 @@ impl OneDrive {
     }
 }
 
+#[async_trait]
 impl Backend for OneDrive {
-    fn put<'a>(&'a self, object: &'a Object, mut upload: Upload) -> BoxFuture<'a, Result<Stored>> {
-        Box::pin(async move {
-            names::check(&object.name)?;
-            names::check(&object.spare)?;
-            let chunk = upload.chunk().await?;
-            if chunk.last && chunk.data.len() <= put::LARGEST {
-                return put::store(&self.drive, object, chunk).await;
-            }
-            session::store(&self.drive, object, upload, chunk).await
-        })
+    async fn put(&self, object: &Object, mut upload: Upload) -> Result<Stored> {
+        names::check(&object.name)?;
+        names::check(&object.spare)?;
+        let chunk = upload.chunk().await?;
+        if chunk.last && chunk.data.len() <= put::LARGEST {
+            return put::store(&self.drive, object, chunk).await;
+        }
+        session::store(&self.drive, object, upload, chunk).await
     }
 
-    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
-        Box::pin(async move {
-            let (drive, item) = place(location)?;
-            let place = (drive.to_owned(), item.to_owned());
-            read::open(get::Stored { drive: Arc::clone(&self.drive), place }, fetch.range).await
-        })
+    async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
+        let (drive, item) = place(location)?;
+        let place = (drive.to_owned(), item.to_owned());
+        read::open(get::Stored { drive: Arc::clone(&self.drive), place }, fetch.range).await
     }
 
     fn url(&self, name: &str) -> String {
         self.drive.url(name)
     }
 
-    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.drive.remove(place(location)?).await })
+    async fn delete(&self, location: &Location) -> Result<()> {
+        self.drive.remove(place(location)?).await
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {

@@ -18,7 +18,7 @@ mod xml;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt};
 use stowage_base::settings::Settings;
 
@@ -68,26 +68,23 @@ impl S3 {
     }
 }
 
+#[async_trait]
 impl Backend for S3 {
-    fn put<'a>(&'a self, object: &'a Object, mut upload: Upload) -> BoxFuture<'a, Result<Stored>> {
-        Box::pin(async move {
-            check_name(&object.name)?;
-            check_name(&object.spare)?;
-            let report = upload.report();
-            let chunk = upload.chunk().await?;
-            match report.digests() {
-                Some(digests) if chunk.last => put::store(&self.bucket, object, chunk, &digests).await,
-                _ => parts::store(&self.bucket, object, upload, chunk).await,
-            }
-        })
+    async fn put(&self, object: &Object, mut upload: Upload) -> Result<Stored> {
+        check_name(&object.name)?;
+        check_name(&object.spare)?;
+        let report = upload.report();
+        let chunk = upload.chunk().await?;
+        match report.digests() {
+            Some(digests) if chunk.last => put::store(&self.bucket, object, chunk, &digests).await,
+            _ => parts::store(&self.bucket, object, upload, chunk).await,
+        }
     }
 
-    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
-        Box::pin(async move {
-            let (bucket, key) = place(location)?;
-            let (named, key) = (bucket.map(str::to_owned), key.to_owned());
-            read::open(get::Stored { bucket: Arc::clone(&self.bucket), named, key }, fetch.range).await
-        })
+    async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
+        let (bucket, key) = place(location)?;
+        let (named, key) = (bucket.map(str::to_owned), key.to_owned());
+        read::open(get::Stored { bucket: Arc::clone(&self.bucket), named, key }, fetch.range).await
     }
 
     fn url(&self, name: &str) -> String {
@@ -96,11 +93,9 @@ impl Backend for S3 {
         format!("{}{}", route.origin, route.target(bucket, name, ""))
     }
 
-    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let (bucket, key) = place(location)?;
-            self.bucket.remove(bucket, key).await
-        })
+    async fn delete(&self, location: &Location) -> Result<()> {
+        let (bucket, key) = place(location)?;
+        self.bucket.remove(bucket, key).await
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
@@ -111,13 +106,11 @@ impl Backend for S3 {
         object.names().map(|name| self.bucket.location(name)).collect()
     }
 
-    fn clear<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let (bucket, key) = place(location)?;
-            // As long as an upload can be completed, an object may still appear.
-            parts::abort_all(&self.bucket, bucket, key).await?;
-            self.bucket.remove(bucket, key).await
-        })
+    async fn clear(&self, location: &Location) -> Result<()> {
+        let (bucket, key) = place(location)?;
+        // As long as an upload can be completed, an object may still appear.
+        parts::abort_all(&self.bucket, bucket, key).await?;
+        self.bucket.remove(bucket, key).await
     }
 }
 

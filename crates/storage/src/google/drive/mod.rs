@@ -14,7 +14,7 @@ mod put;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt};
 use stowage_base::settings::Settings;
 
@@ -62,26 +62,23 @@ impl GoogleDrive {
     }
 }
 
+#[async_trait]
 impl Backend for GoogleDrive {
-    fn put<'a>(&'a self, object: &'a Object, mut upload: Upload) -> BoxFuture<'a, Result<Stored>> {
-        Box::pin(async move {
-            let path = Path::of(&object.name)?;
-            let report = upload.report();
-            let chunk = upload.chunk().await?;
-            match report.digests() {
-                Some(digests) if chunk.last && chunk.data.len() <= MOST_IN_ONE => {
-                    put::single(&self.drive, path, object, chunk, digests).await
-                }
-                _ => put::resumable(&self.drive, path, object, upload, chunk).await,
+    async fn put(&self, object: &Object, mut upload: Upload) -> Result<Stored> {
+        let path = Path::of(&object.name)?;
+        let report = upload.report();
+        let chunk = upload.chunk().await?;
+        match report.digests() {
+            Some(digests) if chunk.last && chunk.data.len() <= MOST_IN_ONE => {
+                put::single(&self.drive, path, object, chunk, digests).await
             }
-        })
+            _ => put::resumable(&self.drive, path, object, upload, chunk).await,
+        }
     }
 
-    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
-        Box::pin(async move {
-            let file = get::File { drive: Arc::clone(&self.drive), id: id(location)?.to_owned() };
-            read::open(file, fetch.range).await
-        })
+    async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
+        let file = get::File { drive: Arc::clone(&self.drive), id: id(location)?.to_owned() };
+        read::open(file, fetch.range).await
     }
 
     fn url(&self, name: &str) -> String {
@@ -94,8 +91,8 @@ impl Backend for GoogleDrive {
         }
     }
 
-    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.drive.remove(id(location)?).await })
+    async fn delete(&self, location: &Location) -> Result<()> {
+        self.drive.remove(id(location)?).await
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {

@@ -10,7 +10,7 @@ mod put;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt};
 use serde_json::Value;
 use stowage_base::settings::Settings;
@@ -64,37 +64,32 @@ impl GoogleStorage {
     }
 }
 
+#[async_trait]
 impl Backend for GoogleStorage {
-    fn put<'a>(&'a self, object: &'a Object, mut upload: Upload) -> BoxFuture<'a, Result<Stored>> {
-        Box::pin(async move {
-            for name in [&object.name, &object.spare] {
-                name_fault(name).map_or(Ok(()), |fault| Err(Error::new(Kind::Refused, fault)))?;
-            }
-            let report = upload.report();
-            let chunk = upload.chunk().await?;
-            match report.digests() {
-                Some(digests) if chunk.last => put::single(&self.bucket, object, chunk, digests).await,
-                _ => put::resumable(&self.bucket, object, upload, chunk).await,
-            }
-        })
+    async fn put(&self, object: &Object, mut upload: Upload) -> Result<Stored> {
+        for name in [&object.name, &object.spare] {
+            name_fault(name).map_or(Ok(()), |fault| Err(Error::new(Kind::Refused, fault)))?;
+        }
+        let report = upload.report();
+        let chunk = upload.chunk().await?;
+        match report.digests() {
+            Some(digests) if chunk.last => put::single(&self.bucket, object, chunk, digests).await,
+            _ => put::resumable(&self.bucket, object, upload, chunk).await,
+        }
     }
 
-    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
-        Box::pin(async move {
-            let (bucket, name, generation) = self.place(location)?;
-            read::open(get::Stored { bucket, name, generation }, fetch.range).await
-        })
+    async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
+        let (bucket, name, generation) = self.place(location)?;
+        read::open(get::Stored { bucket, name, generation }, fetch.range).await
     }
 
     fn url(&self, name: &str) -> String {
         self.bucket.service.url(&self.bucket.path(name))
     }
 
-    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let (bucket, name, generation) = self.place(location)?;
-            bucket.remove(&name, generation.as_deref()).await
-        })
+    async fn delete(&self, location: &Location) -> Result<()> {
+        let (bucket, name, generation) = self.place(location)?;
+        bucket.remove(&name, generation.as_deref()).await
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
