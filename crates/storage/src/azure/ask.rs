@@ -134,6 +134,11 @@ impl Reply {
         self.status.is_success()
     }
 
+    /// Returns the response, unless it is a failure.
+    pub(super) fn done(self) -> Result<Self> {
+        if self.is_done() { Ok(self) } else { Err(self.refusal()) }
+    }
+
     /// Returns the code of a failure.
     pub(super) fn code(&self) -> &str {
         code(&self.headers)

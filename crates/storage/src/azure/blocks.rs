@@ -107,10 +107,7 @@ impl Session for Blocks {
         ids.push(id);
         let data = chunk.data.clone();
         let md5 = computed(move || STANDARD.encode(Md5::digest(&data))).await?;
-        let reply = self.account.ask(&call.header("content-md5", &md5).data(chunk.data.clone())).await?;
-        if !reply.is_done() {
-            return Err(reply.refusal());
-        }
+        let reply = self.account.ask(&call.header("content-md5", &md5).data(chunk.data.clone())).await?.done()?;
         reply.check(&md5)
     }
 }

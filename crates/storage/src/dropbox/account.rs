@@ -79,9 +79,7 @@ impl Account {
         if reply.code() == "path/not_found" {
             return Ok(None);
         }
-        if !reply.is_done() {
-            return Err(reply.refusal("look for an object"));
-        }
+        let reply = reply.done("look for an object")?;
         let found: Value = reply.json()?;
         if found.get(".tag").and_then(Value::as_str) != Some("file") {
             return Ok(None);

@@ -35,9 +35,7 @@ impl Source for Stored {
         if reply.code() == "path/not_found" {
             return Err(Error::new(Kind::Missing, "the file is not in the Dropbox").with_status(reply.status));
         }
-        if !reply.is_done() {
-            return Err(reply.refusal("read an object"));
-        }
+        let reply = reply.done("read an object")?;
         let result = reply.headers.get("dropbox-api-result");
         let answered = result.and_then(|result| serde_json::from_slice(result.as_bytes()).ok());
         let Answered { rev, size } =

@@ -83,10 +83,10 @@ async fn begin(account: &Shared, chunk: &Chunk) -> Result<String> {
     struct Begun {
         session_id: String,
     }
-    let reply = account.upload("upload_session/start", &json!({ "close": false }), chunk.data.clone()).await?;
-    if !reply.is_done() {
-        return Err(reply.refusal("begin an upload session"));
-    }
+    let reply = account
+        .upload("upload_session/start", &json!({ "close": false }), chunk.data.clone())
+        .await?
+        .done("begin an upload session")?;
     let Begun { session_id } = reply.json()?;
     if session_id.is_empty() {
         return Err(Error::new(Kind::Refused, "Dropbox began an upload session without an id"));

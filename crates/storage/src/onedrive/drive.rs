@@ -131,9 +131,7 @@ impl Drive {
         if is_missing(&reply) {
             return Ok(None);
         }
-        if !reply.is_done() {
-            return Err(reply.refusal("look for an object"));
-        }
+        let reply = reply.done("look for an object")?;
         reply.json().map(Some)
     }
 

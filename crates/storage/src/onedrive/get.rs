@@ -46,13 +46,11 @@ async fn follow(drive: &Shared, call: &Call, range: Option<ByteRange>) -> Result
 }
 
 async fn ask(drive: &Shared, call: &Call, range: Option<ByteRange>) -> Result<Reply> {
-    let mut reply = drive.ask(call).await?;
+    let reply = drive.ask(call).await?;
     if is_missing(&reply) {
         return Err(Error::new(Kind::Missing, "the item is not in the drive").with_status(reply.status));
     }
-    if !reply.is_done() {
-        return Err(reply.refusal("read an object"));
-    }
+    let mut reply = reply.done("read an object")?;
     for _ in 0..MOST_HOPS {
         if !reply.status.is_redirection() {
             break;

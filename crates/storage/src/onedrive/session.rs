@@ -92,9 +92,7 @@ async fn open(drive: &Shared, name: &str) -> Result<Attempt<String>> {
     if may_be_taken(&reply) {
         return Ok(Attempt::Taken(reply.refusal("begin an upload session")));
     }
-    if !reply.is_done() {
-        return Err(reply.refusal("begin an upload session"));
-    }
+    let reply = reply.done("begin an upload session")?;
     let Begun { upload_url } = reply.json()?;
     drive.given(Method::PUT, &upload_url)?;
     Ok(Attempt::Made(upload_url))

@@ -36,9 +36,7 @@ impl Source for Stored {
         if is_no_key(&reply) {
             return Err(Error::new(Kind::Missing, "the object is not in the bucket").with_status(reply.status));
         }
-        if !reply.is_done() {
-            return Err(reply.refusal("read an object"));
-        }
+        let reply = reply.done("read an object")?;
         let version = reply.header("etag").map(str::to_owned);
         let etag = reply.etag();
         Ok(Given { version, etag, ..Given::of(reply.status, &reply.headers, reply.body) })

@@ -60,10 +60,7 @@ async fn begin(bucket: Arc<Bucket>, key: String, given: String) -> Result<Open<M
     let mut call = Call::new(Method::POST, &key, "uploads=");
     call.headers.insert(CONTENT_TYPE, value(&media_type(&given))?);
     call.headers.insert(HeaderName::from_static(OWNER), value(&owner)?);
-    let reply = bucket.ask(&call).await?;
-    if !reply.is_done() {
-        return Err(reply.refusal("begin a multipart upload"));
-    }
+    let reply = bucket.ask(&call).await?.done("begin a multipart upload")?;
     let upload = xml::text(&reply.document, "UploadId").filter(|id| !id.is_empty());
     let upload = upload.ok_or_else(|| Error::new(Kind::Refused, "S3 began a multipart upload without an id"))?;
     Ok(Open::new(Multipart { bucket, key, upload, owner }, Parts::default()))
@@ -209,10 +206,7 @@ const MOST_PARTS: usize = 10_000;
 pub(super) async fn abort_all(bucket: &Bucket, named: Option<&str>, key: &str) -> Result<()> {
     let mut list = Call::new(Method::GET, "", format!("prefix={}&uploads=", encode(key)));
     list.bucket = named.map(str::to_owned);
-    let reply = bucket.ask(&list).await?;
-    if !reply.is_done() {
-        return Err(reply.refusal("list multipart uploads"));
-    }
+    let reply = bucket.ask(&list).await?.done("list multipart uploads")?;
     for (begun, upload) in xml::uploads(&reply.document) {
         if begun != key {
             continue;

@@ -117,6 +117,14 @@ impl Reply {
         self.fault.is_none()
     }
 
+    /// Returns the response, unless it is a failure; `what` completes "refused to".
+    ///
+    /// # Errors
+    /// The [`refusal`](Self::refusal).
+    pub(crate) fn done(self, what: &str) -> Result<Self> {
+        if self.is_done() { Ok(self) } else { Err(self.refusal(what)) }
+    }
+
     /// Returns the vendor's error code.
     pub(crate) fn code(&self) -> &str {
         self.fault.as_ref().map_or("", |fault| &fault.code)
