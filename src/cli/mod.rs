@@ -67,35 +67,23 @@ pub fn main() -> ExitCode {
         }
     };
     match arguments.command {
-        Command::Serve(file) => with_config(&file, serve::serve),
-        Command::Check(file) => with_config(&file, |config| {
+        Command::Serve(file) => with_config(file.config, serve::serve),
+        Command::Check(file) => with_config(file.config, |config| {
             app::check(&config)?;
             complain("the configuration is sound");
             Ok(())
         }),
         Command::Demo(demo) => finish(demo.run()),
-        Command::Explain(explain) => {
-            let file = ConfigFile { config: explain.config.clone() };
-            with_config(&file, |config| explain.run(config))
-        }
-        Command::Migrate(migrate) => {
-            let file = ConfigFile { config: migrate.config.clone() };
-            with_config(&file, |config| migrate.run(config))
-        }
-        Command::Verify(verify) => {
-            let file = ConfigFile { config: verify.config.clone() };
-            with_config(&file, |config| verify.run(config))
-        }
-        Command::Jobs(jobs) => {
-            let file = ConfigFile { config: jobs.config.clone() };
-            with_config(&file, |config| jobs.run(config))
-        }
-        Command::Healthcheck(file) => with_config(&file, |config| healthcheck::healthcheck(&config)),
+        Command::Explain(explain) => with_config(explain.config.clone(), |config| explain.run(config)),
+        Command::Migrate(migrate) => with_config(migrate.config.clone(), |config| migrate.run(config)),
+        Command::Verify(verify) => with_config(verify.config.clone(), |config| verify.run(config)),
+        Command::Jobs(jobs) => with_config(jobs.config.clone(), |config| jobs.run(config)),
+        Command::Healthcheck(file) => with_config(file.config, |config| healthcheck::healthcheck(&config)),
     }
 }
 
-fn with_config(file: &ConfigFile, command: impl FnOnce(Config) -> Result<(), BoxError>) -> ExitCode {
-    match source::read(file.config.as_deref()) {
+fn with_config(file: Option<PathBuf>, command: impl FnOnce(Config) -> Result<(), BoxError>) -> ExitCode {
+    match source::read(file.as_deref()) {
         Ok(config) => finish(command(config)),
         Err(problems) => {
             for problem in problems {
