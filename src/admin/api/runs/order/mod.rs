@@ -33,7 +33,7 @@ enum Work {
 }
 
 /// The options of both kinds; the schemas determine which apply.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Options {
     databases: Vec<String>,
@@ -42,7 +42,7 @@ struct Options {
     types: Vec<String>,
     since: Option<String>,
     until: Option<String>,
-    jobs: usize,
+    jobs: Option<usize>,
     rate: Option<u64>,
     direction: String,
     dry_run: bool,
@@ -50,31 +50,8 @@ struct Options {
     read: bool,
     orphans: bool,
     remove_orphans: bool,
-    older_than: String,
+    older_than: Option<String>,
     repair: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            databases: Vec::new(),
-            accounts: Vec::new(),
-            all: false,
-            types: Vec::new(),
-            since: None,
-            until: None,
-            jobs: 8,
-            rate: None,
-            direction: "out".to_owned(),
-            dry_run: false,
-            compact: false,
-            read: false,
-            orphans: false,
-            remove_orphans: false,
-            older_than: "1d".to_owned(),
-            repair: false,
-        }
-    }
 }
 
 impl Order {
@@ -93,7 +70,10 @@ impl Order {
         let order = Self {
             scope: scope(&options, &mut errors),
             // The rate only applies if attachments are moved.
-            pace: Pace::new(options.jobs, options.rate.filter(|_| !options.dry_run).map(|rate| rate << 20)),
+            pace: Pace::new(
+                options.jobs.unwrap_or(8),
+                options.rate.filter(|_| !options.dry_run).map(|rate| rate << 20),
+            ),
             work: match kind {
                 Kind::Migration => Work::Migration(migration(&options)),
                 Kind::Verification => Work::Verification(verification(&options, &mut errors)),
@@ -180,7 +160,7 @@ fn verification(options: &Options, errors: &mut Errors) -> Verification {
             );
         }
     }
-    let age = humantime::parse_duration(&options.older_than).unwrap_or_else(|_| {
+    let age = humantime::parse_duration(options.older_than.as_deref().unwrap_or("1d")).unwrap_or_else(|_| {
         errors.say(&["older_than"], "pattern", "It is a duration, such as 1d or 12h");
         Duration::MAX
     });
