@@ -23,21 +23,7 @@ pub(crate) struct Operation<'a> {
 }
 
 impl<'a> Operation<'a> {
-    /// Starts a read, which a storage that is down is allowed sooner than anything else.
-    ///
-    /// # Errors
-    /// Returns `Passing` if the storage is down.
-    pub(crate) fn of_read(
-        gateway: &'a Gateway,
-        activity: &'a Activity,
-        opened: &Opened,
-        (backend, storage): (&'a str, &str),
-    ) -> Result<Self> {
-        activity.uses(backend, storage);
-        Self::begin(gateway, activity, opened.health().admit_read(), (backend, storage), ("get", true))
-    }
-
-    /// Starts to store a request's attachment.
+    /// Starts a request's own operation, `get` or `put`. A storage that is down is allowed a read sooner than anything else.
     ///
     /// # Errors
     /// Returns `Passing` if the storage is down.
@@ -46,9 +32,12 @@ impl<'a> Operation<'a> {
         activity: &'a Activity,
         opened: &Opened,
         (backend, storage): (&'a str, &str),
+        name: &'static str,
     ) -> Result<Self> {
         activity.uses(backend, storage);
-        Self::begin(gateway, activity, opened.health().admit(), (backend, storage), ("put", true))
+        let health = opened.health();
+        let admission = if name == "get" { health.admit_read() } else { health.admit() };
+        Self::begin(gateway, activity, admission, (backend, storage), (name, true))
     }
 
     /// Starts an operation whose outcome is not the request's, such as the removal of a replaced object, or a copy.

@@ -152,7 +152,7 @@ impl Outgoing<'_> {
         let upload = Upload::new(body, gateway.limits.attachment_bytes, budget);
         let report = upload.report();
         let begun = match tells {
-            true => Operation::of_request(gateway, self.activity, &backend, whose),
+            true => Operation::of_request(gateway, self.activity, &backend, whose, "put"),
             false => Operation::beside_request(gateway, self.activity, &backend, whose, "put"),
         };
         let mut intent = None;
