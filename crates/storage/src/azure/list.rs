@@ -3,30 +3,25 @@
 use std::time::Duration;
 
 use azure_core::http::Method;
-use futures_util::stream::{self, Stream, TryStreamExt};
+use futures_util::stream::Stream;
 use stowage_http::idle::collect_within;
 use stowage_http::target::encode;
 
 use super::ask::Account;
+use crate::engine::listing::paged;
 use crate::engine::xml;
 use crate::{Error, Listed, Result};
 
 /// Lists all blobs of the container. Uncommitted blocks are not included; Azure removes them by itself.
 pub(super) fn all(account: &Account) -> impl Stream<Item = Result<Listed>> + Send {
-    let pages = stream::try_unfold(Some(String::new()), move |marker| async move {
-        let Some(marker) = marker else { return Ok(None) };
+    paged(String::new(), move |marker| async move {
         let query = format!("restype=container&comp=list&maxresults={PAGE}&marker={}", encode(&marker));
         let call = account.call("list a container", Method::Get, None, "")?.query(&query);
-        let reply = account.ask(&call).await?;
-        if !reply.is_done() {
-            return Err(reply.refusal());
-        }
+        let reply = account.ask(&call).await?.done()?;
         let document = collect_within(Some(TIME), reply.body, LONGEST).await.map_err(Error::of_body)?;
-        let page: Vec<_> = blobs(account, &document);
         let next = xml::text(&document, "NextMarker").filter(|marker| !marker.is_empty());
-        Ok(Some((stream::iter(page.into_iter().map(Ok)), next)))
-    });
-    pages.try_flatten()
+        Ok((blobs(account, &document), next))
+    })
 }
 
 fn blobs(account: &Account, document: &[u8]) -> Vec<Listed> {

@@ -8,6 +8,7 @@
 //! | `spool` | a body of unknown length in a file, for storages that need the length first |
 //! | `session` | a long upload: the next chunk is filled while the previous one is sent |
 //! | `claim` | a free name for an object, and ownership of objects that a lost response may have left |
+//! | `listing` | the pages of what a storage holds |
 //! | `location` | the members of a location |
 //! | `media` | the media type of an object |
 //! | `names` | the names currently being written or cleaned up |
@@ -28,6 +29,7 @@ pub(crate) mod claim;
 pub(crate) mod digest;
 pub(crate) mod endpoint;
 pub(crate) mod finish;
+pub(crate) mod listing;
 pub(crate) mod location;
 pub(crate) mod lost;
 pub(crate) mod media;

@@ -1,13 +1,12 @@
 //! Lists the files in a drive ("List the contents of a folder"), folder by folder, since a list of changes lacks the items' paths.
 
-use std::time::SystemTime;
-
 use futures_util::stream::{self, Stream, TryStreamExt};
 use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::drive::{Drive, Parent, is_missing};
+use crate::engine::listing::created;
 use crate::engine::location::location;
 use crate::{Listed, Result};
 
@@ -77,13 +76,11 @@ pub(super) fn all(drive: &Drive) -> impl Stream<Item = Result<Listed>> + Send {
 
 impl Child {
     fn listed(&self, drive: &str, name: String) -> Listed {
-        let created = self.created_date_time.as_deref().and_then(|text| humantime::parse_rfc3339(text).ok());
         Listed {
             location: location([("drive", drive), ("item", &self.id), ("path", &format!("/{name}"))]),
             name,
             length: Some(self.size),
-            // Without a known age, a file counts as new, and is left alone.
-            modified: created.unwrap_or_else(SystemTime::now),
+            modified: created(self.created_date_time.as_deref()),
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::SystemTime;
 
-use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures_util::stream::{Stream, StreamExt};
 use http::Method;
 use stowage_http::target::encode;
 
 use super::bucket::{Bucket, Call};
 use super::xml;
+use crate::engine::listing::paged;
 use crate::{Listed, Result};
 
 /// A page of a list, and the query for the next one.
@@ -24,16 +25,10 @@ fn pages<'a>(
     first: &str,
     read: fn(&Bucket, &[u8]) -> Page,
 ) -> impl Stream<Item = Result<Listed>> + Send + use<'a> {
-    let pages = stream::try_unfold(Some(first.to_owned()), move |query| async move {
-        let Some(query) = query else { return Ok(None) };
-        let reply = bucket.ask(&Call::new(Method::GET, "", query)).await?;
-        if !reply.is_done() {
-            return Err(reply.refusal("list a bucket"));
-        }
-        let (page, next) = read(bucket, &reply.document);
-        Ok(Some((stream::iter(page.into_iter().map(Ok)), next)))
-    });
-    pages.try_flatten()
+    paged(first.to_owned(), move |query| async move {
+        let reply = bucket.ask(&Call::new(Method::GET, "", query)).await?.done("list a bucket")?;
+        Ok(read(bucket, &reply.document))
+    })
 }
 
 fn objects(bucket: &Bucket, document: &[u8]) -> Page {

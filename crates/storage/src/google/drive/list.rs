@@ -1,7 +1,6 @@
 //! Lists the files in a Drive ("files.list"). The scope of the gateway's grants only shows files created by the app itself.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
 
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use http::Method;
@@ -10,6 +9,7 @@ use stowage_http::target::encode;
 
 use super::file::Drive;
 use super::name::FOLDER;
+use crate::engine::listing::{created, paged};
 use crate::engine::location::location;
 use crate::{Error, Listed, Result};
 
@@ -57,24 +57,19 @@ pub(super) fn all(drive: &Drive) -> impl Stream<Item = Result<Listed>> + Send {
 }
 
 fn items(drive: &Drive, query: String) -> impl Stream<Item = Result<Item>> + Send {
-    let pages = stream::try_unfold(Some(String::new()), move |page| {
+    paged(String::new(), move |page| {
         let query = encode(&query);
         async move {
-            let Some(page) = page else { return Ok(None) };
             let token = if page.is_empty() { String::new() } else { format!("&pageToken={}", encode(&page)) };
             let target = format!(
                 "/drive/v3/files?q={query}&fields={FIELDS}&pageSize={PAGE}&spaces=drive&supportsAllDrives=true{token}"
             );
-            let reply = drive.service.ask(&drive.service.call(Method::GET, &target)).await?;
-            if !reply.is_done() {
-                return Err(reply.refusal("list what is stored"));
-            }
+            let reply =
+                drive.service.ask(&drive.service.call(Method::GET, &target)).await?.done("list what is stored")?;
             let Page { files, next_page_token } = reply.json()?;
-            let next = next_page_token.filter(|token| !token.is_empty());
-            Ok(Some((stream::iter(files.into_iter().map(Ok)), next)))
+            Ok((files, next_page_token.filter(|token| !token.is_empty())))
         }
-    });
-    pages.try_flatten()
+    })
 }
 
 impl Item {
@@ -83,7 +78,6 @@ impl Item {
         if self.mime_type == FOLDER {
             return None;
         }
-        let created = self.created_time.and_then(|text| humantime::parse_rfc3339(&text).ok());
         let mut name = self.name;
         let mut parent = self.parents.into_iter().next();
         for _ in 0..DEEPEST {
@@ -96,8 +90,7 @@ impl Item {
             location: location([("id", &self.id)]),
             name,
             length: Some(self.size.and_then(|size| size.parse().ok()).unwrap_or_default()),
-            // Without a known age, a file counts as new, and is left alone.
-            modified: created.unwrap_or_else(SystemTime::now),
+            modified: created(self.created_time.as_deref()),
         })
     }
 }

@@ -1,13 +1,12 @@
 //! Lists the objects in a bucket ("Objects: list").
 
-use std::time::SystemTime;
-
-use futures_util::stream::{self, Stream, TryStreamExt};
+use futures_util::stream::Stream;
 use http::Method;
 use serde::Deserialize;
 use stowage_http::target::encode;
 
 use super::bucket::Bucket;
+use crate::engine::listing::{created, paged};
 use crate::engine::location::location;
 use crate::{Listed, Result};
 
@@ -32,32 +31,25 @@ struct Item {
 
 /// Lists all objects of the bucket. Upload sessions cannot be listed; Google removes them after a week.
 pub(super) fn all(bucket: &Bucket) -> impl Stream<Item = Result<Listed>> + Send {
-    let pages = stream::try_unfold(Some(String::new()), move |page| async move {
-        let Some(page) = page else { return Ok(None) };
+    paged(String::new(), move |page: String| async move {
         let (path, token) = (bucket.list_path(), encode(&page));
         let token = if page.is_empty() { String::new() } else { format!("&pageToken={token}") };
         let target = format!("{path}?fields={FIELDS}&maxResults={PAGE}{token}");
-        let reply = bucket.service.ask(&bucket.service.call(Method::GET, &target)).await?;
-        if !reply.is_done() {
-            return Err(reply.refusal("list a bucket"));
-        }
+        let reply = bucket.service.ask(&bucket.service.call(Method::GET, &target)).await?.done("list a bucket")?;
         let Page { items, next_page_token } = reply.json()?;
-        let items: Vec<_> = items.into_iter().map(|item| Ok(item.listed(bucket))).collect();
-        Ok(Some((stream::iter(items), next_page_token.filter(|token| !token.is_empty()))))
-    });
-    pages.try_flatten()
+        let items = items.into_iter().map(|item| item.listed(bucket)).collect();
+        Ok((items, next_page_token.filter(|token| !token.is_empty())))
+    })
 }
 
 impl Item {
     fn listed(self, bucket: &Bucket) -> Listed {
         let Self { name, generation, size, time_created } = self;
-        let created = time_created.and_then(|text| humantime::parse_rfc3339(&text).ok());
         Listed {
             location: location([("bucket", &bucket.name), ("name", &name), ("generation", &generation)]),
             name,
             length: Some(size.and_then(|size| size.parse().ok()).unwrap_or_default()),
-            // Without a known age, an object counts as new, and is left alone.
-            modified: created.unwrap_or_else(SystemTime::now),
+            modified: created(time_created.as_deref()),
         }
     }
 }
