@@ -32,6 +32,16 @@ pub struct RawResponse {
 }
 
 impl RawResponse {
+    /// Returns the response, which must have this status.
+    ///
+    /// # Panics
+    /// If it has another one.
+    #[track_caller]
+    pub fn expect_status(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
     /// Returns the first value of a header; the name is case insensitive.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.header_all(name).next()

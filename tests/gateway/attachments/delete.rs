@@ -7,8 +7,7 @@ async fn revisions_decide_as_in_couchdb() {
     let mut twins = Twins::start().await;
     twins.recording().await;
     let never = "1-00000000000000000000000000000000";
-    let put = twins.ask("PUT", "doc/second.mp3?rev={1}", &AUDIO, b"second").await;
-    assert_eq!(put.status, 201);
+    twins.ask("PUT", "doc/second.mp3?rev={1}", &AUDIO, b"second").await.expect_status(201);
     // Target, If-Match, status.
     let cases = [
         ("doc/call.mp3", "", 409),

@@ -8,8 +8,7 @@ use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed, planned,
 async fn put_native(gateway: &Running, id: &str, name: &str, rev_before: &str, body: &[u8]) -> String {
     let query = if rev_before.is_empty() { String::new() } else { format!("?rev={rev_before}") };
     let target = format!("/{}/{id}/{name}{query}", gateway.path());
-    let put = gateway.couch.request("PUT", &target, "audio/mpeg", body).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = gateway.couch.request("PUT", &target, "audio/mpeg", body).await.expect_status(201);
     rev(&put)
 }
 
@@ -37,8 +36,7 @@ async fn members_keep_their_order_and_numbers_their_digits() {
     let front = front.await;
     recorder.store(&format!("/{}/{account}", front.couch.plans), plan.to_string());
     let target = format!("/{path}/doc/call.mp3?rev=1-967a00dff5e02add41819138abb3284d");
-    let put = front.request("PUT", &target, &[("Content-Type", "audio/mpeg")], b"bytes").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    front.request("PUT", &target, &[("Content-Type", "audio/mpeg")], b"bytes").await.expect_status(201);
     let requests = recorder.requests();
     let saved = requests.iter().find(|request| request.method == Method::PUT).unwrap();
     let text = String::from_utf8(saved.body.to_vec()).unwrap();
@@ -58,8 +56,7 @@ async fn attachments_of_couchdb_under_other_names_stay() {
     assert_eq!(document["_attachments"]["native.mp3"]["revpos"], 1);
     assert_eq!(gateway.get("doc/native.mp3").await.body, b"native");
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"outside");
-    let removed = gateway.delete(&format!("doc/call.mp3?rev={}", rev(&put))).await;
-    assert_eq!(removed.status, 200);
+    let removed = gateway.delete(&format!("doc/call.mp3?rev={}", rev(&put))).await.expect_status(200);
     assert_eq!(gateway.get("doc/native.mp3").await.body, b"native");
     assert_eq!(
         gateway.delete(&format!("doc/native.mp3?rev={}", rev(&removed))).await.status,
@@ -120,8 +117,7 @@ async fn a_copy_is_readable_and_its_deletion_leaves_the_original() {
     let gateway = planned().await;
     let put = gateway.put("doc", "call.mp3", "", b"recording").await;
     let headers = [("Destination", "copy")];
-    let copied = gateway.request("COPY", &format!("/{}/doc", gateway.path()), &headers, b"").await;
-    assert_eq!(copied.status, 201, "{copied:?}");
+    let copied = gateway.request("COPY", &format!("/{}/doc", gateway.path()), &headers, b"").await.expect_status(201);
     assert_eq!(gateway.get("copy/call.mp3").await.body, b"recording");
     assert_eq!(gateway.delete(&format!("copy/call.mp3?rev={}", rev(&copied))).await.status, 200);
     gateway.settled().await;
@@ -180,8 +176,7 @@ async fn after_a_plan_is_gone_its_storage_is_named_and_comes_back_with_it() {
     // The storage is still defined, but new attachments do not go there.
     gateway.plan_as("file", json!({ "directory": "recordings" }), json!({})).await;
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording");
-    let answer = gateway.request("DELETE", &format!("{target}?rev={}", rev(&put)), &[], b"").await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    gateway.request("DELETE", &format!("{target}?rev={}", rev(&put)), &[], b"").await.expect_status(200);
     gateway.settled().await;
     assert!(gateway.stored().is_empty());
     gateway.stop().await;

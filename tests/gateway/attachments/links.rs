@@ -23,15 +23,16 @@ async fn start() -> (Running, String) {
 }
 
 async fn save(couch: &Couch, path: &str, document: &Value) -> String {
-    let saved = couch.request("PUT", &format!("/{path}"), "application/json", document.to_string().as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    let saved = couch
+        .request("PUT", &format!("/{path}"), "application/json", document.to_string().as_bytes())
+        .await
+        .expect_status(201);
     rev(&saved)
 }
 
 /// Puts an attachment into CouchDB.
 async fn native(gateway: &Running, path: &str, name: &str) {
-    let put = gateway.couch.request("PUT", &format!("/{path}/{name}"), "audio/mpeg", BYTES).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    gateway.couch.request("PUT", &format!("/{path}/{name}"), "audio/mpeg", BYTES).await.expect_status(201);
 }
 
 async fn links(gateway: &Running, id: &str, entries: Value) -> String {
@@ -86,8 +87,7 @@ async fn what_is_outside_is_read_through_a_chain_of_links() {
     }
     is_recording(&gateway.get("link1/x.mp3").await);
     is_recording(&gateway.get("link8/x.mp3").await);
-    let long = gateway.get("link9/x.mp3").await;
-    assert_eq!(long.status, 502, "{long:?}");
+    let long = gateway.get("link9/x.mp3").await.expect_status(502);
     assert!(json(&long)["reason"].as_str().unwrap().contains("too many"), "{long:?}");
     gateway.stop().await;
 }
@@ -146,8 +146,7 @@ async fn who_may_not_read_the_other_document_gets_couchdbs_refusal() {
     let user = gateway.couch.user().await;
     let members = json!({"admins": {"names": [], "roles": []}, "members": {"names": [user.0], "roles": []}});
     let target = format!("/{path}/_security");
-    let set = gateway.couch.request("PUT", &target, "application/json", members.to_string().as_bytes()).await;
-    assert_eq!(set.status, 200, "{set:?}");
+    gateway.couch.request("PUT", &target, "application/json", members.to_string().as_bytes()).await.expect_status(200);
     let user = authorization(&user);
     for name in ["call.mp3", "any.mp3"] {
         let got =
@@ -166,8 +165,7 @@ async fn a_removal_takes_only_the_link() {
     let path = gateway.path();
     native(&gateway, &format!("{path}/far"), "call.mp3").await;
     let old = links(&gateway, "near", json!({"x.mp3": link(&path, "far", None)})).await;
-    let removed = gateway.request("DELETE", &format!("/{path}/near/x.mp3?rev={old}"), &[], b"").await;
-    assert_eq!(removed.status, 200, "{removed:?}");
+    gateway.request("DELETE", &format!("/{path}/near/x.mp3?rev={old}"), &[], b"").await.expect_status(200);
     assert_eq!(gateway.get("near/x.mp3").await.status, 404);
     is_recording(&gateway.get("far/call.mp3").await);
     gateway.stop().await;
@@ -193,8 +191,7 @@ async fn nothing_can_be_sent_to_a_link() {
     let (gateway, _) = start().await;
     gateway.plan("link", json!({"att_dbname": "db", "att_docid": "d"})).await;
     let first = gateway.document("doc", json!({})).await;
-    let put = gateway.put("doc", "call.mp3", &first, BYTES).await;
-    assert_eq!(put.status, 502, "{put:?}");
+    let put = gateway.put("doc", "call.mp3", &first, BYTES).await.expect_status(502);
     assert!(put.text().contains("nothing can be stored in one"), "{put:?}");
     assert_eq!(json(&gateway.get("doc").await)["_rev"], json!(first));
     gateway.stop().await;

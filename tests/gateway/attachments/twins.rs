@@ -21,8 +21,7 @@ impl Twins {
         let gateway = Setup::default().start().await;
         gateway.plan("file", json!({ "directory": "recordings" })).await;
         let plain = format!("twin_{}", gateway.account);
-        let made = gateway.couch.request("PUT", &format!("/{plain}"), "", b"").await;
-        assert_eq!(made.status, 201, "{made:?}");
+        gateway.couch.request("PUT", &format!("/{plain}"), "", b"").await.expect_status(201);
         let paths = [gateway.path(), plain.clone()];
         let names = [gateway.database(), plain];
         Self { gateway, paths, names, revs: [Vec::new(), Vec::new()] }

@@ -37,8 +37,7 @@ async fn records_are_written_and_listed_at_the_databases_home() {
         .await;
     let year = world.gateway.path().replace("-202411", "-2024");
     world.gateway.couch.request("PUT", &format!("/{year}"), "", b"").await;
-    let put = world.gateway.request("PUT", &format!("/{year}/doc/a.mp3"), &[], b"x").await;
-    assert_eq!(put.status, 502, "{put:?}");
+    world.gateway.request("PUT", &format!("/{year}/doc/a.mp3"), &[], b"x").await.expect_status(502);
     world.gateway.settled().await;
     let month = this_month(&world);
     assert_eq!(world.first.count(&format!("PUT /{month}?q=1")), 1, "{:?}", world.first.seen());

@@ -29,8 +29,8 @@ impl World {
     async fn post(&self, rest: &str, body: Value) -> Value {
         let target = format!("/{}{rest}", self.gateway.path());
         let headers = [("Content-Type", "application/json")];
-        let answer = self.gateway.request("POST", &target, &headers, body.to_string().as_bytes()).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
+        let answer =
+            self.gateway.request("POST", &target, &headers, body.to_string().as_bytes()).await.expect_status(201);
         parsed(&answer)
     }
 }

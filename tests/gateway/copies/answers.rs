@@ -58,8 +58,7 @@ async fn a_copy_that_is_there_already_goes_when_couchdb_refuses() {
         soon("the copy", || world.objects() == [bytes(1000, 1)]).await;
         let target = format!("/{}/doc", gateway.path());
         let changed = json!({ "_rev": rev, "changed": true }).to_string();
-        let saved = gateway.couch.request("PUT", &target, "application/json", changed.as_bytes()).await;
-        assert_eq!(saved.status, 201, "{saved:?}");
+        gateway.couch.request("PUT", &target, "application/json", changed.as_bytes()).await.expect_status(201);
         hold.notify_one();
     };
     let (put, ()) = tokio::join!(put, meanwhile);
@@ -76,12 +75,10 @@ async fn who_may_not_write_copies_nothing() {
     let world = World::copying().await;
     let old = world.document("doc").await;
     let rev = super::world::saved(&world.gateway, "doc", &old, b"first").await;
-    let put = world.gateway.put("doc", "call.mp3", &old, b"second").await;
-    assert_eq!(put.status, 409, "{put:?}");
+    world.gateway.put("doc", "call.mp3", &old, b"second").await.expect_status(409);
     let nobody = ("nobody".to_owned(), "nothing".to_owned());
     let target = format!("/{}/doc/call.mp3?rev={rev}", world.gateway.path());
-    let put = exchange(world.gateway.address, "PUT", &target, &[authorization(&nobody)], b"third").await;
-    assert_eq!(put.status, 401, "{put:?}");
+    exchange(world.gateway.address, "PUT", &target, &[authorization(&nobody)], b"third").await.expect_status(401);
     world.quiet().await;
     assert_eq!(world.objects(), [b"first"]);
     world.stop().await;

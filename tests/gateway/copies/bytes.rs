@@ -80,15 +80,16 @@ async fn what_comes_gzipped_is_copied_as_it_comes() {
         let body = bytes(300_000, 2).repeat(3);
         let gzip = stowage_testing::gzip(&body);
         let rev = gateway.document(id, json!({})).await;
-        let saved = put(&gateway, id, &rev, &gzip, chunked, "Content-Encoding: gzip").await;
-        assert_eq!(saved.status, 201, "{saved:?}");
+        put(&gateway, id, &rev, &gzip, chunked, "Content-Encoding: gzip").await.expect_status(201);
         gateway.settled().await;
         assert!(std::fs::read(gateway.files().join("copies").join(id)).expect("a copy") == gzip, "{id}");
         let got = gateway.request("GET", &format!("/{}/{id}/call.mp3", gateway.path()), &[], b"").await;
         assert!(got.status == 200 && got.body == body, "{id}: {} bytes", got.body.len());
     }
-    let sent = gateway.request("PUT", &format!("/{}/x/a", gateway.path()), &[("Content-Encoding", "br")], b"x").await;
-    assert_eq!(sent.status, 415, "{sent:?}");
+    gateway
+        .request("PUT", &format!("/{}/x/a", gateway.path()), &[("Content-Encoding", "br")], b"x")
+        .await
+        .expect_status(415);
     gateway.settled().await;
     assert_eq!(gateway.stored(), ["copies/one", "copies/two"]);
     gateway.stop().await;
@@ -114,8 +115,7 @@ async fn couchdb_answers_for_what_it_keeps() {
     let part = gateway.request("GET", &target, &[("Range", "bytes=5-9")], b"").await;
     assert_eq!((part.status, part.body.as_slice()), (206, &body[5..10]));
     let asked = copies(gateway, "s3");
-    let gone = gateway.request("DELETE", &format!("{target}?rev={rev}"), &[], b"").await;
-    assert_eq!(gone.status, 200, "{gone:?}");
+    gateway.request("DELETE", &format!("{target}?rev={rev}"), &[], b"").await.expect_status(200);
     assert_eq!(gateway.request("GET", &target, &[], b"").await.status, 404);
     gateway.settled().await;
     assert_eq!(world.objects(), [body], "the copy is not the attachment");

@@ -17,8 +17,7 @@ async fn a_copy_is_never_written_over() {
         rev = saved(&world.gateway, "doc", &rev, &bytes(1000, version)).await;
         world.quiet().await;
     }
-    let gone = world.gateway.delete(&format!("doc/call.mp3?rev={rev}")).await;
-    assert_eq!(gone.status, 200, "{gone:?}");
+    let gone = world.gateway.delete(&format!("doc/call.mp3?rev={rev}")).await.expect_status(200);
     all.push(bytes(1000, 9));
     saved(&world.gateway, "doc", &rev_of(&gone), &bytes(1000, 9)).await;
     world.quiet().await;
@@ -70,8 +69,7 @@ async fn an_older_pointer_of_that_name_is_hidden_and_goes_with_the_attachment() 
     objects.sort();
     assert_eq!(objects, [&b"inside"[..], b"outside"]);
 
-    let gone = gateway.delete(&format!("doc/call.mp3?rev={rev}")).await;
-    assert_eq!(gone.status, 200, "{gone:?}");
+    let gone = gateway.delete(&format!("doc/call.mp3?rev={rev}")).await.expect_status(200);
     assert_eq!(gateway.get("doc/call.mp3").await.status, 404);
     let document = parsed(&gateway.get("doc").await);
     assert_eq!((&document["_attachments"], &document["pvt_attachments"]), (&Value::Null, &Value::Null), "{document}");

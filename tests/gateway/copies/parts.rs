@@ -37,8 +37,7 @@ fn borrowed<'a>(parts: &'a [(&'static str, Vec<u8>)]) -> Vec<(&'a str, &'a [u8])
 async fn each_part_has_a_copy() {
     let world = World::copying().await;
     let parts = three();
-    let saved = put(&world, "doc", &borrowed(&parts)).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    put(&world, "doc", &borrowed(&parts)).await.expect_status(201);
     let mut objects = world.objects();
     for (name, bytes) in &parts {
         assert!(native(&world.gateway, "doc", name).await.body == *bytes, "{name}");
@@ -56,8 +55,7 @@ async fn a_part_without_a_copy_is_known_and_the_others_have_theirs() {
     let world = World::copying().await;
     let parts = three();
     world.bucket.rule("PUT", "a.mp3", 99, answer(403, "no"));
-    let saved = put(&world, "doc", &borrowed(&parts)).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    put(&world, "doc", &borrowed(&parts)).await.expect_status(201);
     assert!(native(&world.gateway, "doc", "a.mp3").await.body == parts[0].1);
     assert_eq!(world.objects().len(), 2);
     assert_eq!(copies(&world.gateway, "s3"), outcomes(&[("failed", 1), ("ok", 2)]));
@@ -71,8 +69,7 @@ async fn what_couchdb_refuses_has_no_copies() {
     let world = World::copying().await;
     let parts = three();
     world.document("doc").await;
-    let refused = put(&world, "doc", &borrowed(&parts)).await;
-    assert_eq!(refused.status, 409, "{refused:?}");
+    put(&world, "doc", &borrowed(&parts)).await.expect_status(409);
     assert!(world.objects().is_empty());
     // Also if it has read everything.
     world.store.rule("PUT", "/other", 1, answer(403, "no"));
@@ -86,8 +83,7 @@ async fn a_storage_that_takes_nothing_leaves_no_client_waiting() {
     let world = World::copying().await;
     let parts = three();
     world.bucket.rule("PUT", "a.mp3", 99, Act::CutRequest(1000, End::Silence));
-    let saved = put(&world, "doc", &borrowed(&parts)).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    put(&world, "doc", &borrowed(&parts)).await.expect_status(201);
     for (name, bytes) in &parts {
         assert!(native(&world.gateway, "doc", name).await.body == *bytes, "{name}");
     }

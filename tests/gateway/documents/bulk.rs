@@ -70,8 +70,7 @@ async fn a_failing_storage_refuses_all_before_anything_is_saved() {
         { "_id": "b2", "_attachments": { "a": inline("x/y", b"four") } },
         { "_id": "b3", "_attachments": { "a": inline("x/y", b"three") } },
     ] });
-    let refused = bulk(&gateway, &docs).await;
-    assert_eq!(refused.status, 413, "{refused:?}");
+    bulk(&gateway, &docs).await.expect_status(413);
     for id in ["b1", "b2", "b3"] {
         assert_eq!(stored(&gateway, id).await, json!(null));
     }
@@ -89,8 +88,7 @@ async fn stubs_and_new_attachments_and_tombstones_together() {
         { "_id": "b1", "_rev": rev(&one), "_attachments": { "a": { "stub": true }, "b": inline("x/y", b"new") } },
         { "_id": "b2", "_rev": rev(&two), "_deleted": true },
     ] });
-    let saved = bulk(&gateway, &docs).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    bulk(&gateway, &docs).await.expect_status(201);
     assert_eq!(gateway.get("b1/a").await.body, b"one");
     assert_eq!(gateway.get("b1/b").await.body, b"new");
     audit(&gateway, &["b1"]).await;

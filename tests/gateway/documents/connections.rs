@@ -11,8 +11,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210";
 async fn two() -> (Running, Couch) {
     let gateway = planned().await;
     let other = Couch::embedded(gateway.couch.admin.clone()).await;
-    let made = other.request("PUT", &format!("/{}", gateway.path()), "", b"").await;
-    assert_eq!(made.status, 201);
+    other.request("PUT", &format!("/{}", gateway.path()), "", b"").await.expect_status(201);
     let port: u16 = other.url.rsplit(':').next().unwrap().parse().unwrap();
     let plan = json!({
         "pvt_type": "storage",
@@ -33,19 +32,16 @@ async fn there(gateway: &Running, other: &Couch, id: &str) -> Value {
 async fn a_document_goes_where_its_type_is_and_stays_there() {
     let (gateway, other) = two().await;
     let call = json!({ "pvt_type": "call", "k": 1 });
-    let first = put(&gateway, "plain", &call).await;
-    assert_eq!(first.status, 201, "{first:?}");
+    put(&gateway, "plain", &call).await.expect_status(201);
     assert_eq!(there(&gateway, &other, "plain").await["k"], 1);
     assert_eq!(stored(&gateway, "plain").await, Value::Null);
     let carrying = json!({ "pvt_type": "call", "_attachments": { "a": inline("x/y", b"one") } });
-    let saved = put(&gateway, "call", &carrying).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    let saved = put(&gateway, "call", &carrying).await.expect_status(201);
     assert!(there(&gateway, &other, "call").await["pvt_attachments"]["a"].is_object());
     assert_eq!(gateway.get("call/a").await.body, b"one");
     // Existing documents stay there, whatever their new type.
     let next = json!({ "_rev": rev(&saved), "pvt_type": "note", "_attachments": { "a": { "stub": true } } });
-    let second = put(&gateway, "call", &next).await;
-    assert_eq!(second.status, 201, "{second:?}");
+    let second = put(&gateway, "call", &next).await.expect_status(201);
     assert_eq!(there(&gateway, &other, "call").await["_rev"], rev(&second));
     assert_eq!(gateway.get("call/a").await.body, b"one");
     let tombstone = json!({ "_rev": rev(&second), "_deleted": true });
@@ -60,8 +56,7 @@ async fn a_document_goes_where_its_type_is_and_stays_there() {
     let entry = json!({ "pvt_type": "call", "_attachments": { "a": { "follows": true, "length": 3 } } });
     let kind = ("Content-Type", "multipart/related; boundary=\"b\"");
     let target = format!("/{}/related", gateway.path());
-    let saved = gateway.request("PUT", &target, &[kind], &multipart("b", &entry, &[b"two"])).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    gateway.request("PUT", &target, &[kind], &multipart("b", &entry, &[b"two"])).await.expect_status(201);
     assert!(there(&gateway, &other, "related").await["pvt_attachments"]["a"].is_object());
     let posted = json!({ "pvt_type": "call", "_id": "posted" }).to_string();
     gateway.request("POST", &format!("/{}", gateway.path()), &[JSON], posted.as_bytes()).await;
@@ -82,8 +77,7 @@ async fn bulk_documents_are_split_and_their_rows_keep_their_order() {
         { "_id": "c2", "pvt_type": "call" },
     ] });
     let target = format!("/{}/_bulk_docs", gateway.path());
-    let saved = gateway.request("POST", &target, &[JSON], docs.to_string().as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    let saved = gateway.request("POST", &target, &[JSON], docs.to_string().as_bytes()).await.expect_status(201);
     let rows = parsed(&saved);
     let said: Vec<_> =
         rows.as_array().unwrap().iter().map(|row| (row["id"].as_str().unwrap(), row["ok"] == true)).collect();

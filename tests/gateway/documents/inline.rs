@@ -99,8 +99,7 @@ async fn a_revision_in_the_body_counts_and_the_generation_goes_on() {
     let gateway = planned().await;
     let first = put(&gateway, "doc", &json!({ "k": 1 })).await;
     let next = json!({ "_rev": rev(&first), "_attachments": { "a": inline("x/y", b"one") } });
-    let saved = put(&gateway, "doc", &next).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    let saved = put(&gateway, "doc", &next).await.expect_status(201);
     assert_eq!(gateway.pointer("doc", "a").await["revpos"], 2);
     // Over a tombstone.
     assert_eq!(gateway.delete(&format!("doc?rev={}", rev(&saved))).await.status, 200);
@@ -177,12 +176,10 @@ async fn objects_go_with_their_document_where_the_plan_says_so() {
             .await;
     assert_eq!(gateway.stored().len(), 2);
     let next = json!({ "_rev": rev(&first), "_attachments": { "a": { "stub": true }, "c": inline("x/y", b"three") } });
-    let second = put(&gateway, "doc", &next).await;
-    assert_eq!(second.status, 201, "{second:?}");
+    let second = put(&gateway, "doc", &next).await.expect_status(201);
     audit(&gateway, &["doc"]).await;
     assert_eq!(gateway.get("doc/a").await.body, b"one");
-    let third = put(&gateway, "doc", &json!({ "_rev": rev(&second), "k": 1 })).await;
-    assert_eq!(third.status, 201);
+    put(&gateway, "doc", &json!({ "_rev": rev(&second), "k": 1 })).await.expect_status(201);
     gateway.settled().await;
     assert!(gateway.stored().is_empty(), "{:?}", gateway.stored());
     gateway.stop().await;
@@ -205,8 +202,7 @@ async fn s3_and_a_web_server_take_them_as_well() {
     ] {
         gateway.plan(handler, settings).await;
         let document = json!({ "_attachments": { "a": inline("x/y", b"one"), "b": inline("x/y", b"") } });
-        let saved = put(&gateway, id, &document).await;
-        assert_eq!(saved.status, 201, "{saved:?}");
+        put(&gateway, id, &document).await.expect_status(201);
         assert_eq!(gateway.get(&format!("{id}/a")).await.body, b"one", "{handler}");
         assert_eq!(gateway.get(&format!("{id}/b")).await.body, b"", "{handler}");
     }

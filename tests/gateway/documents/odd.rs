@@ -108,8 +108,7 @@ async fn one_odd_document_of_many_takes_nobody_elses_attachments_along() {
         good("g1"),
         good("g2")
     );
-    let saved = gateway.request("POST", &target, &[JSON], docs.as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    gateway.request("POST", &target, &[JSON], docs.as_bytes()).await.expect_status(201);
     for id in ["g1", "g2", "odd"] {
         is_outside(&gateway, id, "a", &docs).await;
     }
@@ -156,8 +155,7 @@ async fn a_media_type_is_one_line_where_it_becomes_a_header() {
             // Non-ASCII characters are returned as their UTF-8 bytes.
             assert!(told == sent || told.chars().count() == sent.len(), "{said:?}: {told:?}");
         }
-        let parts = gateway.request("GET", &target, &[("Range", "bytes=0-1,3-4")], b"").await;
-        assert_eq!(parts.status, 206);
+        let parts = gateway.request("GET", &target, &[("Range", "bytes=0-1,3-4")], b"").await.expect_status(206);
         let text = String::from_utf8_lossy(&parts.body).into_owned();
         assert!(text.contains(&format!("\r\nContent-Type: {sent}\r\nContent-Range")), "{said:?}: {text}");
         assert_eq!(stored(&gateway, &format!("t{number}")).await["pvt_attachments"]["a"]["content_type"], said);
@@ -175,8 +173,7 @@ async fn a_post_that_stands_for_a_put_stores_outside_too() {
     let target = format!("/{}/doc", gateway.path());
     let text = format!(r#"{{"_attachments":{{"a":{{{GOOD}}}}}}}"#);
     let headers = [JSON, ("X-HTTP-Method-Override", "PUT")];
-    let saved = gateway.request("POST", &target, &headers, text.as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    let saved = gateway.request("POST", &target, &headers, text.as_bytes()).await.expect_status(201);
     is_outside(&gateway, "doc", "a", &text).await;
     for (named, length) in [("GET", 5), ("HEAD", 5)] {
         let target = format!("{target}/a");
@@ -184,8 +181,7 @@ async fn a_post_that_stands_for_a_put_stores_outside_too() {
         assert_eq!((got.status, got.body.len()), (200, length), "{named}: {got:?}");
     }
     let target = format!("{target}/a?rev={}", rev(&saved));
-    let gone = gateway.request("POST", &target, &[("X-HTTP-Method-Override", "DELETE")], b"").await;
-    assert_eq!(gone.status, 200, "{gone:?}");
+    gateway.request("POST", &target, &[("X-HTTP-Method-Override", "DELETE")], b"").await.expect_status(200);
     audit(&gateway, &["doc"]).await;
     gateway.stop().await;
 }
@@ -215,16 +211,14 @@ async fn a_form_is_stored_where_attachments_go() {
         }
         is_outside(&gateway, "doc", "a", "the form").await;
         let more = format!("{}{}--b--\r\n", field("_rev", &rev(&answer)), file("b", "hello"));
-        let answer = gateway.request("POST", &target, &headers, more.as_bytes()).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
+        gateway.request("POST", &target, &headers, more.as_bytes()).await.expect_status(201);
         for name in ["a", "b"] {
             is_outside(&gateway, "doc", name, "the second form").await;
         }
         // A form's files come before existing attachments (`chttpd_db:db_doc_req/3`).
         let there = stored(&gateway, "doc").await["pvt_attachments"].clone();
         assert_eq!(there.as_object().unwrap().keys().collect::<Vec<_>>(), ["b", "a"]);
-        let stale = gateway.request("POST", &target, &headers, more.as_bytes()).await;
-        assert_eq!(stale.status, 409, "{stale:?}");
+        gateway.request("POST", &target, &headers, more.as_bytes()).await.expect_status(409);
     }
     audit(&gateway, &["doc"]).await;
     gateway.stop().await;

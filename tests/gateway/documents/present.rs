@@ -16,8 +16,7 @@ async fn plain() -> Running {
 /// Creates a document with two outside attachments; returns its revision.
 async fn with_two(gateway: &Running) -> String {
     let document = json!({ "_attachments": { "a": inline("x/y", b"one"), "b": inline("x/y", b"two") } });
-    let saved = put(gateway, "doc", &document).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    let saved = put(gateway, "doc", &document).await.expect_status(201);
     rev(&saved)
 }
 
@@ -28,8 +27,7 @@ async fn stubs_keep_their_pointers_whoever_presents_them() {
         let before = stored(&gateway, "doc").await["pvt_attachments"].clone();
         let next = json!({ "_rev": first, "k": 2, "_attachments": {
             "b": { "stub": true, "revpos": 1 }, "a": { "stub": true, "content_type": "other/type", "length": 9 } } });
-        let second = put(&gateway, "doc", &next).await;
-        assert_eq!(second.status, 201, "{second:?}");
+        let second = put(&gateway, "doc", &next).await.expect_status(201);
         let there = stored(&gateway, "doc").await;
         assert_eq!((&there["pvt_attachments"]["a"], &there["k"]), (&before["a"], &json!(2)), "as they were");
         assert_eq!(there.get("_attachments"), None);
@@ -61,14 +59,12 @@ async fn what_was_left_out_is_dropped_where_stubs_are_shown() {
         json!({ "content_type": "audio/wav", "handler": { "kz_att_link": { "att_dbname": "db", "att_docid": "d" } } });
     let next =
         json!({ "_rev": rev(&second), "pvt_attachments": { "a": pointer, "new": kazoo, "note": { "length": 1 } } });
-    let third = put(&gateway, "doc", &next).await;
-    assert_eq!(third.status, 201, "{third:?}");
+    let third = put(&gateway, "doc", &next).await.expect_status(201);
     assert_eq!(
         stored(&gateway, "doc").await["pvt_attachments"],
         json!({ "a": pointer, "new": kazoo, "note": { "length": 1 } })
     );
-    let fourth = put(&gateway, "doc", &json!({ "_rev": rev(&third), "k": 1 })).await;
-    assert_eq!(fourth.status, 201);
+    put(&gateway, "doc", &json!({ "_rev": rev(&third), "k": 1 })).await.expect_status(201);
     assert_eq!(stored(&gateway, "doc").await.get("pvt_attachments"), None);
     gateway.stop().await;
 }
@@ -83,8 +79,7 @@ async fn a_kazoo_that_stores_anew_what_it_was_shown_is_believed() {
     let anew = json!({ "content_type": "audio/mpeg", "length": 9, "stub": false,
         "handler": { "kz_att_http": { "url": "http://h/b", "base64_encode_data": false } } });
     document["pvt_attachments"] = json!({ "b": anew });
-    let saved = put(&gateway, "doc", &document).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    put(&gateway, "doc", &document).await.expect_status(201);
     let after = stored(&gateway, "doc").await;
     assert_eq!(after["pvt_attachments"], json!({ "a": before["a"], "b": anew }));
     assert_eq!(after.get("_attachments"), None);
@@ -105,8 +100,7 @@ async fn elsewhere_pointers_are_taken_as_they_are_sent() {
     // A new attachment together with pointers that are sent back.
     let mut document = stored(&gateway, "doc").await;
     document["_attachments"] = json!({ "c": inline("x/y", b"three"), "a": inline("x/y", b"new one") });
-    let third = put(&gateway, "doc", &document).await;
-    assert_eq!(third.status, 201, "{third:?}");
+    put(&gateway, "doc", &document).await.expect_status(201);
     assert_eq!(gateway.get("doc/a").await.body, b"new one");
     assert_eq!(gateway.get("doc/c").await.body, b"three");
     gateway.stop().await;
@@ -123,8 +117,7 @@ async fn what_a_client_read_it_can_write_back() {
         read.as_object_mut().unwrap().remove("pvt_attachments");
     }
     read["k"] = json!(2);
-    let saved = put(&gateway, "doc", &read).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    put(&gateway, "doc", &read).await.expect_status(201);
     assert_eq!(gateway.get("doc/a").await.body, b"one");
     assert_eq!(gateway.get("doc/b").await.body, b"two");
     audit(&gateway, &["doc"]).await;

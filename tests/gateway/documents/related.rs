@@ -183,8 +183,7 @@ async fn parts_of_couchdbs_own_flow_on_behind_a_document_that_has_changed() {
         json!({ "_rev": rev(&first), "_attachments": { "old": { "stub": true }, "a": follows(3), "b": follows(5) } });
     let body = multipart("abc123", &document, &[b"one", b"three"]);
     let target = format!("/{}/doc", gateway.path());
-    let saved = gateway.request("PUT", &target, &[KIND], &body).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    gateway.request("PUT", &target, &[KIND], &body).await.expect_status(201);
     let there = stored(&gateway, "doc").await;
     assert_eq!(there["_attachments"]["b"]["length"], 5);
     assert!(there["pvt_attachments"]["old"].is_object());

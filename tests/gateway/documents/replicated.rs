@@ -64,8 +64,7 @@ async fn an_ancestor_may_be_far_away() {
     let ids: Vec<String> = (1..=161).rev().map(hash).collect();
     let next = json!({ "_revisions": { "start": 161, "ids": ids },
         "_attachments": { "a": { "stub": true, "revpos": 1 }, "b": inline("x/y", b"two") } });
-    let saved = replicate(&gateway, "doc", &next).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    replicate(&gateway, "doc", &next).await.expect_status(201);
     assert_eq!(gateway.get("doc/a").await.body, b"one");
     assert_eq!(gateway.get("doc/b").await.body, b"two");
     audit(&gateway, &["doc"]).await;

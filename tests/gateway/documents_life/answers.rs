@@ -157,10 +157,8 @@ async fn so_is_a_copy_of_a_document_with_attachments() {
     for name in ["one.mp3", "dir/two.mp3"] {
         let [direct, through] = both.revs("doc").await;
         let query = |rev: &str| if rev.starts_with('9') { String::new() } else { format!("?rev={rev}") };
-        let put = both.direct("PUT", &format!("doc/{name}{}", query(&direct)), &[AUDIO], b"recording").await;
-        assert_eq!(put.status, 201, "{put:?}");
-        let put = both.through("PUT", &format!("doc/{name}{}", query(&through)), &[AUDIO], b"recording").await;
-        assert_eq!(put.status, 201, "{put:?}");
+        both.direct("PUT", &format!("doc/{name}{}", query(&direct)), &[AUDIO], b"recording").await.expect_status(201);
+        both.through("PUT", &format!("doc/{name}{}", query(&through)), &[AUDIO], b"recording").await.expect_status(201);
     }
     deleted_first(&both).await;
     copies(&both).await;

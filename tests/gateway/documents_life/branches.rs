@@ -30,8 +30,7 @@ async fn what_one_branch_deletes_another_still_has() {
     for wins in [true, false] {
         let gateway = planned().await;
         let (first, other) = conflict(&gateway, "doc", wins).await;
-        let deleted = gateway.delete(&format!("doc/call.mp3?rev={first}")).await;
-        assert_eq!(deleted.status, 200, "{deleted:?}");
+        gateway.delete(&format!("doc/call.mp3?rev={first}")).await.expect_status(200);
         gateway.settled().await;
         let got = gateway.get(&format!("doc/call.mp3?rev={other}")).await;
         assert_eq!((got.status, got.body.as_slice()), (200, &b"recording"[..]), "{wins}: {got:?}");

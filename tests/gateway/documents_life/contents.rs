@@ -8,8 +8,7 @@ use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed, rev};
 /// Puts an attachment directly into CouchDB; returns the revision.
 async fn put_native(gateway: &Running, id: &str, name: &str, before: &str, body: &[u8]) -> String {
     let target = format!("/{}/{id}/{name}?rev={before}", gateway.path());
-    let put = gateway.couch.request("PUT", &target, "audio/mpeg", body).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = gateway.couch.request("PUT", &target, "audio/mpeg", body).await.expect_status(201);
     rev(&put)
 }
 
@@ -26,8 +25,7 @@ async fn attachments_of_couchdb_are_copied_too() {
     // Newer than the gateway's attachment, which must not reappear in the copy.
     let third = rev(&gateway.put("doc", "both.mp3", &second, b"older").await);
     put_native(&gateway, "doc", "both.mp3", &third, b"newer").await;
-    let copied = copy(&gateway, "doc", "copy").await;
-    assert_eq!(copied.status, 201, "{copied:?}");
+    copy(&gateway, "doc", "copy").await.expect_status(201);
     for (name, body) in [("call.mp3", "recording"), ("native.mp3", "native"), ("both.mp3", "newer")] {
         let got = gateway.get(&format!("copy/{name}")).await;
         assert_eq!((got.status, got.text().as_str()), (200, body), "{got:?}");
@@ -68,8 +66,7 @@ async fn what_the_plan_sends_to_couchdb_now_is_copied_into_it() {
         let first = rev(&gateway.put("doc", "call.mp3", "", b"recording").await);
         let second = rev(&gateway.put("doc", "other.mp3", &first, b"other").await);
         send_to_couchdb(&gateway, plan).await;
-        let copied = copy(&gateway, "doc", "copy").await;
-        assert_eq!(copied.status, 201, "{copied:?}");
+        let copied = copy(&gateway, "doc", "copy").await.expect_status(201);
         assert!(rev(&copied).starts_with("1-"));
         let document = gateway.inside("copy").await;
         assert_eq!(document.get("pvt_attachments"), None, "{document}");

@@ -85,8 +85,7 @@ async fn an_older_revision_is_copied_as_it_was() {
     assert_eq!(gateway.get("a%2Fb%20c/other.mp3").await.status, 404);
     let header = format!("\"{}\"", rev(&first));
     let headers = [("Destination", "second"), ("If-Match", header.as_str())];
-    let copied = gateway.request("COPY", &format!("/{}/doc", gateway.path()), &headers, b"").await;
-    assert_eq!(copied.status, 201, "{copied:?}");
+    gateway.request("COPY", &format!("/{}/doc", gateway.path()), &headers, b"").await.expect_status(201);
     assert_eq!(gateway.get("second/other.mp3").await.status, 404);
     gateway.settled().await;
     assert_eq!(gateway.stored().len(), 4);
@@ -101,8 +100,7 @@ async fn what_a_copy_is_written_over_goes_where_the_plan_says_so() {
         set_on_delete(&gateway, json!(on_delete)).await;
         gateway.attach("doc", "call.mp3", "", b"recording").await;
         let there = gateway.put("copy", "call.mp3", "", b"in the way").await;
-        let copied = copy(&gateway, "doc", &format!("copy?rev={}", rev(&there))).await;
-        assert_eq!(copied.status, 201, "{copied:?}");
+        let copied = copy(&gateway, "doc", &format!("copy?rev={}", rev(&there))).await.expect_status(201);
         assert!(rev(&copied).starts_with("2-"), "{copied:?}");
         gateway.settled().await;
         reads(&gateway, "copy/call.mp3", b"recording").await;
@@ -117,8 +115,7 @@ async fn a_copy_over_itself_keeps_its_objects() {
     for on_delete in ["keep", "delete"] {
         let gateway = deleting(on_delete).await;
         let put = gateway.put("doc", "call.mp3", "", b"recording").await;
-        let copied = copy(&gateway, "doc", &format!("doc?rev={}", rev(&put))).await;
-        assert_eq!(copied.status, 201, "{copied:?}");
+        let copied = copy(&gateway, "doc", &format!("doc?rev={}", rev(&put))).await.expect_status(201);
         gateway.settled().await;
         reads(&gateway, "doc/call.mp3", b"recording").await;
         assert_eq!(gateway.stored().len(), 1, "{on_delete}");
@@ -135,8 +132,7 @@ async fn a_deleted_document_can_be_copied_over() {
     gateway.attach("doc", "call.mp3", "", b"recording").await;
     let gone = gateway.document("copy", json!({})).await;
     assert_eq!(gateway.delete(&format!("copy?rev={gone}")).await.status, 200);
-    let copied = copy(&gateway, "doc", "copy").await;
-    assert_eq!(copied.status, 201, "{copied:?}");
+    copy(&gateway, "doc", "copy").await.expect_status(201);
     reads(&gateway, "copy/call.mp3", b"recording").await;
     gateway.stop().await;
 }
@@ -151,8 +147,7 @@ async fn a_copy_of_a_deleted_revision_outlives_it() {
     let target = format!("/{}/doc?new_edits=false", gateway.path());
     let json = [("Content-Type", "application/json")];
     assert_eq!(gateway.request("PUT", &target, &json, document.as_bytes()).await.status, 200);
-    let copied = copy(&gateway, &format!("doc?rev={gone}"), "copy").await;
-    assert_eq!(copied.status, 201, "{copied:?}");
+    let copied = copy(&gateway, &format!("doc?rev={gone}"), "copy").await.expect_status(201);
     let attachment = format!("copy/call.mp3?rev={}", rev(&copied));
     reads(&gateway, &attachment, b"recording").await;
     assert_eq!(gateway.get("copy").await.status, 404, "the copy is deleted like the original");
@@ -190,8 +185,7 @@ async fn a_post_that_stands_for_a_copy_is_one() {
     let second = rev(&gateway.put("doc", "call.mp3", &first, b"recording").await);
     let target = format!("/{}/doc", gateway.path());
     let headers = [("X-HTTP-Method-Override", "COPY"), ("Destination", "copy")];
-    let copied = gateway.request("POST", &target, &headers, b"").await;
-    assert_eq!(copied.status, 201, "{copied:?}");
+    gateway.request("POST", &target, &headers, b"").await.expect_status(201);
     assert_eq!(gateway.delete(&format!("doc/call.mp3?rev={second}")).await.status, 200);
     gateway.settled().await;
     reads(&gateway, "copy/call.mp3", b"recording").await;

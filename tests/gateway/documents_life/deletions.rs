@@ -27,8 +27,7 @@ async fn objects_go_with_their_document_where_the_plan_says_so() {
             .await;
         let revision = with_two(&gateway, "doc").await;
         assert_eq!(storage.objects(&gateway).len(), 2);
-        let deleted = gateway.delete(&format!("doc?rev={revision}")).await;
-        assert_eq!(deleted.status, 200, "{deleted:?}");
+        gateway.delete(&format!("doc?rev={revision}")).await.expect_status(200);
         gateway.settled().await;
         assert_eq!(storage.objects(&gateway).len(), left, "{handler} {on_delete}: {:?}", storage.objects(&gateway));
         let got = gateway.get(&format!("doc/one.mp3?rev={revision}")).await;
@@ -97,8 +96,7 @@ async fn a_deleted_document_can_have_attachments_again() {
     for on_delete in ["keep", "delete"] {
         let gateway = deleting(on_delete).await;
         let first = gateway.put("doc", "call.mp3", "", b"before").await;
-        let deleted = gateway.delete(&format!("doc?rev={}", rev(&first))).await;
-        assert_eq!(deleted.status, 200);
+        gateway.delete(&format!("doc?rev={}", rev(&first))).await.expect_status(200);
         gateway.settled().await;
         let again = gateway.attach("doc", "call.mp3", "", b"after!").await;
         assert!(rev(&again).starts_with("3-"), "{again:?}");
@@ -149,8 +147,7 @@ async fn only_the_documents_own_objects_go() {
 async fn a_database_that_is_deleted_leaves_its_objects() {
     let gateway = deleting("delete").await;
     with_two(&gateway, "doc").await;
-    let deleted = gateway.request("DELETE", &format!("/{}", gateway.path()), &[], b"").await;
-    assert_eq!(deleted.status, 200, "{deleted:?}");
+    gateway.request("DELETE", &format!("/{}", gateway.path()), &[], b"").await.expect_status(200);
     gateway.settled().await;
     assert_eq!(gateway.stored().len(), 2);
     gateway.stop().await;

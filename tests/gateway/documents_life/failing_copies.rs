@@ -81,11 +81,9 @@ async fn an_object_that_is_gone_or_another_one_leaves_nothing() {
     let document = world.stored("doc").await;
     let key = document["pvt_attachments"]["two.mp3"]["stowage"]["location"]["key"].as_str().unwrap().to_owned();
     world.s3.meddle(BUCKET, &key, Some(&bytes(BIG, 4)));
-    let copied = make(&world).await;
-    assert_eq!(copied.status, 404, "{copied:?}");
+    make(&world).await.expect_status(404);
     world.s3.meddle(BUCKET, &key, None);
-    let copied = make(&world).await;
-    assert_eq!(copied.status, 404, "{copied:?}");
+    make(&world).await.expect_status(404);
     world.gateway.settled().await;
     assert_eq!(world.stored("copy").await, Value::Null);
     assert_eq!(world.s3.objects(BUCKET).len(), 1, "{:?}", world.s3.objects(BUCKET));
@@ -113,8 +111,7 @@ async fn a_copy_that_nobody_heard_of_is_settled_later() {
     for (act, saved) in [(Act::CutAnswer(0, End::Silence), true), (Act::CutRequest(5, End::Silence), false)] {
         let world = world().await;
         world.store.rule("PUT", "/copy ", 1, act);
-        let copied = make(&world).await;
-        assert_eq!(copied.status, 504, "{copied:?}");
+        make(&world).await.expect_status(504);
         if saved {
             all(&world).await;
         } else {

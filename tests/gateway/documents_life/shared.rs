@@ -19,8 +19,7 @@ async fn take(gateway: &Running, database: &str, id: &str) -> (String, String) {
     let target = format!("/{database}/{id}");
     let text = document.to_string();
     let headers = [("Content-Type", "application/json")];
-    let saved = gateway.request("PUT", &target, &headers, text.as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    let saved = gateway.request("PUT", &target, &headers, text.as_bytes()).await.expect_status(201);
     (target, rev(&saved))
 }
 

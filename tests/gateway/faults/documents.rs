@@ -55,11 +55,9 @@ async fn a_storage_that_fails_in_the_middle_leaves_nothing() {
     let refused = || answer(403, "<Error><Code>AccessDenied</Code></Error>");
     for name in NAMES {
         world.bucket.rule("PUT", name, 1, refused());
-        let failed = put(&world, "doc", &carrying()).await;
-        assert_eq!(failed.status, 502, "{failed:?}");
+        put(&world, "doc", &carrying()).await.expect_status(502);
         world.bucket.rule("PUT", name, 1, refused());
-        let failed = bulk(&world, &json!([{ "_id": "plain" }, named("first"), named("second")])).await;
-        assert_eq!(failed.status, 502, "{failed:?}");
+        bulk(&world, &json!([{ "_id": "plain" }, named("first"), named("second")])).await.expect_status(502);
     }
     world.audit(&[]).await;
     for id in ["doc", "plain", "first", "second"] {
@@ -144,8 +142,7 @@ async fn a_lost_answer_on_a_losing_tombstone_is_found_out() {
     ]);
     let target = format!("/{}/_bulk_docs", world.gateway.path());
     let text = json!({ "new_edits": false, "docs": docs }).to_string();
-    let made = world.gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await;
-    assert_eq!(made.status, 201, "{made:?}");
+    world.gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await.expect_status(201);
     world.store.rule("PUT", "/doc ", 1, Act::CutAnswer(0, End::Fin));
     let put = world.gateway.attach("doc", "call.mp3", tombstone, b"a recording").await;
     let is_tombstone = |leaf: &&Value| leaf["_deleted"] == json!(true);
@@ -154,8 +151,7 @@ async fn a_lost_answer_on_a_losing_tombstone_is_found_out() {
     world.gateway.settled().await;
     assert_eq!(world.s3.objects(BUCKET).len(), 1);
     world.store.rule("PUT", "/doc ", 1, Act::CutAnswer(0, End::Fin));
-    let gone = world.gateway.delete(&format!("doc/call.mp3?rev={}", rev(&put))).await;
-    assert_eq!(gone.status, 200, "{gone:?}");
+    let gone = world.gateway.delete(&format!("doc/call.mp3?rev={}", rev(&put))).await.expect_status(200);
     let found = leaves(&world, "doc").await;
     let left = found.iter().find(is_tombstone).unwrap();
     assert_eq!((&left["_rev"], &left["pvt_attachments"]), (&json!(rev(&gone)), &Value::Null));
@@ -222,8 +218,7 @@ async fn a_lost_answer_to_a_batch_is_found_out_for_each_document() {
         let old = put(&world, &second, &json!({ "k": 1 })).await;
         let mut moving = named(&second);
         moving["_rev"] = json!(rev(&old));
-        let lost = bulk(&world, &json!([named(&first), moving, { "_id": format!("plain-{index}") }])).await;
-        assert_eq!(lost.status, 504, "{lost:?}");
+        bulk(&world, &json!([named(&first), moving, { "_id": format!("plain-{index}") }])).await.expect_status(504);
         world.gateway.settled().await;
         assert!(all_or_none(&world, &first).await, "it had been saved");
         assert!(all_or_none(&world, &second).await, "it had been saved");
@@ -233,8 +228,7 @@ async fn a_lost_answer_to_a_batch_is_found_out_for_each_document() {
     let mut moving = named("moved");
     moving["_rev"] = json!(rev(&old));
     world.store.rule("POST", "/_bulk_docs", 1, Act::CutRequest(10, End::Reset));
-    let lost = bulk(&world, &json!([moving])).await;
-    assert_eq!(lost.status, 504, "{lost:?}");
+    bulk(&world, &json!([moving])).await.expect_status(504);
     assert!(!world.s3.objects(BUCKET).is_empty(), "it is not known yet");
     world.touch("moved").await;
     world.gateway.settled().await;

@@ -64,11 +64,9 @@ async fn a_refusal_is_heard_in_the_middle_of_a_large_body() {
     let rev = world.document("doc").await;
     let before = world.s3.answered().len();
     let target = format!("/{}/doc/call.mp3?rev={rev}", world.gateway.path());
-    let got = exchange(world.gateway.address, "PUT", &target, &[], &vec![7; 8 << 20]).await;
-    assert_eq!(got.status, 401, "{got:?}");
+    exchange(world.gateway.address, "PUT", &target, &[], &vec![7; 8 << 20]).await.expect_status(401);
     let old = format!("/{}/doc/call.mp3?rev=1-00000000000000000000000000000000", world.gateway.path());
-    let got = world.gateway.request("PUT", &old, &[], &vec![7; 8 << 20]).await;
-    assert_eq!(got.status, 409, "{got:?}");
+    world.gateway.request("PUT", &old, &[], &vec![7; 8 << 20]).await.expect_status(409);
     assert_eq!(world.s3.answered().len(), before, "a storage was asked");
     world.stop().await;
 }
@@ -81,17 +79,16 @@ async fn a_member_may() {
     let rev = world.document("doc").await;
     let security = json!({ "admins": {}, "members": { "names": [user.0], "roles": [] } }).to_string();
     let target = format!("/{}/_security", world.gateway.path());
-    let made = world.gateway.couch.request("PUT", &target, "application/json", security.as_bytes()).await;
-    assert_eq!(made.status, 200, "{made:?}");
+    world.gateway.couch.request("PUT", &target, "application/json", security.as_bytes()).await.expect_status(200);
     let headers = [authorization(&user)];
     let target = format!("/{}/doc/call.mp3", world.gateway.path());
-    let put = exchange(world.gateway.address, "PUT", &format!("{target}?rev={rev}"), &headers, b"mine").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = exchange(world.gateway.address, "PUT", &format!("{target}?rev={rev}"), &headers, b"mine")
+        .await
+        .expect_status(201);
     let got = exchange(world.gateway.address, "GET", &target, &headers, b"").await;
     assert_eq!((got.status, got.body.as_slice()), (200, &b"mine"[..]));
     let rev = stowage_testing::gateway::rev(&put);
-    let gone = exchange(world.gateway.address, "DELETE", &format!("{target}?rev={rev}"), &headers, b"").await;
-    assert_eq!(gone.status, 200, "{gone:?}");
+    exchange(world.gateway.address, "DELETE", &format!("{target}?rev={rev}"), &headers, b"").await.expect_status(200);
     world.audit(&["doc".to_owned()]).await;
     world.stop().await;
 }

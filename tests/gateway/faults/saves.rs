@@ -159,8 +159,7 @@ async fn an_object_stays_while_nobody_knows_whether_it_was_saved() {
     let world = World::start().await;
     let rev = world.document("doc").await;
     world.store.rule("PUT", "/doc ", 1, Act::AnswerAndShut);
-    let put = world.gateway.put("doc", "call.mp3", &rev, RECORDING).await;
-    assert_eq!(put.status, 504, "{put:?}");
+    world.gateway.put("doc", "call.mp3", &rev, RECORDING).await.expect_status(504);
     assert_eq!(world.s3.objects(BUCKET).len(), 1, "it may have been saved, and it was");
     world.store.open();
     world.gateway.settled().await;
@@ -176,8 +175,7 @@ async fn an_object_goes_once_it_is_known_that_it_was_not_saved() {
     let rev = world.document("doc").await;
     world.store.rule("PUT", "/doc ", 1, Act::CutRequest(10, End::Reset));
     world.store.rule("GET", "/doc?*revs=true", 1, Act::Shut);
-    let put = world.gateway.put("doc", "call.mp3", &rev, RECORDING).await;
-    assert_eq!(put.status, 504, "{put:?}");
+    world.gateway.put("doc", "call.mp3", &rev, RECORDING).await.expect_status(504);
     assert_eq!(world.s3.objects(BUCKET).len(), 1, "it is not known yet");
     world.touch("doc").await;
     world.store.open();
@@ -242,8 +240,7 @@ async fn a_lost_answer_on_a_losing_branch_is_found_out() {
     let branch = |rev: &str| format!(r#"{{"_id":"doc","_rev":"{rev}","pvt_type":"call_recording"}}"#);
     let (loser, winner) = ("1-11111111111111111111111111111111", "1-99999999999999999999999999999999");
     let text = format!(r#"{{"new_edits":false,"docs":[{},{}]}}"#, branch(loser), branch(winner));
-    let made = world.gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await;
-    assert_eq!(made.status, 201, "{made:?}");
+    world.gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await.expect_status(201);
     // The winning branch is longer than the other one will be.
     world.touch("doc").await;
     world.touch("doc").await;

@@ -141,8 +141,7 @@ async fn save_plan(couch: &Couch, account: &str, storages: &Value) -> Vec<String
     let plan = json!({ "pvt_type": "storage", "attachments": storages, "plan": { "modb": { "types": types } } });
     couch.request("PUT", &format!("/{}", couch.plans), "", b"").await;
     let target = format!("/{}/{account}", couch.plans);
-    let saved = couch.request("PUT", &target, "application/json", plan.to_string().as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    couch.request("PUT", &target, "application/json", plan.to_string().as_bytes()).await.expect_status(201);
     names
 }
 

@@ -114,8 +114,7 @@ async fn servers_that_fall_silent_are_given_up() {
         assert!(matches!(got.status, 504), "{after}: {got:?}");
     }
     world.store.rule("GET", "/doc", 1, Act::CutAnswer(0, End::Silence));
-    let put = world.gateway.put("doc", "call.mp3", &rev, b"x").await;
-    assert_eq!(put.status, 504, "{put:?}");
+    world.gateway.put("doc", "call.mp3", &rev, b"x").await.expect_status(504);
     world.bucket.rule("GET", "doc_call", 9, Act::CutAnswer(50_000, End::Silence));
     let got = world.gateway.get("doc/call.mp3").await;
     assert!(got.status == 200 && !got.complete, "{got:?}");

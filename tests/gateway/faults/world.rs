@@ -76,8 +76,7 @@ impl World {
         document["touched"] = json!(true);
         let target = format!("/{}/{id}", self.gateway.path());
         let text = document.to_string();
-        let saved = self.gateway.couch.request("PUT", &target, "application/json", text.as_bytes()).await;
-        assert_eq!(saved.status, 201, "{saved:?}");
+        self.gateway.couch.request("PUT", &target, "application/json", text.as_bytes()).await.expect_status(201);
     }
 
     /// Waits until everything has settled, and checks that the objects are exactly those named by these documents, without pending uploads.

@@ -30,8 +30,7 @@ async fn a_silent_storage_is_asked_no_more_once_its_breaker_is_open() {
     for index in 0..50 {
         let id = format!("later-{index}");
         let rev = world.document(&id).await;
-        let put = world.gateway.put(&id, "call.mp3", &rev, &bytes(1000, 2)).await;
-        assert_eq!(put.status, 201, "{put:?}");
+        world.gateway.put(&id, "call.mp3", &rev, &bytes(1000, 2)).await.expect_status(201);
     }
     let took = before.elapsed();
     assert!(took < Duration::from_secs(50 * 2), "{took:?}");
@@ -48,14 +47,12 @@ async fn a_storage_that_answers_again_is_used_again() {
     for index in 0..5 {
         let id = format!("doc-{index}");
         let rev = world.document(&id).await;
-        let put = world.gateway.put(&id, "call.mp3", &rev, &bytes(1000, 1)).await;
-        assert_eq!(put.status, 201, "{put:?}");
+        world.gateway.put(&id, "call.mp3", &rev, &bytes(1000, 1)).await.expect_status(201);
     }
     world.bucket.open();
     drained(&world).await;
     let rev = world.document("new").await;
-    let put = world.gateway.put("new", "call.mp3", &rev, &bytes(1000, 3)).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.put("new", "call.mp3", &rev, &bytes(1000, 3)).await.expect_status(201);
     is_in_storage(&world, "new", "call.mp3", &bytes(1000, 3)).await;
     world.stop().await;
 }
@@ -75,8 +72,7 @@ async fn a_storage_that_is_back_is_read_within_a_second_or_two() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         breaks += 1;
     }
-    let got = world.gateway.get("doc/call.mp3").await;
-    assert_eq!(got.status, 504, "{got:?}");
+    world.gateway.get("doc/call.mp3").await.expect_status(504);
     world.bucket.open();
     let back = Instant::now();
     while world.gateway.get("doc/call.mp3").await.status != 200 {

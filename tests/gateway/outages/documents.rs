@@ -56,8 +56,7 @@ async fn parts_that_follow_a_document_are_kept_too() {
         request.extend_from_slice(b"\r\n--b--");
         let target = format!("/{}/doc", world.gateway.path());
         let headers = [("Content-Type", "multipart/related; boundary=b")];
-        let saved = world.gateway.request("PUT", &target, &headers, &request).await;
-        assert_eq!(saved.status, 201, "{saved:?}");
+        world.gateway.request("PUT", &target, &headers, &request).await.expect_status(201);
         is_in_couchdb(&world, "doc", "part", &body).await;
         world.bucket.relent();
         drained(&world).await;
@@ -112,8 +111,7 @@ async fn a_copy_is_kept_where_the_original_can_be_read() {
     world.with_attachment("doc", &bytes(3000, 1)).await;
     world.bucket.rule("PUT", "", 1000, answer(500, "x"));
     let target = format!("/{}/doc", world.gateway.path());
-    let copied = world.gateway.request("COPY", &target, &[("Destination", "other")], b"").await;
-    assert_eq!(copied.status, 201, "{copied:?}");
+    world.gateway.request("COPY", &target, &[("Destination", "other")], b"").await.expect_status(201);
     is_in_couchdb(&world, "other", "call.mp3", &bytes(3000, 1)).await;
     world.bucket.relent();
     drained(&world).await;
@@ -135,8 +133,7 @@ async fn a_copy_of_what_waits_in_couchdb_is_moved_out_too() {
     assert_eq!(world.gateway.put("some", "fax.pdf", &before, &bytes(500, 2)).await.status, 201);
     for name in ["all", "some"] {
         let target = format!("/{}/{name}", world.gateway.path());
-        let copied = world.gateway.request("COPY", &target, &[("Destination", &format!("of-{name}"))], b"").await;
-        assert_eq!(copied.status, 201, "{copied:?}");
+        world.gateway.request("COPY", &target, &[("Destination", &format!("of-{name}"))], b"").await.expect_status(201);
     }
     let other = beside(&world).await;
     drained(&world).await;
@@ -155,8 +152,7 @@ async fn a_copy_beside_couchdb_that_failed_is_made_again() {
     world.bucket.rule("PUT", "", 1, answer(403, "x"));
     let before = world.document("doc").await;
     let body = bytes(2500, 4);
-    let put = world.gateway.put("doc", "call.mp3", &before, &body).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = world.gateway.put("doc", "call.mp3", &before, &body).await.expect_status(201);
     world.gateway.settled().await;
     drained(&world).await;
     let objects: Vec<u64> = world.s3.objects(crate::faults::world::BUCKET).into_values().collect();

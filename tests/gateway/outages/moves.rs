@@ -15,8 +15,7 @@ async fn two_gateways_share_the_work_and_do_nothing_twice() {
     let ids: Vec<String> = (0..60).map(|index| format!("doc-{index}")).collect();
     for (index, id) in ids.iter().enumerate() {
         let rev = world.document(id).await;
-        let put = world.gateway.put(id, "call.mp3", &rev, &bytes(1000 + index, 1)).await;
-        assert_eq!(put.status, 201, "{put:?}");
+        world.gateway.put(id, "call.mp3", &rev, &bytes(1000 + index, 1)).await.expect_status(201);
     }
     assert_eq!(jobs(&world).await.len(), ids.len());
     world.bucket.open();
@@ -65,8 +64,7 @@ async fn a_job_about_what_is_gone_is_done() {
     }
     let path = world.gateway.path();
     for target in [format!("/{path}/deleted?rev={}", revs[0]), format!("/{path}/removed/call.mp3?rev={}", revs[1])] {
-        let gone = world.gateway.request("DELETE", &target, &[], b"").await;
-        assert_eq!(gone.status, 200, "{gone:?}");
+        world.gateway.request("DELETE", &target, &[], b"").await.expect_status(200);
     }
     world.bucket.open();
     plan(&world, json!({ "handler": null })).await;
@@ -83,8 +81,7 @@ async fn a_storage_that_refuses_keeps_its_jobs_waiting_until_the_plan_is_another
     let world = with_worker().await;
     world.bucket.rule("PUT", "", 1000, answer(403, "x"));
     let before = world.document("doc").await;
-    let put = world.gateway.put("doc", "call.mp3", &before, &bytes(500, 1)).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.put("doc", "call.mp3", &before, &bytes(500, 1)).await.expect_status(201);
     let tried = async {
         while jobs(&world).await.iter().all(|job| job["tries"] == 0) {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -106,8 +103,7 @@ async fn a_user_that_may_only_read_keeps_its_jobs_waiting() {
     let world = without_worker().await;
     world.bucket.shut();
     let before = world.document("doc").await;
-    let put = world.gateway.put("doc", "call.mp3", &before, &bytes(500, 1)).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.put("doc", "call.mp3", &before, &bytes(500, 1)).await.expect_status(201);
     world.bucket.open();
     world.store.rule("PUT", "/doc ", 1000, answer(403, r#"{"error":"forbidden","reason":"read only"}"#));
     let setup = super::world::working(stowage_testing::gateway::Setup::default());
@@ -139,8 +135,7 @@ async fn what_couchdb_has_packed_is_moved_packed_and_reads_the_same() {
     let text = "the same line again and again\n".repeat(200).into_bytes();
     let packed = stowage_testing::gzip(&text);
     let headers = [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")];
-    let put = world.gateway.request("PUT", &target, &headers, &packed).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.request("PUT", &target, &headers, &packed).await.expect_status(201);
     let shown = json(&world.gateway.get("doc").await)["_attachments"]["note.txt"].clone();
     world.bucket.open();
     let other = beside(&world).await;
@@ -159,8 +154,7 @@ async fn what_couchdb_has_packed_is_moved_packed_and_reads_the_same() {
 async fn moved_since(world: &crate::faults::world::World, id: &str) -> serde_json::Value {
     world.bucket.shut();
     let before = world.document(id).await;
-    let put = world.gateway.put(id, "call.mp3", &before, &bytes(1000, 1)).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.put(id, "call.mp3", &before, &bytes(1000, 1)).await.expect_status(201);
     let read = json(&world.gateway.get(id).await);
     world.bucket.open();
     let other = beside(world).await;
@@ -209,27 +203,22 @@ async fn what_was_read_before_a_move_is_saved_after_it() {
 async fn attachments_and_deletions_meet_no_conflict_with_a_move_either() {
     let world = without_worker().await;
     let read = moved_since(&world, "more").await;
-    let put = world.gateway.put("more", "other.mp3", read["_rev"].as_str().unwrap(), &bytes(700, 2)).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put =
+        world.gateway.put("more", "other.mp3", read["_rev"].as_str().unwrap(), &bytes(700, 2)).await.expect_status(201);
     is_in_storage(&world, "more", "call.mp3", &bytes(1000, 1)).await;
     is_in_storage(&world, "more", "other.mp3", &bytes(700, 2)).await;
     let read = moved_since(&world, "gone").await;
-    let gone = world.gateway.delete(&format!("gone?rev={}", read["_rev"].as_str().unwrap())).await;
-    assert_eq!(gone.status, 200, "{gone:?}");
+    world.gateway.delete(&format!("gone?rev={}", read["_rev"].as_str().unwrap())).await.expect_status(200);
     // Another client's write since then is a conflict, even of an identical document.
     let mut read = moved_since(&world, "changed").await;
     let now = json(&world.gateway.get("changed").await);
     let headers = [("Content-Type", "application/json")];
     let target = format!("/{}/changed", world.gateway.path());
-    let same = world.gateway.request("PUT", &target, &headers, now.to_string().as_bytes()).await;
-    assert_eq!(same.status, 201, "{same:?}");
+    world.gateway.request("PUT", &target, &headers, now.to_string().as_bytes()).await.expect_status(201);
     read["heard"] = json!(true);
-    let stale = world.gateway.request("PUT", &target, &headers, read.to_string().as_bytes()).await;
-    assert_eq!(stale.status, 409, "{stale:?}");
-    let stale = world.gateway.delete(&format!("changed?rev={}", read["_rev"].as_str().unwrap())).await;
-    assert_eq!(stale.status, 409, "{stale:?}");
-    let stale = world.gateway.put("changed", "x", read["_rev"].as_str().unwrap(), b"x").await;
-    assert_eq!(stale.status, 409, "{stale:?}");
+    world.gateway.request("PUT", &target, &headers, read.to_string().as_bytes()).await.expect_status(409);
+    world.gateway.delete(&format!("changed?rev={}", read["_rev"].as_str().unwrap())).await.expect_status(409);
+    world.gateway.put("changed", "x", read["_rev"].as_str().unwrap(), b"x").await.expect_status(409);
     world.stop().await;
 }
 
@@ -239,8 +228,7 @@ async fn a_move_that_overtakes_a_save_is_no_conflict() {
     let world = without_worker().await;
     world.bucket.shut();
     let before = world.document("doc").await;
-    let put = world.gateway.put("doc", "call.mp3", &before, &bytes(1000, 1)).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.put("doc", "call.mp3", &before, &bytes(1000, 1)).await.expect_status(201);
     let mut document = json(&world.gateway.get("doc").await);
     document["heard"] = json!(true);
     let go = std::sync::Arc::new(tokio::sync::Notify::new());

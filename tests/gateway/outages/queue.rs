@@ -14,8 +14,7 @@ async fn outage(world: &World, ids: &[&str]) {
     world.bucket.shut();
     for id in ids {
         let rev = world.document(id).await;
-        let put = world.gateway.put(id, "call.mp3", &rev, &bytes(1000, 1)).await;
-        assert_eq!(put.status, 201, "{put:?}");
+        world.gateway.put(id, "call.mp3", &rev, &bytes(1000, 1)).await.expect_status(201);
     }
 }
 
@@ -44,15 +43,13 @@ async fn what_another_gateway_adds_is_seen_at_once() {
     let world = without_worker().await;
     super::world::plan(&world, json!({ "stub": true })).await;
     let database = world.gateway.app.gateway.jobs.config().database.clone();
-    let made = world.gateway.couch.request("PUT", &format!("/{database}"), "", b"").await;
-    assert_eq!(made.status, 201, "{made:?}");
+    world.gateway.couch.request("PUT", &format!("/{database}"), "", b"").await.expect_status(201);
     // A worker that only polls its queue would take an hour.
     let other = worker(&world, &[("jobs.poll", "1h")]).await;
     for id in ["one", "two"] {
         world.bucket.rule("PUT", "", 1, answer(403, "x"));
         let rev = world.document(id).await;
-        let put = world.gateway.put(id, "call.mp3", &rev, &bytes(1000, 1)).await;
-        assert_eq!(put.status, 201, "{put:?}");
+        world.gateway.put(id, "call.mp3", &rev, &bytes(1000, 1)).await.expect_status(201);
         world.gateway.settled().await;
         drained(&world).await;
     }
@@ -148,8 +145,7 @@ async fn a_queue_that_is_deleted_and_made_again_is_followed_anew() {
         drained(&world).await;
         is_in_storage(&world, id, "call.mp3", &bytes(1000, 1)).await;
         let database = world.gateway.app.gateway.jobs.config().database.clone();
-        let gone = world.gateway.couch.request("DELETE", &format!("/{database}"), "", b"").await;
-        assert_eq!(gone.status, 200, "{gone:?}");
+        world.gateway.couch.request("DELETE", &format!("/{database}"), "", b"").await.expect_status(200);
     }
     other.stop().await;
     world.stop().await;

@@ -57,13 +57,15 @@ async fn a_plan_that_says_refuse_keeps_every_byte_out_of_couchdb() {
     world.bucket.shut();
     let before = world.document("doc").await;
     for _ in 0..8 {
-        let put = world.gateway.put("doc", "call.mp3", &before, &bytes(20_000, 1)).await;
-        assert_eq!(put.status, 504, "{put:?}");
+        world.gateway.put("doc", "call.mp3", &before, &bytes(20_000, 1)).await.expect_status(504);
     }
     let inline = json!({ "pvt_type": "fax", "_attachments": { "a": { "data": "AAAA" } } }).to_string();
     let target = format!("/{}/other", world.gateway.path());
-    let saved = world.gateway.request("PUT", &target, &[("Content-Type", "application/json")], inline.as_bytes()).await;
-    assert_eq!(saved.status, 504, "{saved:?}");
+    world
+        .gateway
+        .request("PUT", &target, &[("Content-Type", "application/json")], inline.as_bytes())
+        .await
+        .expect_status(504);
     assert_eq!(world.stored("doc").await["_rev"], before.as_str());
     assert!(world.stored("other").await.is_null());
     assert!(jobs(&world).await.is_empty());
@@ -76,8 +78,7 @@ async fn what_replaces_an_attachment_outside_hides_it_and_the_old_object_goes_wi
     let old = world.with_attachment("doc", &bytes(3000, 1)).await;
     world.bucket.shut();
     let new = bytes(5000, 2);
-    let put = world.gateway.put("doc", "call.mp3", &old, &new).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.put("doc", "call.mp3", &old, &new).await.expect_status(201);
     comes_back(&world, "doc", "call.mp3", &new).await;
     let shown = stowage_testing::gateway::json(&world.gateway.get("doc").await);
     assert_eq!(shown["_attachments"]["call.mp3"]["length"], 5000, "{shown}");
@@ -120,8 +121,7 @@ async fn without_a_place_for_jobs_the_attachment_is_kept_all_the_same() {
     world.store.rule("PUT", &database, 1000, Act::Answer(refusal.to_vec()));
     world.bucket.shut();
     let before = world.document("doc").await;
-    let put = world.gateway.put("doc", "call.mp3", &before, &bytes(100, 1)).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.put("doc", "call.mp3", &before, &bytes(100, 1)).await.expect_status(201);
     assert!(jobs(&world).await.is_empty());
     is_in_couchdb(&world, "doc", "call.mp3", &bytes(100, 1)).await;
     world.stop().await;
@@ -132,12 +132,9 @@ async fn what_couchdb_refuses_is_refused_as_couchdb_does() {
     let world = with_worker().await;
     world.bucket.shut();
     let first = world.document("doc").await;
-    let put = world.gateway.put("doc", "call.mp3", &first, b"one").await;
-    assert_eq!(put.status, 201, "{put:?}");
-    let stale = world.gateway.put("doc", "call.mp3", &first, b"two").await;
-    assert_eq!(stale.status, 409, "{stale:?}");
-    let again = world.gateway.put("doc", "call.mp3", &rev(&put), b"two").await;
-    assert_eq!(again.status, 201, "{again:?}");
+    let put = world.gateway.put("doc", "call.mp3", &first, b"one").await.expect_status(201);
+    world.gateway.put("doc", "call.mp3", &first, b"two").await.expect_status(409);
+    world.gateway.put("doc", "call.mp3", &rev(&put), b"two").await.expect_status(201);
     comes_back(&world, "doc", "call.mp3", b"two").await;
     world.bucket.open();
     drained(&world).await;

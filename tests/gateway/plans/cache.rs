@@ -96,8 +96,7 @@ async fn a_plan_that_is_too_old_is_not_guessed() {
     save(&gateway, &gateway.account, modb_plan("a")).await;
     crate::plans::within_a_second("the plan", async || goes_to(&gateway, &path, json!({})).await.is_some()).await;
     spy.close(&format!("/{}/", gateway.couch.plans));
-    let answer = gateway.put("doc", "call.mp3", "", b"bytes").await;
-    assert_eq!(answer.status, 504, "{answer:?}");
+    let answer = gateway.put("doc", "call.mp3", "", b"bytes").await.expect_status(504);
     assert!(answer.text().contains("plans"), "{answer:?}");
     assert_eq!(gateway.get("doc").await.status, 404, "nothing is stored in CouchDB instead");
     spy.open();

@@ -189,8 +189,7 @@ async fn what_is_to_be_a_stub_stays_in_couchdb_and_is_copied() {
     for (id, document_type, members) in
         [("one", "fax", ("_attachments", "pvt_attachments")), ("two", "mailbox", ("pvt_attachments", "_attachments"))]
     {
-        let put = put_as(&gateway, &path, id, "call.mp3", json!({ "pvt_type": document_type })).await;
-        assert_eq!(put.status, 201, "{put:?}");
+        put_as(&gateway, &path, id, "call.mp3", json!({ "pvt_type": document_type })).await.expect_status(201);
         gateway.settled().await;
         let document = parsed(&gateway.couch.request("GET", &format!("/{path}/{id}"), "", b"").await);
         assert!(document[members.0]["call.mp3"].is_object() && document[members.1].is_null(), "{document}");

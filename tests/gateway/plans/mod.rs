@@ -32,8 +32,7 @@ async fn save(gateway: &Running, id: &str, mut document: Value) {
         document["_rev"] = parsed(&old)["_rev"].clone();
     }
     let text = document.to_string();
-    let saved = gateway.couch.request("PUT", &target, "application/json", text.as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    gateway.couch.request("PUT", &target, "application/json", text.as_bytes()).await.expect_status(201);
 }
 
 /// Creates a database; returns its name as in a path.
@@ -48,8 +47,7 @@ async fn database(gateway: &Running, name: &str) -> String {
 async fn put_as(gateway: &Running, path: &str, id: &str, name: &str, members: Value) -> RawResponse {
     let headers = [("Content-Type", "application/json")];
     let target = format!("/{path}/{id}");
-    let made = gateway.request("PUT", &target, &headers, members.to_string().as_bytes()).await;
-    assert_eq!(made.status, 201, "{made:?}");
+    let made = gateway.request("PUT", &target, &headers, members.to_string().as_bytes()).await.expect_status(201);
     let rev = parsed(&made)["rev"].as_str().unwrap().to_owned();
     gateway.request("PUT", &format!("{target}/{name}?rev={rev}"), &[("Content-Type", "audio/mpeg")], b"bytes").await
 }
@@ -57,8 +55,7 @@ async fn put_as(gateway: &Running, path: &str, id: &str, name: &str, members: Va
 /// Returns where a new document's attachment is stored: the first folder below the root, or `None` for CouchDB.
 async fn goes_to(gateway: &Running, path: &str, members: Value) -> Option<String> {
     let id = uuid::Uuid::new_v4().simple().to_string();
-    let put = put_as(gateway, path, &id, "call.mp3", members).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    put_as(gateway, path, &id, "call.mp3", members).await.expect_status(201);
     let got = gateway.request("GET", &format!("/{path}/{id}/call.mp3"), &[], b"").await;
     assert_eq!((got.status, got.body.as_slice()), (200, &b"bytes"[..]), "{got:?}");
     let found = gateway.stored().into_iter().find(|stored| stored.contains(&id));

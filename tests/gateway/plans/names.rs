@@ -95,8 +95,7 @@ async fn folders_and_separators_come_from_settings_and_params() {
         let mut all = json!({ "directory": "d", "field_list": list });
         all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         plan(&gateway, &all, &beside, &params).await;
-        let answer = put_as(&gateway, &path, &id, "call.mp3", json!({})).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
+        put_as(&gateway, &path, &id, "call.mp3", json!({})).await.expect_status(201);
         let folder = params.get("directory").and_then(Value::as_str).unwrap_or("d");
         let wanted = format!("{folder}/{}", name.replace("ID", &id));
         assert!(gateway.stored().contains(&wanted), "{wanted}: {:?}", gateway.stored());
@@ -155,13 +154,11 @@ async fn names_of_any_length_are_stored_and_read_back() {
         for id in [format!("doc{index}"), format!("{}{index}", "%D0%B7".repeat(100))] {
             let target = format!("/{path}/{id}/{name}");
             let members = json!({ "owner_id": "o".repeat(400) });
-            let first = put_as(&gateway, &path, &id, name, members).await;
-            assert_eq!(first.status, 201, "{first:?}");
+            let first = put_as(&gateway, &path, &id, name, members).await.expect_status(201);
             // A second attachment of the same name: that of the first object is taken.
             let rev = parsed(&first)["rev"].as_str().unwrap().to_owned();
             let audio = [("Content-Type", "audio/mpeg")];
-            let again = gateway.request("PUT", &format!("{target}?rev={rev}"), &audio, b"other bytes").await;
-            assert_eq!(again.status, 201, "{again:?}");
+            gateway.request("PUT", &format!("{target}?rev={rev}"), &audio, b"other bytes").await.expect_status(201);
             let got = gateway.request("GET", &target, &[], b"").await;
             assert_eq!((got.status, got.body.as_slice()), (200, &b"other bytes"[..]), "{got:?}");
             gateway.settled().await;

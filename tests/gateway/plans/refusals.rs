@@ -11,8 +11,11 @@ use stowage_testing::raw::{RawClient, RawResponse};
 /// Creates a document directly on the server, and PUTs an attachment through the gateway; returns the response.
 async fn put(gateway: &Running, path: &str, members: Value) -> RawResponse {
     let target = format!("/{path}/{}", uuid::Uuid::new_v4().simple());
-    let made = gateway.couch.request("PUT", &target, "application/json", members.to_string().as_bytes()).await;
-    assert_eq!(made.status, 201, "{made:?}");
+    let made = gateway
+        .couch
+        .request("PUT", &target, "application/json", members.to_string().as_bytes())
+        .await
+        .expect_status(201);
     let target = format!("{target}/call.mp3?rev={}", parsed(&made)["rev"].as_str().unwrap());
     gateway.request("PUT", &target, &[("Content-Type", "audio/mpeg")], b"bytes").await
 }
@@ -90,8 +93,7 @@ async fn malformed_plans_name_the_place() {
 async fn values_of_wrong_settings_are_not_repeated() {
     let (attachments, modb) = storage_with(json!({ "handler": "file", "settings": { "directory": ["canary"] } }));
     let (gateway, path) = with(attachments, modb).await;
-    let answer = put(&gateway, &path, json!({})).await;
-    assert_eq!(answer.status, 502);
+    let answer = put(&gateway, &path, json!({})).await.expect_status(502);
     assert!(!answer.text().contains("canary"), "{answer:?}");
     gateway.stop().await;
 }

@@ -52,8 +52,7 @@ async fn the_newer_of_two_with_one_name_counts() {
     let twins = Twins::start().await;
     let (first, _) = twins.make("doc", &json!({}), &[("a.mp3", b"outside")]).await;
     let target = format!("/{}/doc/a.mp3?rev={first}", twins.gateway.path());
-    let put = twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], b"native, newer").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], b"native, newer").await.expect_status(201);
     for accept in ["application/json", "*/*"] {
         let target = format!("/{}/doc?attachments=true", twins.gateway.path());
         let shown = twins.gateway.request("GET", &target, &[("Accept", accept)], b"").await;

@@ -31,8 +31,7 @@ async fn an_object_that_is_gone_is_said_before_anything_else() {
     }
     let target = format!("/{}/_bulk_get?attachments=true", twins.gateway.path());
     let json = [("Content-Type", "application/json")];
-    let shown = twins.gateway.request("POST", &target, &json, br#"{"docs":[{"id":"doc"}]}"#).await;
-    assert_eq!(shown.status, 404, "{shown:?}");
+    twins.gateway.request("POST", &target, &json, br#"{"docs":[{"id":"doc"}]}"#).await.expect_status(404);
     assert_eq!(twins.gateway.get("doc").await.status, 200, "stubs ask no storage");
     let records = twins.gateway.app.gateway.records.last();
     assert_eq!(
@@ -125,8 +124,7 @@ async fn a_document_that_is_too_large_is_not_passed_on() {
     let json = [("Content-Type", "application/json")];
     let long = json!({"pvt_attachments": {"a.mp3": {"handler": {"kz_att_http": {"url": "http://h/canary"}}}}, "x": "y".repeat(80_000)});
     let target = format!("/{}/zlong", twins.gateway.path());
-    let saved = twins.couch("PUT", &target, &json, long.to_string().as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    twins.couch("PUT", &target, &json, long.to_string().as_bytes()).await.expect_status(201);
     let shown = twins.gateway.get("zlong").await;
     assert_eq!((shown.status, parsed(&shown)["error"].as_str()), (413, Some("document_too_large")), "{shown:?}");
     let rows = twins.gateway.get("_all_docs?include_docs=true").await;

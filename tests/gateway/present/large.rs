@@ -11,8 +11,7 @@ async fn inline_data_of_couchdbs_own_may_be_larger_than_a_document() {
     let (rev, _) = twins.make("doc", &json!({"n": 1}), &[("a.mp3", b"sound")]).await;
     let long: Vec<u8> = (0..900_000_u32).map(|index| (index % 253) as u8).collect();
     let target = format!("/{}/doc/b.mp3?rev={rev}", twins.gateway.path());
-    let put = twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], &long).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], &long).await.expect_status(201);
     use base64::Engine as _;
     let encoded = base64::engine::general_purpose::STANDARD.encode(&long);
     for (rest, pointer) in [

@@ -37,8 +37,7 @@ async fn open_revs_in_both_forms() {
     };
     for (database, rev) in [(twins.gateway.path(), &one.0), (twins.native.clone(), &one.1)] {
         let target = format!("/{database}/_bulk_docs");
-        let answer = twins.couch("POST", &target, &[JSON], body(rev).as_bytes()).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
+        twins.couch("POST", &target, &[JSON], body(rev).as_bytes()).await.expect_status(201);
     }
     for accept in ["application/json", "multipart/mixed", "*/*"] {
         for query in ["open_revs=all", "open_revs=all&attachments=true&revs=true", "open_revs=all&latest=true"] {

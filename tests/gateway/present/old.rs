@@ -8,8 +8,7 @@ use stowage_testing::recorder::Recorder;
 
 async fn save(twins: &Twins, path: &str, document: &serde_json::Value) {
     let json = [("Content-Type", "application/json")];
-    let saved = twins.couch("PUT", &format!("/{path}"), &json, document.to_string().as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    twins.couch("PUT", &format!("/{path}"), &json, document.to_string().as_bytes()).await.expect_status(201);
 }
 
 #[tokio::test]
@@ -30,8 +29,11 @@ async fn old_entries_and_links_are_shown_and_inlined() {
     });
     save(&twins, &format!("{path}/doc"), &json!({ "pvt_attachments": entries })).await;
     let get = async |rest: &str, accept: &str| {
-        let shown = twins.gateway.request("GET", &format!("/{path}/{rest}"), &[("Accept", accept)], b"").await;
-        assert_eq!(shown.status, 200, "{shown:?}");
+        let shown = twins
+            .gateway
+            .request("GET", &format!("/{path}/{rest}"), &[("Accept", accept)], b"")
+            .await
+            .expect_status(200);
         assert!(!shown.text().contains("canary") && !shown.text().contains("pvt_attachments"), "{}", shown.text());
         shown
     };
@@ -70,8 +72,7 @@ async fn a_link_is_followed_with_the_clients_rights_only() {
         .await;
     let user = twins.gateway.couch.user().await;
     let anybody = json!({"admins": {"names": [], "roles": []}, "members": {"names": [user.0], "roles": []}});
-    let open = twins.couch("PUT", &format!("/{path}/_security"), &[], anybody.to_string().as_bytes()).await;
-    assert_eq!(open.status, 200, "{open:?}");
+    twins.couch("PUT", &format!("/{path}/_security"), &[], anybody.to_string().as_bytes()).await.expect_status(200);
     for accept in ["application/json", "multipart/related"] {
         let headers = [authorization(&user), ("Accept".to_owned(), accept.to_owned())];
         let target = format!("/{path}/doc?attachments=true");
@@ -93,8 +94,7 @@ async fn what_nobody_can_read_is_shown_and_refused_with_its_bytes() {
     assert_eq!(parsed(&shown)["_attachments"]["a.mp3"]["length"], 3);
     for accept in ["application/json", "multipart/related"] {
         let target = format!("/{path}/doc?attachments=true");
-        let shown = twins.gateway.request("GET", &target, &[("Accept", accept)], b"").await;
-        assert_eq!(shown.status, 502, "{shown:?}");
+        twins.gateway.request("GET", &target, &[("Accept", accept)], b"").await.expect_status(502);
     }
     twins.stop().await;
 }

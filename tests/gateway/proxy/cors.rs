@@ -32,8 +32,7 @@ async fn own_answer(world: &mut World, origin: &str, says: &str, asked: usize) -
         assert!(!seen.has("authorization"), "{seen:?}");
         connection.send(couchdb(says)).await;
     }
-    let answer = answered(&mut client).await;
-    assert_eq!(answer.status, 504, "{answer:?}");
+    let answer = answered(&mut client).await.expect_status(504);
     drop(silent);
     answer
 }

@@ -40,8 +40,7 @@ async fn running_requests_end_and_everything_else_is_closed() {
 
     let stopping = tokio::spawn(world.gateway.app.stop());
     refused(address).await;
-    let ready = exchange(admin, "GET", "/ready", &[], b"").await;
-    assert_eq!(ready.status, 503, "{ready:?}");
+    exchange(admin, "GET", "/ready", &[], b"").await.expect_status(503);
     assert_eq!(exchange(admin, "GET", "/live", &[], b"").await.status, 200);
     assert_eq!(soon("an idle connection to close", idle.rest()).await.expect("an end"), b"");
     assert_eq!(soon("a fresh connection to close", fresh.rest()).await.expect("an end"), b"");
@@ -106,7 +105,6 @@ async fn a_feed_that_would_never_end_ends_with_the_drain() {
     let (_unanswered, _) = world.asks(&mut poll, get("/db/_changes?feed=longpoll")).await;
 
     let stopping = tokio::spawn(world.gateway.app.stop());
-    let answer = answered(&mut poll).await;
-    assert_eq!(answer.status, 503, "{answer:?}");
+    answered(&mut poll).await.expect_status(503);
     assert_eq!(soon("the gateway to stop", stopping).await.expect("no panic"), 0, "nothing had to be cut off");
 }

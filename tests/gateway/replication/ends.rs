@@ -25,8 +25,7 @@ impl End {
     pub async fn plain() -> Self {
         let couch = Couch::start().await;
         let database = format!("plain_{}", uuid::Uuid::new_v4().simple());
-        let made = couch.request("PUT", &format!("/{database}"), "", b"").await;
-        assert_eq!(made.status, 201, "{made:?}");
+        couch.request("PUT", &format!("/{database}"), "", b"").await.expect_status(201);
         let peer = Peer { address: couch.address(), login: couch.admin.clone(), database };
         Self { behind: peer.clone(), peer, storage: None, gateway: None, _couch: Some(couch) }
     }
@@ -92,8 +91,7 @@ impl End {
 
 /// Returns the ids of all documents, including deleted ones.
 pub async fn ids(peer: &Peer) -> Vec<String> {
-    let answer = peer.ask("GET", "/_changes?style=all_docs", &[], b"").await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let answer = peer.ask("GET", "/_changes?style=all_docs", &[], b"").await.expect_status(200);
     let changes: Value = serde_json::from_slice(&answer.body).expect("JSON");
     let rows = changes["results"].as_array().expect("rows");
     let mut ids: Vec<_> = rows.iter().map(|row| row["id"].as_str().expect("an id").to_owned()).collect();

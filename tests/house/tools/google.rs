@@ -119,8 +119,7 @@ async fn a_name_that_is_taken_is_refused_at_both_ends() {
     let client = start().await;
     let session = client.session("x").await;
     client.server.overwrite("abc", "x", b"theirs".to_vec());
-    let refused = client.chunk(&session, "bytes 0-5/6", 6).await;
-    assert_eq!(refused.status, 412);
+    let refused = client.chunk(&session, "bytes 0-5/6", 6).await.expect_status(412);
     assert!(refused.text().contains("conditionNotMet"));
     assert_eq!(client.begin(START, &json!({ "name": "x" })).await.status, 412);
     for wrong in [json!({}), json!({ "name": "a\nb" }), json!({ "name": "y", "unknown": 1 })] {
@@ -139,8 +138,7 @@ async fn ids_are_those_that_were_given_out_and_only_once() {
     let id = ids["ids"][0].as_str().expect("an id");
     assert_eq!(client.begin(target, &folder(id, "nowhere")).await.status, 404);
     assert_eq!(client.begin(target, &folder(id, "root")).await.status, 200);
-    let again = client.begin(target, &folder(id, "root")).await;
-    assert_eq!(again.status, 409);
+    let again = client.begin(target, &folder(id, "root")).await.expect_status(409);
     assert!(again.text().contains("fileIdInUse"));
     assert_eq!(client.server.troubles().count("folder"), 4);
 }

@@ -63,8 +63,7 @@ async fn the_media_type_does_not_matter() {
 async fn plans_are_as_large_as_documents_may_be() {
     let gateway = setup().set("limits.document_bytes", "64 KiB").start().await;
     let large = |bytes: usize| json!({ "ui_metadata": { "a": "x".repeat(bytes) } });
-    let answer = ask(&gateway, "PUT", &of(MINE), Some(&large(70_000))).await;
-    assert_eq!(answer.status, 413);
+    let answer = ask(&gateway, "PUT", &of(MINE), Some(&large(70_000))).await.expect_status(413);
     assert_eq!(envelope(&answer)["message"], "request_entity_too_large");
     assert_eq!(ask(&gateway, "PUT", &of(MINE), Some(&large(60_000))).await.status, 201);
     // The merged document would exceed the limit for reading it back.

@@ -116,8 +116,7 @@ async fn an_oauth_document_that_is_not_there_is_refused_under_its_field() {
 async fn errors_stand_under_their_fields_in_the_platforms_form() {
     let gateway = start().await;
     let settings = json!({"key": "k", "secret": "CANARY".repeat(100), "scheme": "gopher", "port": 70_000});
-    let answer = ask(&gateway, "PUT", &of(MINE), Some(&plan("s3", &settings))).await;
-    assert_eq!(answer.status, 400);
+    let answer = ask(&gateway, "PUT", &of(MINE), Some(&plan("s3", &settings))).await.expect_status(400);
     let errors = &envelope(&answer)["data"]["attachments"][STORAGE]["settings"];
     assert_eq!(errors["bucket"]["required"]["message"], "Field is required but missing");
     assert_eq!(errors["scheme"]["enum"]["target"], json!(["http", "https"]));

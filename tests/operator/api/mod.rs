@@ -126,6 +126,5 @@ async fn stored(gateway: &Running, id: &str) -> Value {
 /// Writes a document directly to CouchDB.
 async fn write(gateway: &Running, id: &str, document: &Value) {
     let target = format!("/{}/{id}", gateway.couch.plans);
-    let saved = gateway.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    gateway.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await.expect_status(201);
 }

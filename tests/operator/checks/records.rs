@@ -52,8 +52,11 @@ async fn records_are_listed_newest_first_and_in_pages() {
     for index in 0..7 {
         let record = json!({"pvt_type": "attachment_handler_error", "reason": format!("r{index}")});
         let target = format!("/{month}/{prefix}{index:012x}-x");
-        let saved = gateway.couch.request("PUT", &target, "application/json", record.to_string().as_bytes()).await;
-        assert_eq!(saved.status, 201, "{saved:?}");
+        gateway
+            .couch
+            .request("PUT", &target, "application/json", record.to_string().as_bytes())
+            .await
+            .expect_status(201);
     }
     let (mut seen, mut start_key) = (Vec::new(), String::new());
     for expected in [3, 3, 1] {

@@ -16,8 +16,7 @@ async fn jobs_are_listed_tried_and_dropped() {
     gateway.plan("http", json!({ "url": "http://127.0.0.1:1/x" })).await;
     for id in ["one", "two"] {
         let rev = gateway.document(id, json!({ "pvt_type": "fax" })).await;
-        let put = gateway.put(id, "call.mp3", &rev, b"bytes").await;
-        assert_eq!(put.status, 201, "{put:?}");
+        gateway.put(id, "call.mp3", &rev, b"bytes").await.expect_status(201);
     }
     let (code, said) = run(&gateway, &["jobs"]).await;
     assert_eq!(code, 0, "{said}");

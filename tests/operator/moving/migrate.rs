@@ -83,8 +83,7 @@ async fn what_kazoo_stored_gets_a_pointer_of_the_gateways_form_and_stays_where_i
         json!({ "handler": { "kz_att_http": { "url": server.url("/calls/doc.mp3") } }, "content_type": "audio/mpeg" });
     let document = json!({ "pvt_type": "fax", "pvt_attachments": { "call.mp3": entry } });
     let target = format!("/{}/doc", gateway.path());
-    let saved = gateway.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    gateway.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await.expect_status(201);
     let database = gateway.database();
     for adopted in ["1 attachments moved", "0 attachments moved"] {
         let (code, said) = run(&gateway, &["migrate", "--db", &database, "--from", "kazoo"]).await;
@@ -208,8 +207,7 @@ async fn what_losing_branches_keep_is_named() {
     };
     let docs = [branch("aaaa", "bG9zZXI="), branch("bbbb", ""), branch("cccc", "d2lubmVy")];
     let text = json!({ "new_edits": false, "docs": docs }).to_string();
-    let saved = gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await.expect_status(201);
     plan(&gateway, Some(STORAGE)).await;
     let database = gateway.database();
     for more in [&["--dry-run"][..], &[], &[]] {

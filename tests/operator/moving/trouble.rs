@@ -47,8 +47,7 @@ async fn a_database_that_is_deleted_meanwhile_is_a_line_and_no_failure() {
         while s3.count(Operation::Put) == 0 {
             tokio::task::yield_now().await;
         }
-        let gone = gateway.couch.request("DELETE", &format!("/{}", gateway.path()), "", b"").await;
-        assert_eq!(gone.status, 200, "{gone:?}");
+        gateway.couch.request("DELETE", &format!("/{}", gateway.path()), "", b"").await.expect_status(200);
         drop(gate);
     };
     let scope = ["migrate", "--db", &database, "--format", "json"];
@@ -97,8 +96,7 @@ async fn a_disk_that_is_full_costs_no_voicemail() {
     gateway.plan("file", json!({ "directory": "one" })).await;
     let recording = vec![7; 3 << 20];
     let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
-    let put = gateway.put("doc", "call.mp3", &rev, &recording).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    gateway.put("doc", "call.mp3", &rev, &recording).await.expect_status(201);
     let waits = async {
         while jobs(&gateway).await.iter().all(|job| job["error"].is_null()) {
             tokio::time::sleep(Duration::from_millis(20)).await;

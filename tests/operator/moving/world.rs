@@ -56,8 +56,11 @@ pub async fn fill(gateway: &Running, count: usize) -> Vec<String> {
             },
         });
         let target = format!("/{}/{id}", gateway.path());
-        let saved = gateway.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await;
-        assert_eq!(saved.status, 201, "{saved:?}");
+        gateway
+            .couch
+            .request("PUT", &target, "application/json", document.to_string().as_bytes())
+            .await
+            .expect_status(201);
         ids.push(id);
     }
     gateway.document("none", json!({ "pvt_type": "fax" })).await;

@@ -14,8 +14,7 @@ async fn a_storage_that_is_down_and_its_jobs_are_shown() {
     for index in 0..4 {
         let id = format!("doc-{index}");
         let rev = gateway.document(&id, json!({ "pvt_type": "fax" })).await;
-        let put = gateway.put(&id, "call.mp3", &rev, b"bytes").await;
-        assert_eq!(put.status, 201, "{put:?}");
+        gateway.put(&id, "call.mp3", &rev, b"bytes").await.expect_status(201);
     }
     let mut browser = open(&gateway).await;
     browser.until("document.querySelector('#token-form')?.checkVisibility()").await;

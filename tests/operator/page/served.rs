@@ -20,8 +20,7 @@ async fn the_files_come_with_a_strict_policy() {
     assert!(scripts.len() > 10, "{scripts:?}");
     let others = [("/", "text/html"), ("/page.css", "text/css"), ("/console.css", "text/css")];
     for (path, media_type) in others.into_iter().chain(scripts) {
-        let answer = ask(&gateway, "GET", path, "").await;
-        assert_eq!(answer.status, 200);
+        let answer = ask(&gateway, "GET", path, "").await.expect_status(200);
         assert_eq!(answer.header("content-type"), Some(format!("{media_type}; charset=utf-8").as_str()));
         let policy = answer.header("content-security-policy").expect("a policy");
         for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "trusted-types 'none'"] {

@@ -31,8 +31,7 @@ async fn attach(couch: &Couch, pem: &str) {
     }
     let rev = load(couch, "canary-key-id").await["_rev"].as_str().expect("a revision").to_owned();
     let target = format!("{target}/private_key.pem?rev={rev}");
-    let saved = couch.request("PUT", &target, "application/x-pem-file", pem.as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    couch.request("PUT", &target, "application/x-pem-file", pem.as_bytes()).await.expect_status(201);
 }
 
 #[tokio::test]
