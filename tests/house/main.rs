@@ -2,12 +2,7 @@
 
 #![allow(
     clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::string_slice,
-    clippy::unwrap_used,
+    clippy::restriction,
     missing_docs,
     missing_debug_implementations,
     unreachable_pub,
