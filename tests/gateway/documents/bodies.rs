@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde_json::json;
 
-use super::world::{JSON, audit, both, inline, planned_with, stored};
+use super::world::{JSON, audit_and_stop, both, inline, planned_with, stored};
 use stowage_testing::gateway::{Running, Setup, json as parsed};
 use stowage_testing::gzip;
 use stowage_testing::raw::RawResponse;
@@ -52,8 +52,7 @@ async fn a_long_document_with_attachments_is_refused_and_not_saved() {
         }
     }
     assert_eq!(stored(&gateway, "long").await, json!(null));
-    audit(&gateway, &[]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &[]).await;
 }
 
 #[tokio::test]
@@ -95,8 +94,7 @@ async fn a_gzipped_document_is_looked_into() {
         (refused.status, parsed(&refused)["reason"].as_str()),
         (400, Some("Request body is not properly gzipped."))
     );
-    audit(&gateway, &["doc"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["doc"]).await;
 }
 
 /// Bodies that do not concern the gateway are forwarded byte for byte.

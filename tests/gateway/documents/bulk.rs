@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{JSON, audit, both, inline, plan, planned, planned_with, put, stored};
+use super::world::{JSON, audit, audit_and_stop, both, inline, plan, planned, planned_with, put, stored};
 use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed, rev};
 use stowage_testing::raw::RawResponse;
 
@@ -37,8 +37,7 @@ async fn every_attachment_is_stored_and_every_row_is_couchdbs() {
         (&rows[0]["error"], &rows[1]["ok"], &rows[2]["error"]),
         (&json!("conflict"), &json!(true), &json!("conflict"))
     );
-    audit(&gateway, &["b1", "b2", "b3", named]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["b1", "b2", "b3", named]).await;
 }
 
 #[tokio::test]
@@ -58,8 +57,7 @@ async fn what_couchdb_refuses_as_a_whole_leaves_nothing() {
         both(&gateway, "POST", "/_bulk_docs", &[JSON], docs.to_string().as_bytes()).await;
     }
     both(&gateway, "POST", "/_bulk_docs", &[JSON], b"{\"docs\":[{\"_attachments\":").await;
-    audit(&gateway, &[]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &[]).await;
 }
 
 #[tokio::test]
@@ -74,8 +72,7 @@ async fn a_failing_storage_refuses_all_before_anything_is_saved() {
     for id in ["b1", "b2", "b3"] {
         assert_eq!(stored(&gateway, id).await, json!(null));
     }
-    audit(&gateway, &[]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &[]).await;
 }
 
 #[tokio::test]
@@ -91,6 +88,5 @@ async fn stubs_and_new_attachments_and_tombstones_together() {
     bulk(&gateway, &docs).await.expect_status(201);
     assert_eq!(gateway.get("b1/a").await.body, b"one");
     assert_eq!(gateway.get("b1/b").await.body, b"new");
-    audit(&gateway, &["b1"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["b1"]).await;
 }

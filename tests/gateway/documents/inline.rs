@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::world::{JSON, audit, both, digest, inline, plan, planned, put, stored};
+use super::world::{JSON, audit, audit_and_stop, both, digest, inline, plan, planned, put, stored};
 use stowage_testing::gateway::{Setup, json as parsed, rev};
 use stowage_testing::recorder::Recorder;
 use stowage_testing::s3::{ACCESS_KEY, Operation, S3Server, SECRET_KEY};
@@ -29,8 +29,7 @@ async fn what_a_document_carries_goes_to_its_storage() {
         let (got, _) = both(&gateway, "GET", &format!("/inl/{name}"), &[("Accept-Encoding", "identity")], b"").await;
         assert_eq!(got.body, bytes);
     }
-    audit(&gateway, &["inl"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["inl"]).await;
 }
 
 #[tokio::test]
@@ -90,8 +89,7 @@ async fn a_document_without_an_id_gets_one_and_its_objects_are_named_after_it() 
     both(&gateway, "POST", "", &[JSON], named.to_string().as_bytes()).await;
     both(&gateway, "POST", "", &[("Content-Type", "text/plain")], named.to_string().as_bytes()).await;
     both(&gateway, "POST", "", &[JSON], br#"{"_id":1,"_attachments":{}}"#).await;
-    audit(&gateway, &[&id, "named"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &[&id, "named"]).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{JSON, audit, inline, planned, stored};
+use super::world::{JSON, audit, audit_and_stop, inline, planned, stored};
 use stowage_testing::gateway::{Running, json as parsed, rev};
 
 const GOOD: &str = r#""data":"aGVsbG8=""#;
@@ -78,8 +78,7 @@ async fn a_revision_however_it_is_written_does_not_keep_one_either() {
     let (name, revision) = ("If-Match", parsed(&gateway.get("r2").await)["_rev"].as_str().unwrap().to_uppercase());
     let target = format!("/{}/r2/b", gateway.path());
     assert_eq!(gateway.request("PUT", &target, &[(name, &revision)], b"b").await.status, 201);
-    audit(&gateway, &["r1", "r2", "r3", "r4"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["r1", "r2", "r3", "r4"]).await;
 }
 
 #[tokio::test]
@@ -112,8 +111,7 @@ async fn one_odd_document_of_many_takes_nobody_elses_attachments_along() {
     for id in ["g1", "g2", "odd"] {
         is_outside(&gateway, id, "a", &docs).await;
     }
-    audit(&gateway, &["g1", "g2", "odd"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["g1", "g2", "odd"]).await;
 }
 
 #[tokio::test]
@@ -182,8 +180,7 @@ async fn a_post_that_stands_for_a_put_stores_outside_too() {
     }
     let target = format!("{target}/a?rev={}", rev(&saved));
     gateway.request("POST", &target, &[("X-HTTP-Method-Override", "DELETE")], b"").await.expect_status(200);
-    audit(&gateway, &["doc"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["doc"]).await;
 }
 
 /// The files of a browser's form are stored according to the plan; forms from pages of another site are refused.
@@ -220,6 +217,5 @@ async fn a_form_is_stored_where_attachments_go() {
         assert_eq!(there.as_object().unwrap().keys().collect::<Vec<_>>(), ["b", "a"]);
         gateway.request("POST", &target, &headers, more.as_bytes()).await.expect_status(409);
     }
-    audit(&gateway, &["doc"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["doc"]).await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::world::{audit, inline, planned, planned_with, put, stored};
+use super::world::{audit_and_stop, inline, planned, planned_with, put, stored};
 use stowage_testing::gateway::{Running, Setup, json as parsed, rev};
 
 async fn presenting() -> Running {
@@ -40,8 +40,7 @@ async fn stubs_keep_their_pointers_whoever_presents_them() {
             json!({ "_rev": rev(&second), "_attachments": { "z": { "stub": true }, "n": inline("x/y", b"n") } });
         let refused = put(&gateway, "doc", &unknown).await;
         assert_eq!(parsed(&refused)["reason"], "Invalid attachment stub in doc for z");
-        audit(&gateway, &["doc"]).await;
-        gateway.stop().await;
+        audit_and_stop(gateway, &["doc"]).await;
     }
 }
 
@@ -120,6 +119,5 @@ async fn what_a_client_read_it_can_write_back() {
     put(&gateway, "doc", &read).await.expect_status(201);
     assert_eq!(gateway.get("doc/a").await.body, b"one");
     assert_eq!(gateway.get("doc/b").await.body, b"two");
-    audit(&gateway, &["doc"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["doc"]).await;
 }

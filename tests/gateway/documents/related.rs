@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{audit, both, digest, direct, inline, multipart, plan, planned, put, stored};
+use super::world::{audit, audit_and_stop, both, digest, direct, inline, multipart, plan, planned, put, stored};
 use stowage_testing::gateway::{STORAGE, authorization, json as parsed, rev};
 use stowage_testing::raw::RawClient;
 
@@ -23,8 +23,7 @@ async fn the_recorded_request_is_stored_part_by_part() {
     assert_eq!(there["pvt_attachments"]["foo.mp3"]["digest"], "md5-siixZb2hRH1VsPnqa6Ujeg==");
     assert_eq!(gateway.get("mp1/foo.mp3").await.body, b"This is 21 chars long");
     assert_eq!(gateway.get("mp1/bar.txt").await.header("content-type"), Some("text/plain"));
-    audit(&gateway, &["mp1"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["mp1"]).await;
 }
 
 #[tokio::test]
@@ -37,8 +36,7 @@ async fn entries_count_and_not_the_headers_of_parts() {
     for (name, bytes) in [("b", &b"one"[..]), ("a", b""), ("c", b"three"), ("in", b"inside")] {
         assert_eq!(gateway.get(&format!("doc/{name}")).await.body, bytes, "{name}");
     }
-    audit(&gateway, &["doc"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["doc"]).await;
 }
 
 #[tokio::test]
@@ -148,8 +146,7 @@ async fn what_the_gateway_does_not_understand_is_couchdbs_to_refuse() {
     both(&gateway, "PUT", "/doc", &[KIND], other.as_bytes()).await;
     let bad = String::from_utf8(fine.clone()).unwrap().replace("{\"_att", "{\"_att\"");
     both(&gateway, "PUT", "/doc", &[KIND], bad.as_bytes()).await;
-    audit(&gateway, &[]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &[]).await;
 }
 
 #[tokio::test]
@@ -193,8 +190,7 @@ async fn parts_of_couchdbs_own_flow_on_behind_a_document_that_has_changed() {
     // Unchanged, it is forwarded as received, with its length.
     let body = multipart("abc123", &json!({ "_attachments": { "a": follows(3) } }), &[b"one"]);
     both(&gateway, "PUT", "/native", &[KIND], &body).await;
-    audit(&gateway, &["doc"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["doc"]).await;
 }
 
 #[tokio::test]
@@ -240,6 +236,5 @@ async fn a_document_part_that_is_too_long_is_refused() {
     assert_eq!(gateway.request("PUT", &target, &[KIND], &fine).await.status, 201);
     let again = gateway.request("PUT", &target, &[KIND], &fine).await;
     assert_eq!((again.status, parsed(&again)["error"].as_str()), (409, Some("conflict")));
-    audit(&gateway, &["doc"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["doc"]).await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{JSON, audit, both, inline, planned, stored};
+use super::world::{JSON, audit, audit_and_stop, both, inline, planned, stored};
 use stowage_testing::gateway::{Running, json as parsed};
 use stowage_testing::raw::RawResponse;
 
@@ -50,8 +50,7 @@ async fn stubs_are_of_the_nearest_ancestor_that_is_there() {
     let stranger = json!({ "_rev": format!("2-{OTHER}"), "_attachments": { "a": { "stub": true } } });
     let refused = replicate(&gateway, "doc", &stranger).await;
     assert_eq!((refused.status, parsed(&refused)["error"].as_str()), (412, Some("missing_stub")), "{refused:?}");
-    audit(&gateway, &["doc"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["doc"]).await;
 }
 
 /// CouchDB considers all ancestors.
@@ -67,8 +66,7 @@ async fn an_ancestor_may_be_far_away() {
     replicate(&gateway, "doc", &next).await.expect_status(201);
     assert_eq!(gateway.get("doc/a").await.body, b"one");
     assert_eq!(gateway.get("doc/b").await.body, b"two");
-    audit(&gateway, &["doc"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["doc"]).await;
 }
 
 #[tokio::test]
@@ -108,8 +106,7 @@ async fn in_bulk_only_refusals_have_rows() {
     assert_eq!(saved.text(), "[]\n");
     assert_eq!(gateway.get("b1/a").await.body, b"one");
     assert_eq!(gateway.get("b1/b").await.body, b"more");
-    audit(&gateway, &["b1", "b3"]).await;
-    gateway.stop().await;
+    audit_and_stop(gateway, &["b1", "b3"]).await;
 }
 
 #[tokio::test]

@@ -127,6 +127,12 @@ pub async fn audit(gateway: &Running, ids: &[&str]) {
     }
 }
 
+/// Audits, and stops the gateway.
+pub async fn audit_and_stop(gateway: Running, ids: &[&str]) {
+    audit(&gateway, ids).await;
+    gateway.stop().await;
+}
+
 /// Saves a plan with this entry for the month database.
 pub async fn plan(gateway: &Running, modb: Value) {
     gateway.plan_as("file", json!({ "directory": "r" }), json!({ "modb": modb })).await;

@@ -30,7 +30,7 @@ async fn make(world: &World) -> RawResponse {
 
 /// Checks that there is no trace of the copy, and the original is complete.
 async fn nothing(world: &World) {
-    world.audit(&["doc".to_owned()]).await;
+    world.audit(&["doc"]).await;
     assert_eq!(world.stored("copy").await, Value::Null);
     assert!(world.whole_or_nothing("doc", "call.mp3", b"recording").await);
     assert!(world.whole_or_nothing("doc", "two.mp3", &bytes(BIG, 3)).await);

@@ -89,7 +89,7 @@ async fn a_look_that_fails_once_is_taken_again() {
     world.store.rule("GET", "open_revs=all", 1, answer(503, "no"));
     world.store.rule("GET", "open_revs=all", 1, Act::CutAnswer(0, End::Reset));
     world.gateway.attach("doc", "call.mp3", &first, b"another").await;
-    world.audit(&["doc".to_owned()]).await;
+    world.audit(&["doc"]).await;
     assert_eq!(left(&world).await, 0);
     world.stop().await;
 }
@@ -115,7 +115,7 @@ async fn a_client_that_leaves_does_not_keep_the_objects() {
     world.store.struck(1).await;
     client.reset().unwrap();
     held.notify_one();
-    world.audit(&["doc".to_owned()]).await;
+    world.audit(&["doc"]).await;
     assert_eq!(world.stored("doc").await, serde_json::Value::Null);
     assert_eq!(world.s3.objects(BUCKET).len(), 0);
     world.stop().await;

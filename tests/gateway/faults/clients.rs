@@ -110,8 +110,7 @@ async fn who_stops_half_way_leaves_nothing_in_a_directory() {
 async fn who_stops_half_way_leaves_nothing_in_a_bucket() {
     let world = World::with(setup()).await;
     let ids = everything(&world.gateway, &[1000, (5 << 20) + 1000]).await;
-    world.audit(&ids).await;
-    world.stop().await;
+    world.audit_and_stop(&ids).await;
 }
 
 /// Stops in the second part of a large upload, with the first one stored already.
@@ -124,8 +123,7 @@ async fn a_multipart_upload_that_is_left_alone_is_aborted() {
         let rev = world.document(id).await;
         half(&world.gateway, id, &rev, &body, id.ends_with('3'), (10 << 20) + 5, stop).await;
     }
-    world.audit(&ids).await;
-    world.stop().await;
+    world.audit_and_stop(&ids).await;
 }
 
 /// The client is gone after a complete body: if the attachment is stored, the document names it.
@@ -148,6 +146,5 @@ async fn who_leaves_before_the_answer_has_stored_it_or_not() {
     for id in &ids {
         world.whole_or_nothing(id, "call.mp3", &body).await;
     }
-    world.audit(&ids).await;
-    world.stop().await;
+    world.audit_and_stop(&ids).await;
 }

@@ -65,8 +65,7 @@ async fn a_storage_that_fails_in_the_middle_leaves_nothing() {
     }
     assert_eq!(put(&world, "doc", &carrying()).await.status, 201);
     assert!(all_or_none(&world, "doc").await);
-    world.audit(&owned(&["doc"])).await;
-    world.stop().await;
+    world.audit_and_stop(&owned(&["doc"])).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,8 +93,7 @@ async fn a_lost_answer_to_one_document_is_found_out() {
         assert!(all_or_none(&world, &id).await);
         ids.push(id);
     }
-    world.audit(&ids).await;
-    world.stop().await;
+    world.audit_and_stop(&ids).await;
 }
 
 /// Returns the leaves of a document, including tombstones, directly from the store.
@@ -234,8 +232,7 @@ async fn a_lost_answer_to_a_batch_is_found_out_for_each_document() {
     world.gateway.settled().await;
     assert!(!all_or_none(&world, "moved").await);
     let ids = (0..3).flat_map(|index| [format!("first-{index}"), format!("second-{index}")]).collect::<Vec<_>>();
-    world.audit(&ids).await;
-    world.stop().await;
+    world.audit_and_stop(&ids).await;
 }
 
 /// The store goes down once all objects are stored: no document is saved, and no object is kept.

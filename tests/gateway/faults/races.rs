@@ -54,8 +54,7 @@ async fn of_twenty_attachments_with_one_revision_one_stays() {
     for (index, name) in names.iter().enumerate() {
         assert_eq!(world.whole_or_nothing("doc", name, name.as_bytes()).await, index == winner);
     }
-    world.audit(&["doc".to_owned()]).await;
-    world.stop().await;
+    world.audit_and_stop(&["doc"]).await;
 }
 
 /// A client that stalls during its upload does not block others, and gets a conflict in the end.
@@ -168,8 +167,7 @@ async fn a_reader_who_is_overtaken_gets_what_is_there_now() {
     });
     assert_own_bytes(&got);
     assert_eq!(got.body, b"the new recording");
-    world.audit(&["doc".to_owned()]).await;
-    world.stop().await;
+    world.audit_and_stop(&["doc"]).await;
 }
 
 /// A reader of an object that is replaced and removed gets all of it, or notices that it does not.
@@ -210,6 +208,5 @@ async fn a_download_outlives_its_object_or_breaks() {
             assert!(breaks && old.starts_with(&body), "{} bytes", body.len());
         }
     }
-    world.audit(&["whole".to_owned(), "broken".to_owned()]).await;
-    world.stop().await;
+    world.audit_and_stop(&["whole".to_owned(), "broken".to_owned()]).await;
 }

@@ -49,8 +49,7 @@ async fn a_refused_removal_removes_nothing() {
         assert_eq!((answer.status, answer.text().as_str()), (status, "no"));
         assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
     }
-    world.audit(&ids).await;
-    world.stop().await;
+    world.audit_and_stop(&ids).await;
 }
 
 /// The client gets a 504; the object is removed once the document is known to be saved.
@@ -67,8 +66,7 @@ async fn a_removal_that_nobody_heard_of_takes_its_object_along() {
     world.gateway.settled().await;
     assert!(!world.whole_or_nothing(&ids[0], "call.mp3", RECORDING).await);
     assert!(world.whole_or_nothing(&ids[1], "call.mp3", RECORDING).await);
-    world.audit(&ids).await;
-    world.stop().await;
+    world.audit_and_stop(&ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,6 +77,5 @@ async fn a_storage_that_fails_a_while_keeps_nothing() {
     let deleted = delete(&world, "doc", &rev).await;
     assert_eq!(deleted.status, 200, "the document is what counts");
     assert!(!world.whole_or_nothing("doc", "call.mp3", RECORDING).await);
-    world.audit(&["doc".to_owned()]).await;
-    world.stop().await;
+    world.audit_and_stop(&["doc"]).await;
 }

@@ -53,8 +53,7 @@ async fn who_may_not_hears_it_from_couchdb_and_no_storage_is_asked() {
     }
     assert_eq!(world.s3.answered().len(), before, "a storage was asked");
     assert!(world.whole_or_nothing("doc", "call.mp3", b"a recording").await);
-    world.audit(&["doc".to_owned()]).await;
-    world.stop().await;
+    world.audit_and_stop(&["doc"]).await;
 }
 
 /// The refusal of a large body is received while the client is still sending.
@@ -89,6 +88,5 @@ async fn a_member_may() {
     assert_eq!((got.status, got.body.as_slice()), (200, &b"mine"[..]));
     let rev = stowage_testing::gateway::rev(&put);
     exchange(world.gateway.address, "DELETE", &format!("{target}?rev={rev}"), &headers, b"").await.expect_status(200);
-    world.audit(&["doc".to_owned()]).await;
-    world.stop().await;
+    world.audit_and_stop(&["doc"]).await;
 }

@@ -48,8 +48,7 @@ async fn a_save_whose_answer_is_lost_is_found_out_and_acknowledged() {
         assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
     }
     world.store.struck(ids.len()).await;
-    world.audit(&ids).await;
-    world.stop().await;
+    world.audit_and_stop(&ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,8 +69,7 @@ async fn a_save_that_did_not_arrive_is_sent_again() {
         assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
         assert_eq!(world.stored(id).await["_rev"], rev(answer));
     }
-    world.audit(&ids).await;
-    world.stop().await;
+    world.audit_and_stop(&ids).await;
 }
 
 /// The client gets a 504, since the outcome is unknown; it is determined in the background.
@@ -85,8 +83,7 @@ async fn a_store_that_falls_silent_costs_no_attachment() {
         assert_eq!(json(&answer)["error"], "gateway_timeout");
         assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await, "it had been saved");
     }
-    world.audit(&ids).await;
-    world.stop().await;
+    world.audit_and_stop(&ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,8 +124,7 @@ async fn a_refusal_after_a_lost_answer_takes_nothing_away() {
         assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
     }
     world.store.struck(4 * ids.len()).await;
-    world.audit(&ids).await;
-    world.stop().await;
+    world.audit_and_stop(&ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,7 +144,7 @@ async fn who_is_overtaken_gets_409_and_the_old_attachment_stays() {
         assert_eq!((put.status, json(&put)["error"].as_str()), (409, Some("conflict")), "{put:?}");
         rev = world.stored("doc").await["_rev"].as_str().expect("a revision").to_owned();
         assert!(world.whole_or_nothing("doc", "call.mp3", &old).await);
-        world.audit(&["doc".to_owned()]).await;
+        world.audit(&["doc"]).await;
     }
     world.stop().await;
 }
@@ -164,8 +160,7 @@ async fn an_object_stays_while_nobody_knows_whether_it_was_saved() {
     world.store.open();
     world.gateway.settled().await;
     assert!(world.whole_or_nothing("doc", "call.mp3", RECORDING).await);
-    world.audit(&["doc".to_owned()]).await;
-    world.stop().await;
+    world.audit_and_stop(&["doc"]).await;
 }
 
 /// The save never arrived, and then the document has changed: the object is removed once the store reports this.
@@ -181,7 +176,7 @@ async fn an_object_goes_once_it_is_known_that_it_was_not_saved() {
     world.store.open();
     world.gateway.settled().await;
     assert!(!world.whole_or_nothing("doc", "call.mp3", RECORDING).await);
-    world.audit(&["doc".to_owned()]).await;
+    world.audit(&["doc"]).await;
     assert!(world.s3.objects(BUCKET).is_empty());
     world.stop().await;
 }
@@ -204,8 +199,7 @@ async fn a_save_that_never_left_takes_its_object_along() {
     world.gateway.settled().await;
     assert!(world.s3.objects(BUCKET).is_empty());
     assert!(!world.whole_or_nothing("doc", "call.mp3", RECORDING).await);
-    world.audit(&["doc".to_owned()]).await;
-    world.stop().await;
+    world.audit_and_stop(&["doc"]).await;
 }
 
 /// An overwrite with a lost response: saved or not, one object is left, and the document names it.
@@ -228,8 +222,7 @@ async fn an_overwrite_that_nobody_heard_of_leaves_one_object() {
     assert!(world.whole_or_nothing("saved", "call.mp3", RECORDING).await);
     assert!(world.whole_or_nothing("replaced", "call.mp3", b"the newest").await);
     assert!(world.whole_or_nothing("lost", "call.mp3", b"the old recording").await);
-    world.audit(&ids).await;
-    world.stop().await;
+    world.audit_and_stop(&ids).await;
 }
 
 /// The revision is a leaf, but not the winning one: the save's outcome is determined on its own branch.

@@ -119,7 +119,7 @@ async fn servers_that_fall_silent_are_given_up() {
     let got = world.gateway.get("doc/call.mp3").await;
     assert!(got.status == 200 && !got.complete, "{got:?}");
     world.bucket.relent();
-    world.audit(&["doc".to_owned()]).await;
+    world.audit(&["doc"]).await;
     soon("connections are left", || world.gateway.app.connections.running() == 0).await;
     world.stop().await;
 }
@@ -161,8 +161,7 @@ async fn a_request_is_answered_in_time_whatever_it_waits_for() {
 
     let got = world.gateway.get("doc/call.mp3").await;
     assert!(got.status == 200 && got.body == bytes(100_000, 1), "{got:?}");
-    world.audit(&["doc".to_owned(), "heard".to_owned()]).await;
-    world.stop().await;
+    world.audit_and_stop(&["doc".to_owned(), "heard".to_owned()]).await;
 }
 
 /// The waits of one request share one deadline.
@@ -186,8 +185,7 @@ async fn several_waits_have_one_deadline() {
     slow.await.expect("the slow store answers");
     world.bucket.relent();
     assert_eq!(world.gateway.get("doc/call.mp3").await.body, b"first");
-    world.audit(&["doc".to_owned()]).await;
-    world.stop().await;
+    world.audit_and_stop(&["doc"]).await;
 }
 
 /// The time a client takes to send does not count.

@@ -163,8 +163,7 @@ async fn the_reason_names_the_storage_and_the_code() {
     assert_refusal(&put, 504, "storage {id} cannot be used now (503)");
     world.s3.fail(Operation::Put, 2, Failure { status: 503, code: "SlowDown" });
     world.gateway.attach("doc", "call.mp3", &rev, b"x").await;
-    world.audit(&["doc".to_owned()]).await;
-    world.stop().await;
+    world.audit_and_stop(&["doc"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,7 +191,7 @@ async fn a_failed_overwrite_leaves_the_old_attachment() {
         world.bucket.relent();
         assert!(world.whole_or_nothing("doc", "call.mp3", b"the old recording").await);
     }
-    world.audit(&["doc".to_owned()]).await;
+    world.audit(&["doc"]).await;
     assert_eq!(world.s3.objects(BUCKET).len(), 1);
     world.stop().await;
 }

@@ -80,11 +80,11 @@ impl World {
     }
 
     /// Waits until everything has settled, and checks that the objects are exactly those named by these documents, without pending uploads.
-    pub async fn audit(&self, ids: &[String]) {
+    pub async fn audit(&self, ids: &[impl AsRef<str>]) {
         self.gateway.settled().await;
         let mut named = BTreeSet::new();
         for id in ids {
-            let document = self.stored(id).await;
+            let document = self.stored(id.as_ref()).await;
             let pointers = document["pvt_attachments"].as_object().cloned().unwrap_or_default();
             for pointer in pointers.values() {
                 named.insert(pointer["stowage"]["location"]["key"].as_str().expect("a key").to_owned());
@@ -113,6 +113,12 @@ impl World {
             assert_eq!(got.status, 404, "{id}/{name}: {got:?}");
         }
         there
+    }
+
+    /// Audits what is left, and stops the gateway.
+    pub async fn audit_and_stop(self, ids: &[impl AsRef<str>]) {
+        self.audit(ids).await;
+        self.stop().await;
     }
 
     /// Stops the gateway; no task may be left.

@@ -78,8 +78,7 @@ async fn one_attachment_that_a_storage_takes_and_one_that_it_does_not_are_saved_
     drained(&world).await;
     is_in_storage(&world, "doc", "one", &one).await;
     is_in_storage(&world, "doc", "two", &two).await;
-    world.audit(&["doc".to_owned()]).await;
-    world.stop().await;
+    world.audit_and_stop(&["doc"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -51,7 +51,6 @@ async fn a_plan_is_tried_and_nothing_is_saved() {
     let wrong =
         of_account(&gateway, "POST", "/check", &json!({ "attachments": { STORAGE: { "handler": "s3" } } })).await;
     assert!(parsed(&wrong)["data"]["attachments"][STORAGE]["settings"]["required"].is_object(), "{}", wrong.text());
-    gateway.settled().await;
     gateway.stop().await;
 }
 
@@ -73,7 +72,6 @@ async fn a_storage_says_how_close_its_breaker_is() {
     let health = data(&ask(&gateway, "GET", "health", None).await, 200)[0].clone();
     assert_eq!(health["breaker"], "open", "{health}");
     assert!(health["window"]["failures"].as_u64() >= Some(5) && health["down_since"].is_string(), "{health}");
-    gateway.settled().await;
     gateway.stop().await;
 }
 

@@ -114,7 +114,6 @@ async fn a_plan_is_made_tried_and_saved_on_a_phone() {
     assert_eq!(browser.value(&format!("document.querySelector({}).placeholder", json!(secret))).await, "unchanged");
     browser.fits(360).await;
     drop(browser);
-    gateway.settled().await;
     gateway.stop().await;
 }
 
@@ -175,6 +174,5 @@ async fn what_is_not_touched_stays_as_it_was() {
     let left = "['plan-fields', 'explained'].map((id) => document.getElementById(id).children.length)";
     assert_eq!(browser.value(left).await, json!([0, 0]));
     drop(browser);
-    gateway.settled().await;
     gateway.stop().await;
 }
