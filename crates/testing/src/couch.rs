@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::gateway::{authorization, content_type, exchange};
+use super::gateway::{authorization, content_type, exchange, rev};
 use super::raw::RawResponse;
 
 /// Name and password of the embedded store's ordinary user.
@@ -118,6 +118,12 @@ impl Couch {
     pub async fn request(&self, method: &str, target: &str, media_type: &str, body: &[u8]) -> RawResponse {
         self.note(method, target);
         exchange(self.address(), method, target, &[authorization(&self.admin), content_type(media_type)], body).await
+    }
+
+    /// Saves a document directly, and returns its revision.
+    pub async fn save(&self, target: &str, document: impl ToString) -> String {
+        let text = document.to_string();
+        rev(&self.request("PUT", target, "application/json", text.as_bytes()).await.expect_status(201))
     }
 }
 

@@ -151,8 +151,7 @@ impl Running {
         if old.status == 200 {
             document["_rev"] = json(&old)["_rev"].clone();
         }
-        let saved = self.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await;
-        assert_eq!(saved.status, 201, "{saved:?}");
+        self.couch.save(&target, &document).await;
         self.app.gateway.plans.document_changed(id, Some(&document));
     }
 
@@ -200,10 +199,7 @@ impl Running {
 
     /// Saves a document of the month database verbatim, bypassing the gateway, and returns its revision.
     pub async fn save(&self, id: &str, text: impl ToString) -> String {
-        let target = format!("/{}/{id}", self.path());
-        let saved = self.couch.request("PUT", &target, "application/json", text.to_string().as_bytes()).await;
-        assert_eq!(saved.status, 201, "{saved:?}");
-        rev(&saved)
+        self.couch.save(&format!("/{}/{id}", self.path()), text).await
     }
 
     /// Returns a document of the month database as CouchDB has it, with its pointers.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use stowage_testing::gateway::{Couch, Running, Setup, authorization, exchange, json, rev};
+use stowage_testing::gateway::{Couch, Running, Setup, authorization, exchange, json};
 use stowage_testing::raw::RawResponse;
 
 const BYTES: &[u8] = b"what was recorded once";
@@ -23,11 +23,7 @@ async fn start() -> (Running, String) {
 }
 
 async fn save(couch: &Couch, path: &str, document: &Value) -> String {
-    let saved = couch
-        .request("PUT", &format!("/{path}"), "application/json", document.to_string().as_bytes())
-        .await
-        .expect_status(201);
-    rev(&saved)
+    couch.save(&format!("/{path}"), document).await
 }
 
 /// Puts an attachment into CouchDB.

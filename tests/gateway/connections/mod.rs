@@ -91,9 +91,7 @@ impl World {
     /// Saves a document directly on a server; returns its revision.
     async fn save(&self, couch: &Couch, id: &str, document: Value) -> String {
         let target = format!("/{}/{id}", self.gateway.path());
-        let saved =
-            couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await.expect_status(201);
-        parsed(&saved)["rev"].as_str().unwrap().to_owned()
+        couch.save(&target, document).await
     }
 
     /// Creates the month database on a server.

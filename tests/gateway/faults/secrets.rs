@@ -140,8 +140,7 @@ async fn save_plan(couch: &Couch, account: &str, storages: &Value) -> Vec<String
         names.iter().map(|name| (name.clone(), json!({ "attachments": { "handler": name } }))).collect();
     let plan = json!({ "pvt_type": "storage", "attachments": storages, "plan": { "modb": { "types": types } } });
     couch.request("PUT", &format!("/{}", couch.plans), "", b"").await;
-    let target = format!("/{}/{account}", couch.plans);
-    couch.request("PUT", &target, "application/json", plan.to_string().as_bytes()).await.expect_status(201);
+    couch.save(&format!("/{}/{account}", couch.plans), &plan).await;
     names
 }
 

@@ -11,12 +11,8 @@ use stowage_testing::raw::{RawClient, RawResponse};
 /// Creates a document directly on the server, and PUTs an attachment through the gateway; returns the response.
 async fn put(gateway: &Running, path: &str, members: Value) -> RawResponse {
     let target = format!("/{path}/{}", uuid::Uuid::new_v4().simple());
-    let made = gateway
-        .couch
-        .request("PUT", &target, "application/json", members.to_string().as_bytes())
-        .await
-        .expect_status(201);
-    let target = format!("{target}/call.mp3?rev={}", parsed(&made)["rev"].as_str().unwrap());
+    let made = gateway.couch.save(&target, &members).await;
+    let target = format!("{target}/call.mp3?rev={made}");
     gateway.request("PUT", &target, &[("Content-Type", "audio/mpeg")], b"bytes").await
 }
 

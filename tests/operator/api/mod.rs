@@ -125,6 +125,5 @@ async fn stored(gateway: &Running, id: &str) -> Value {
 
 /// Writes a document directly to CouchDB.
 async fn write(gateway: &Running, id: &str, document: &Value) {
-    let target = format!("/{}/{id}", gateway.couch.plans);
-    gateway.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await.expect_status(201);
+    gateway.couch.save(&format!("/{}/{id}", gateway.couch.plans), &document).await;
 }

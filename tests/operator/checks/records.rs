@@ -51,12 +51,7 @@ async fn records_are_listed_newest_first_and_in_pages() {
     let prefix = stowage::record::id_prefix(std::time::SystemTime::now());
     for index in 0..7 {
         let record = json!({"pvt_type": "attachment_handler_error", "reason": format!("r{index}")});
-        let target = format!("/{month}/{prefix}{index:012x}-x");
-        gateway
-            .couch
-            .request("PUT", &target, "application/json", record.to_string().as_bytes())
-            .await
-            .expect_status(201);
+        gateway.couch.save(&format!("/{month}/{prefix}{index:012x}-x"), &record).await;
     }
     let (mut seen, mut start_key) = (Vec::new(), String::new());
     for expected in [3, 3, 1] {

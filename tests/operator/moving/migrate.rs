@@ -82,8 +82,7 @@ async fn what_kazoo_stored_gets_a_pointer_of_the_gateways_form_and_stays_where_i
     let entry =
         json!({ "handler": { "kz_att_http": { "url": server.url("/calls/doc.mp3") } }, "content_type": "audio/mpeg" });
     let document = json!({ "pvt_type": "fax", "pvt_attachments": { "call.mp3": entry } });
-    let target = format!("/{}/doc", gateway.path());
-    gateway.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await.expect_status(201);
+    gateway.save("doc", &document).await;
     let database = gateway.database();
     for adopted in ["1 attachments moved", "0 attachments moved"] {
         let (code, said) = run(&gateway, &["migrate", "--db", &database, "--from", "kazoo"]).await;

@@ -56,8 +56,7 @@ async fn each_planted_fault_is_found_and_nothing_else() {
     }
     let mut nonsense = gateway.inside("doc-005").await;
     nonsense["pvt_attachments"]["a.mp3"]["stowage"]["location"] = json!(7);
-    let target = format!("/{}/doc-005", gateway.path());
-    gateway.couch.request("PUT", &target, "application/json", nonsense.to_string().as_bytes()).await.expect_status(201);
+    gateway.save("doc-005", &nonsense).await;
 
     let found = |said: &str| -> BTreeSet<(String, String, String)> {
         let text = |fault: &serde_json::Value, key: &str| fault[key].as_str().unwrap().to_owned();

@@ -55,12 +55,7 @@ pub async fn fill(gateway: &Running, count: usize) -> Vec<String> {
                 "b.txt": { "content_type": "text/plain", "data": data("b") },
             },
         });
-        let target = format!("/{}/{id}", gateway.path());
-        gateway
-            .couch
-            .request("PUT", &target, "application/json", document.to_string().as_bytes())
-            .await
-            .expect_status(201);
+        gateway.save(&id, &document).await;
         ids.push(id);
     }
     gateway.document("none", json!({ "pvt_type": "fax" })).await;
