@@ -12,11 +12,7 @@ use crate::Backend;
 
 #[tokio::test]
 async fn half_an_object_is_removed() {
-    let server = Server::start(|method, _, _| match *method {
-        Method::PUT => Reply::KeepPartAndClose(6 << 20),
-        _ => Reply::Normal,
-    })
-    .await;
+    let server = Server::answering(Method::PUT, || Reply::KeepPartAndClose(6 << 20)).await;
     let storage = open(json!({"url": server.url("/p")}));
     store(&storage, "n", recording(20 << 20)).await.unwrap_err();
     server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE)).await;
@@ -71,11 +67,7 @@ async fn a_name_that_may_be_anothers_is_left_alone() {
 /// A server that timed out waiting for the rest may have kept the part it received.
 #[tokio::test]
 async fn what_a_timeout_of_the_server_may_have_left_is_removed() {
-    let server = Server::start(|method, _, _| match *method {
-        Method::PUT => Reply::Status(408),
-        _ => Reply::Normal,
-    })
-    .await;
+    let server = Server::answering(Method::PUT, || Reply::Status(408)).await;
     let storage = open(json!({"url": server.url("/p")}));
     store(&storage, "n", "x").await.unwrap_err();
     ended(storage).await;
@@ -85,11 +77,7 @@ async fn what_a_timeout_of_the_server_may_have_left_is_removed() {
 
 #[tokio::test]
 async fn an_early_success_is_none() {
-    let server = Server::start(|method, _, _| match *method {
-        Method::PUT => Reply::AtOnce(201),
-        _ => Reply::Normal,
-    })
-    .await;
+    let server = Server::answering(Method::PUT, || Reply::AtOnce(201)).await;
     let storage = open(json!({"url": server.url("/p")}));
     store(&storage, "n", recording(BIG)).await.unwrap_err();
     server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE)).await;

@@ -48,11 +48,7 @@ async fn see_other_asks_with_get() {
         let stored = store(&storage, "n", recording(length)).await.unwrap();
         assert_eq!(stored.location["url"], server.url("/done/7"));
     }
-    let server = Server::start(|method, _, _| match *method {
-        Method::PUT => Reply::Redirect(303, "/nowhere".to_owned()),
-        _ => Reply::Normal,
-    })
-    .await;
+    let server = Server::answering(Method::PUT, || Reply::Redirect(303, "/nowhere".to_owned())).await;
     let storage = open(json!({"url": server.url("/p")}));
     let error = store(&storage, "n", "x").await.unwrap_err();
     assert_eq!((error.kind(), status(&error)), (Kind::Refused, Some(404)));
@@ -61,21 +57,13 @@ async fn see_other_asks_with_get() {
 #[tokio::test]
 async fn loops_long_chains_and_bad_locations_are_refused() {
     for (to, puts) in [("/p/n", 1), ("ftp://h/x", 1), ("", 1), ("#x", 1)] {
-        let server = Server::start(move |method, _, _| match *method {
-            Method::PUT => Reply::Redirect(307, to.to_owned()),
-            _ => Reply::Normal,
-        })
-        .await;
+        let server = Server::answering(Method::PUT, move || Reply::Redirect(307, to.to_owned())).await;
         let storage = open(json!({"url": server.url("/p")}));
         let error = store(&storage, "n", "x").await.unwrap_err();
         assert_eq!((error.kind(), status(&error)), (Kind::Refused, Some(307)), "{to}");
         assert_eq!(server.targets(&Method::PUT).len(), puts);
     }
-    let server = Server::start(|method, _, _| match *method {
-        Method::PUT => Reply::Status(302),
-        _ => Reply::Normal,
-    })
-    .await;
+    let server = Server::answering(Method::PUT, || Reply::Status(302)).await;
     let error = store(&open(json!({"url": server.url("/p")})), "n", "x").await.unwrap_err();
     assert!(error.to_string().contains("without a Location"), "{error}");
     for (steps, good) in [(10, true), (11, false)] {
@@ -96,11 +84,7 @@ async fn loops_long_chains_and_bad_locations_are_refused() {
 async fn credentials_and_headers_stay_at_their_origin() {
     let other = Server::normal().await;
     let there = other.url("/q/n");
-    let server = Server::start(move |method, _, _| match *method {
-        Method::PUT => Reply::RedirectAtOnce(307, there.clone()),
-        _ => Reply::Normal,
-    })
-    .await;
+    let server = Server::answering(Method::PUT, move || Reply::RedirectAtOnce(307, there.clone())).await;
     let url = server.url("/p").replace("://", "://user:canary@");
     let storage = open(json!({"url": url, "headers": {"X-Token": "canary"}}));
     for length in [5, BIG] {
@@ -136,11 +120,7 @@ async fn a_redirect_to_a_refused_address_is_refused() {
 
 #[tokio::test]
 async fn a_refusal_comes_before_a_byte_of_a_large_body() {
-    let server = Server::start(|method, _, _| match *method {
-        Method::PUT => Reply::AtOnce(403),
-        _ => Reply::Normal,
-    })
-    .await;
+    let server = Server::answering(Method::PUT, || Reply::AtOnce(403)).await;
     let storage = open(json!({"url": server.url("/p")}));
     let upload = upload(&storage, recording(BIG));
     let report = upload.report();
@@ -233,11 +213,7 @@ async fn what_is_in_memory_is_repeated() {
         assert!(began.elapsed() < Duration::from_secs(5));
         assert_eq!(server.targets(&Method::DELETE).len(), 0);
     }
-    let server = Server::start(|method, _, _| match *method {
-        Method::PUT => Reply::Status(503),
-        _ => Reply::Normal,
-    })
-    .await;
+    let server = Server::answering(Method::PUT, || Reply::Status(503)).await;
     let error = store(&open(json!({"url": server.url("/p")})), "n", "x").await.unwrap_err();
     assert_eq!((error.kind(), status(&error)), (Kind::Passing, Some(503)));
     assert_eq!(server.targets(&Method::PUT).len(), 3);

@@ -86,6 +86,11 @@ impl Server {
         Self::start(|_, _, _| Reply::Normal).await
     }
 
+    /// Starts a server that responds to one method in this way, and to all others normally.
+    pub(super) async fn answering(method: Method, reply: impl Fn() -> Reply + Send + Sync + 'static) -> Self {
+        Self::start(move |asked, _, _| if *asked == method { reply() } else { Reply::Normal }).await
+    }
+
     /// Starts a server. `script` gets the method, the target, and the number of earlier requests.
     pub(super) async fn start(script: impl Fn(&Method, &str, usize) -> Reply + Send + Sync + 'static) -> Self {
         let state = Arc::new(State {

@@ -201,11 +201,7 @@ async fn refusals_are_classed_and_not_repeated() {
         [(400, Kind::Refused), (403, Kind::Refused), (501, Kind::Refused), (507, Kind::Refused), (417, Kind::Refused)]
     {
         for length in [10, BIG] {
-            let server = Server::start(move |method, _, _| match *method {
-                Method::PUT => Reply::Status(code),
-                _ => Reply::Normal,
-            })
-            .await;
+            let server = Server::answering(Method::PUT, move || Reply::Status(code)).await;
             let storage = open(json!({"url": server.url("/p")}));
             let error = store(&storage, "n", recording(length)).await.unwrap_err();
             assert_eq!((error.kind(), status(&error)), (kind, Some(code)));
