@@ -8,13 +8,12 @@ use futures_util::future::BoxFuture;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use stowage_couch::{Answer, Caller};
-use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::moving::{Found, Moved, refused};
 use crate::router::Database;
-use crate::walk::{AGAIN_AFTER, Branches, Fault, Pace, Progress, Scope, TRIES, Tally, Visit, walk};
+use crate::walk::{AGAIN_AFTER, Branches, Fault, TRIES, Tally, Visit, Walk};
 
 /// The direction of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,18 +39,12 @@ pub struct Migration {
     pub compact: bool,
 }
 
-/// Moves the attachments of a scope, until done or until `stop` is cancelled. The results are in `progress`.
+/// Moves the attachments of a walk's documents.
 ///
 /// # Errors
 /// Returns an error if no database matches, or if CouchDB does not list them.
-pub async fn migrate(
-    gateway: &Arc<Gateway>,
-    migration: Migration,
-    (scope, pace): (&Scope, &Pace),
-    progress: &Progress,
-    stop: &CancellationToken,
-) -> Result<(), Error> {
-    walk(gateway, scope, pace, &migration, progress, stop).await
+pub async fn migrate(walk: Walk<'_>, migration: Migration) -> Result<(), Error> {
+    walk.visit(&migration).await
 }
 
 impl Visit for Migration {
@@ -79,21 +72,16 @@ impl Visit for Migration {
         })
     }
 
-    fn leave<'a>(
-        &'a self,
-        gateway: &'a Arc<Gateway>,
-        database: &'a Database,
-        (scope, progress): (&'a Scope, &'a Progress),
-    ) -> BoxFuture<'a, Result<u64, Error>> {
+    fn leave<'a>(&'a self, walk: Walk<'a>, database: &'a Database) -> BoxFuture<'a, Result<u64, Error>> {
         Box::pin(async move {
             if self.direction == Direction::Out {
-                left_behind(gateway, database, (scope, progress)).await?;
+                left_behind(walk, database).await?;
             }
             if !self.compact || self.dry_run {
                 return Ok(0);
             }
             let mut won = 0;
-            for caller in gateway.homes.of(database).await?.own_accounts()? {
+            for caller in walk.gateway.homes.of(database).await?.own_accounts()? {
                 won += compact(&caller, database).await?;
             }
             Ok(won)
@@ -133,11 +121,8 @@ impl Migration {
 
 /// Reports the attachments of losing branches that the plan would send elsewhere. They stay in CouchDB: saving a branch adds a generation, with which
 /// it may win, and clients would see another document.
-async fn left_behind(
-    gateway: &Arc<Gateway>,
-    database: &Database,
-    (scope, progress): (&Scope, &Progress),
-) -> Result<(), Error> {
+async fn left_behind(walk: Walk<'_>, database: &Database) -> Result<(), Error> {
+    let Walk { gateway, scope, progress, .. } = walk;
     for caller in gateway.homes.of(database).await?.own_accounts()? {
         let mut branches = Branches::of(&caller, database);
         while let Some(page) = branches.next().await? {

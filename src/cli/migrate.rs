@@ -13,7 +13,7 @@ use super::watch::{Format, Words, watched};
 use crate::app::gateway_of;
 use crate::config::Config;
 use crate::migrate::{Direction, Migration, migrate};
-use crate::walk::Progress;
+use crate::walk::{Progress, Walk};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Migrate {
@@ -57,8 +57,8 @@ impl Migrate {
             let gateway = Arc::new(gateway_of(&config)?);
             let (progress, stop) = (Progress::default(), CancellationToken::new());
             let (scope, pace) = (self.scope.scope(), self.scope.pace(!self.dry_run));
-            let walk = migrate(&gateway, migration, (&scope, &pace), &progress, &stop);
-            let outcome = watched(&progress, (self.format, words), &stop, walk).await;
+            let walk = Walk { gateway: &gateway, scope: &scope, pace: &pace, progress: &progress, stop: &stop };
+            let outcome = watched(&progress, (self.format, words), &stop, migrate(walk, migration)).await;
             // Let the removals of replaced objects finish.
             gateway.tasks.drain(config.timeouts.drain).await;
             outcome

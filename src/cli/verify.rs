@@ -14,7 +14,7 @@ use super::watch::{Format, Words, watched};
 use crate::app::gateway_of;
 use crate::config::Config;
 use crate::verify::{Verification, verify};
-use crate::walk::Progress;
+use crate::walk::{Progress, Walk};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Verify {
@@ -53,8 +53,8 @@ impl Verify {
             let orphans = self.orphans.then_some(self.older_than);
             let verification =
                 Verification { read: self.read, orphans, remove: self.remove_orphans, repair: self.repair };
-            let walk = verify(&gateway, verification, (&scope, &pace), &progress, &stop);
-            watched(&progress, (self.format, Words { done: "checked" }), &stop, walk).await
+            let walk = Walk { gateway: &gateway, scope: &scope, pace: &pace, progress: &progress, stop: &stop };
+            watched(&progress, (self.format, Words { done: "checked" }), &stop, verify(walk, verification)).await
         })
     }
 }

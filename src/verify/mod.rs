@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use stowage_storage::Kind;
-use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::gateway::Gateway;
@@ -17,7 +16,7 @@ use crate::moving::Found;
 use crate::object::source::{Sound, Source};
 use crate::pointer::{Entry, pointers};
 use crate::router::Database;
-use crate::walk::{Fault, Pace, Progress, Scope, Tally, Visit, walk};
+use crate::walk::{Fault, Tally, Visit, Walk};
 use named::Named;
 
 /// The options of a verification.
@@ -33,24 +32,16 @@ pub struct Verification {
     pub repair: bool,
 }
 
-/// Checks every pointer of a scope, until done or until `stop` is cancelled. The faults are in `progress`.
+/// Checks every pointer in a walk's documents.
 ///
 /// # Errors
 /// Returns an error if no database matches, or if CouchDB does not list them; also if orphans are wanted, but not everything that might name an
 /// object could be read.
-pub async fn verify(
-    gateway: &Arc<Gateway>,
-    verification: Verification,
-    (scope, pace): (&Scope, &Pace),
-    progress: &Progress,
-    stop: &CancellationToken,
-) -> Result<(), Error> {
+pub async fn verify(walk: Walk<'_>, verification: Verification) -> Result<(), Error> {
     let proof = Proof { verification, named: Named::default() };
-    walk(gateway, scope, pace, &proof, progress, stop).await?;
+    walk.visit(&proof).await?;
     match verification.orphans {
-        Some(age) if !stop.is_cancelled() => {
-            orphans::look(gateway, &proof.named, scope, (age, verification.remove), progress).await
-        }
+        Some(age) if !walk.stop.is_cancelled() => orphans::look(walk, &proof.named, (age, verification.remove)).await,
         _ => Ok(()),
     }
 }
@@ -62,15 +53,10 @@ struct Proof {
 }
 
 impl Visit for Proof {
-    fn leave<'a>(
-        &'a self,
-        gateway: &'a Arc<Gateway>,
-        database: &'a Database,
-        _: (&'a Scope, &'a Progress),
-    ) -> BoxFuture<'a, Result<u64, Error>> {
+    fn leave<'a>(&'a self, walk: Walk<'a>, database: &'a Database) -> BoxFuture<'a, Result<u64, Error>> {
         Box::pin(async move {
             if self.verification.orphans.is_some() {
-                self.named.add_leaves(gateway, database).await?;
+                self.named.add_leaves(walk.gateway, database).await?;
             }
             Ok(0)
         })

@@ -13,17 +13,12 @@ use super::named::Named;
 use crate::database::AccountId;
 use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::walk::{Fault, Progress, Scope, Totals, databases};
+use crate::walk::{Fault, Progress, Scope, Totals, Walk, databases};
 
 /// Searches every storage that the plans of the scope's accounts name. Only considers objects whose names contain the id of such an account: a bucket
 /// may also hold objects that are not the gateway's.
-pub(super) async fn look(
-    gateway: &Arc<Gateway>,
-    named: &Named,
-    scope: &Scope,
-    (age, remove): (Duration, bool),
-    progress: &Progress,
-) -> Result<(), Error> {
+pub(super) async fn look(walk: Walk<'_>, named: &Named, (age, remove): (Duration, bool)) -> Result<(), Error> {
+    let Walk { gateway, scope, progress, .. } = walk;
     if named.is_unsure() || progress.faults().0.iter().any(|fault| fault.kind == "failed") {
         let reason = "not everything that may name an object could be read: orphans are not looked for";
         return Err(Error::bad_gateway(reason));

@@ -89,63 +89,55 @@ pub(crate) trait Visit: Send + Sync + 'static {
     }
 
     /// Finishes a database. Returns how many bytes CouchDB has freed.
-    fn leave<'a>(
-        &'a self,
-        _gateway: &'a Arc<Gateway>,
-        _database: &'a Database,
-        _through: (&'a Scope, &'a Progress),
-    ) -> BoxFuture<'a, Result<u64, Error>> {
+    fn leave<'a>(&'a self, _walk: Walk<'a>, _database: &'a Database) -> BoxFuture<'a, Result<u64, Error>> {
         Box::pin(async { Ok(0) })
     }
 }
 
-/// Visits all documents of a scope, until done or until `stop` is cancelled. Fails if no database matches, or if CouchDB does not list them.
-pub(crate) async fn walk(
-    gateway: &Arc<Gateway>,
-    scope: &Scope,
-    pace: &Pace,
-    visit: &dyn Visit,
-    progress: &Progress,
-    stop: &CancellationToken,
-) -> Result<(), Error> {
-    let databases = databases::of(gateway, scope).await?;
-    progress.begins(databases.len() as u64);
-    stream::iter(databases)
-        .for_each_concurrent(DATABASES_AT_ONCE, |database| async move {
-            if stop.is_cancelled() {
-                return;
-            }
-            let part = progress.enters(&database.name);
-            let through = Through {
-                gateway,
-                database: &database,
-                scope,
-                pace,
-                visit,
-                progress,
-                part: &part,
-                stop,
-                ends: AtomicBool::new(false),
-            };
-            if let Err(error) = Box::pin(through.go()).await {
-                progress.faulty(&part, Fault::of(&database.name, "", "", &error));
-            }
-            progress.leaves(part);
-        })
-        .await;
-    Ok(())
+/// A walk through the documents of a scope.
+#[derive(Debug, Clone, Copy)]
+pub struct Walk<'a> {
+    /// The gateway that reads them.
+    pub gateway: &'a Arc<Gateway>,
+    /// The documents that it covers.
+    pub scope: &'a Scope,
+    /// Its pace.
+    pub pace: &'a Pace,
+    /// Receives its results.
+    pub progress: &'a Progress,
+    /// Ends it after the work in progress.
+    pub stop: &'a CancellationToken,
+}
+
+impl Walk<'_> {
+    /// Visits all documents, until done or stopped. Fails if no database matches, or if CouchDB does not list them.
+    pub(crate) async fn visit(self, visit: &dyn Visit) -> Result<(), Error> {
+        let databases = databases::of(self.gateway, self.scope).await?;
+        self.progress.begins(databases.len() as u64);
+        stream::iter(databases)
+            .for_each_concurrent(DATABASES_AT_ONCE, |database| async move {
+                if self.stop.is_cancelled() {
+                    return;
+                }
+                let part = self.progress.enters(&database.name);
+                let ends = AtomicBool::new(false);
+                let through = Through { walk: self, database: &database, visit, part: &part, ends };
+                if let Err(error) = Box::pin(through.go()).await {
+                    self.progress.faulty(&part, Fault::of(&database.name, "", "", &error));
+                }
+                self.progress.leaves(part);
+            })
+            .await;
+        Ok(())
+    }
 }
 
 /// A walk through one database.
 struct Through<'a> {
-    gateway: &'a Arc<Gateway>,
+    walk: Walk<'a>,
     database: &'a Database,
-    scope: &'a Scope,
-    pace: &'a Pace,
     visit: &'a dyn Visit,
-    progress: &'a Progress,
     part: &'a Part,
-    stop: &'a CancellationToken,
     /// Set once visiting more of this database is pointless.
     ends: AtomicBool,
 }
@@ -153,7 +145,7 @@ struct Through<'a> {
 impl Through<'_> {
     /// Visits all documents. A database that was deleted in the meantime is finished.
     async fn go(&self) -> Result<(), Error> {
-        let home = self.gateway.homes.of(self.database).await?;
+        let home = self.walk.gateway.homes.of(self.database).await?;
         for caller in home.own_accounts()? {
             let mut pages = Pages::of(&caller, self.database);
             let Some(count) = pages.count().await? else { continue };
@@ -173,7 +165,7 @@ impl Through<'_> {
             }
         }
         if !self.is_over() {
-            self.progress.won(self.visit.leave(self.gateway, self.database, (self.scope, self.progress)).await?);
+            self.walk.progress.won(self.visit.leave(self.walk, self.database).await?);
         }
         Ok(())
     }
@@ -201,7 +193,7 @@ impl Through<'_> {
 
     async fn turn(&self, from: &str) -> Turn {
         match self.visit.is_shared() {
-            true => Turn::at(&self.gateway.jobs, self.database, from).await,
+            true => Turn::at(&self.walk.gateway.jobs, self.database, from).await,
             false => Turn::Own(None),
         }
     }
@@ -209,7 +201,7 @@ impl Through<'_> {
     async fn page(&self, caller: &Caller, pages: &mut Pages<'_>) -> Result<(), Error> {
         let Some(documents) = pages.next().await? else { return Ok(()) };
         let visits = documents.into_iter().map(|(id, document)| self.look(caller, id, document));
-        stream::iter(visits).buffer_unordered(self.pace.at_once).collect::<Vec<()>>().await;
+        stream::iter(visits).buffer_unordered(self.walk.pace.at_once).collect::<Vec<()>>().await;
         Ok(())
     }
 
@@ -218,14 +210,14 @@ impl Through<'_> {
             return;
         }
         let outcome = match document {
-            Ok(document) if !self.scope.takes(&document) => Ok(None),
+            Ok(document) if !self.walk.scope.takes(&document) => Ok(None),
             Ok(document) => self.one(caller, &id, document).await.map(Some),
             Err(error) => Err(error),
         };
         self.part.looked();
         match outcome {
             Ok(None) => {}
-            Ok(Some(tally)) => self.progress.done(self.part, tally),
+            Ok(Some(tally)) => self.walk.progress.done(self.part, tally),
             Err(error) => self.failed(caller, &id, &error).await,
         }
     }
@@ -237,29 +229,29 @@ impl Through<'_> {
             if !self.ends.swap(true, Ordering::Relaxed) {
                 let mut fault = Fault::of(database, id, "", error);
                 fault.reason.push_str("; no more of this database is looked at");
-                self.progress.faulty(self.part, fault);
+                self.walk.progress.faulty(self.part, fault);
             }
         } else if matches!(Pages::of(caller, self.database).count().await, Ok(None)) {
             if !self.ends.swap(true, Ordering::Relaxed) {
-                self.progress.is_gone(database);
+                self.walk.progress.is_gone(database);
             }
         } else {
-            self.progress.faulty(self.part, Fault::of(database, id, "", error));
+            self.walk.progress.faulty(self.part, Fault::of(database, id, "", error));
         }
     }
 
     fn is_over(&self) -> bool {
-        self.stop.is_cancelled() || self.ends.load(Ordering::Relaxed)
+        self.walk.stop.is_cancelled() || self.ends.load(Ordering::Relaxed)
     }
 
     async fn one(&self, caller: &Caller, id: &str, document: Document) -> Result<Tally, Error> {
-        let _turn = self.pace.turn().await;
+        let _turn = self.walk.pace.turn().await;
         let began = tokio::time::Instant::now();
-        let found = Found::of(self.gateway, self.database.document(id), document, caller.clone()).await?;
-        let tally = self.visit.visit(self.gateway, found).await?;
+        let found = Found::of(self.walk.gateway, self.database.document(id), document, caller.clone()).await?;
+        let tally = self.visit.visit(self.walk.gateway, found).await?;
         tokio::select! {
-            () = self.pace.took(began.elapsed(), &tally) => {}
-            () = self.stop.cancelled() => {}
+            () = self.walk.pace.took(began.elapsed(), &tally) => {}
+            () = self.walk.stop.cancelled() => {}
         }
         Ok(tally)
     }

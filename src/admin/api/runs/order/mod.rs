@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::migrate::{Direction, Migration, migrate};
 use crate::verify::{Verification, verify};
-use crate::walk::{Pace, Progress, Scope};
+use crate::walk::{Pace, Progress, Scope, Walk};
 
 /// The parsed options of a run.
 #[derive(Debug)]
@@ -93,10 +93,10 @@ impl Order {
         progress: &Progress,
         stop: &CancellationToken,
     ) -> Result<(), Error> {
-        let ground = (&self.scope, &self.pace);
+        let walk = Walk { gateway, scope: &self.scope, pace: &self.pace, progress, stop };
         match self.work {
-            Work::Migration(migration) => migrate(gateway, migration, ground, progress, stop).await,
-            Work::Verification(verification) => verify(gateway, verification, ground, progress, stop).await,
+            Work::Migration(migration) => migrate(walk, migration).await,
+            Work::Verification(verification) => verify(walk, verification).await,
         }
     }
 }
