@@ -137,16 +137,11 @@ async fn left_behind(walk: Walk<'_>, database: &Database) -> Result<(), Error> {
                     let rev = leaf.rev().unwrap_or_default();
                     let found = Found::of(gateway, target.clone(), leaf, caller.clone()).await?;
                     for native in found.to_move_out()? {
-                        progress.leaves_behind(Fault {
-                            database: database.name.clone(),
-                            document: branched.id.clone(),
-                            attachment: native.name,
-                            kind: "branch",
-                            reason: format!(
-                                "{} bytes of revision {rev}, which lost a conflict, stay in CouchDB",
-                                native.length
-                            ),
-                        });
+                        let length = native.length;
+                        let reason =
+                            format!("{length} bytes of revision {rev}, which lost a conflict, stay in CouchDB");
+                        let place = (&*database.name, &*branched.id, &*native.name);
+                        progress.leaves_behind(Fault::new(place, "branch", reason));
                     }
                 }
             }

@@ -24,13 +24,7 @@ pub(super) async fn look(gateway: &Gateway, found: &Found, repair: bool) -> Tall
         }
     };
     for native in kept {
-        let fault = |kind, reason: String| Fault {
-            database: database.clone(),
-            document: id.clone(),
-            attachment: native.name.clone(),
-            kind,
-            reason,
-        };
+        let fault = |kind, reason: &str| Fault::new((database, id, &native.name), kind, reason);
         let missing = match decision.stub {
             true => match has_copy(gateway, found, &native).await {
                 Ok(Some(false)) => Kind::Copy,
@@ -38,7 +32,7 @@ pub(super) async fn look(gateway: &Gateway, found: &Found, repair: bool) -> Tall
                 Ok(Some(true) | None) => continue,
                 Err(error) => {
                     let reason = Fault::of(database, id, &native.name, &error).reason;
-                    tally.faults.push(fault("unreadable", reason));
+                    tally.faults.push(fault("unreadable", &reason));
                     continue;
                 }
             },
@@ -49,7 +43,7 @@ pub(super) async fn look(gateway: &Gateway, found: &Found, repair: bool) -> Tall
                 Ok(()) => tally.jobs += 1,
                 Err(error) => tally.faults.push(Fault::of(database, id, &native.name, &error)),
             },
-            (Kind::Copy, false) => tally.faults.push(fault("missing", "no copy is there".to_owned())),
+            (Kind::Copy, false) => tally.faults.push(fault("missing", "no copy is there")),
             // `migrate` is the command for that.
             (Kind::Move | Kind::Remove, false) => {}
         }

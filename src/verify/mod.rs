@@ -67,13 +67,7 @@ impl Visit for Proof {
             let mut tally = kept::look(gateway, &found, self.verification.repair).await;
             let (database, id) = (&found.target.database.name, &found.target.document);
             for outside in pointers(&found.document, database, id) {
-                let fault = |kind, reason: String| Fault {
-                    database: database.clone(),
-                    document: id.clone(),
-                    attachment: outside.name.clone(),
-                    kind,
-                    reason,
-                };
+                let fault = |kind, reason: &str| Fault::new((database, id, &outside.name), kind, reason);
                 let pointer = match &outside.entry {
                     Ok(Entry::Object(pointer)) => {
                         self.named.add(&pointer.stowage);
@@ -83,7 +77,7 @@ impl Visit for Proof {
                     Ok(Entry::Link(_)) => continue,
                     Err(error) => {
                         self.named.are_not_all_known();
-                        tally.faults.push(fault("unreadable", error.to_string()));
+                        tally.faults.push(fault("unreadable", &error.to_string()));
                         continue;
                     }
                 };
@@ -100,13 +94,13 @@ impl Visit for Proof {
                 };
                 match sound {
                     Ok(Sound::Same) => {}
-                    Ok(Sound::Different(what)) => tally.faults.push(fault("different", what.to_owned())),
+                    Ok(Sound::Different(what)) => tally.faults.push(fault("different", what)),
                     Err(Error::Storage(_, error)) if error.kind() == Kind::Missing => {
-                        tally.faults.push(fault("missing", error.to_string()));
+                        tally.faults.push(fault("missing", &error.to_string()));
                     }
                     Err(error) => {
                         let reason = Fault::of(database, id, &outside.name, &error).reason;
-                        tally.faults.push(fault("unreadable", reason));
+                        tally.faults.push(fault("unreadable", &reason));
                     }
                 }
             }

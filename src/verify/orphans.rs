@@ -97,6 +97,5 @@ fn is_of(listed: &Listed, accounts: &[AccountId]) -> bool {
 }
 
 fn fault(settings: &Settings, name: &str, kind: &'static str, reason: String) -> Fault {
-    let storage = format!("storage {}", settings.id());
-    Fault { database: storage, document: name.to_owned(), attachment: String::new(), kind, reason }
+    Fault::new((&format!("storage {}", settings.id()), name, ""), kind, reason)
 }

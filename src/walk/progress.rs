@@ -46,13 +46,17 @@ impl Fault {
             Error::Couch(error) => chain(&**error),
             error => error.to_string(),
         };
-        Self {
-            database: database.to_owned(),
-            document: document.to_owned(),
-            attachment: attachment.to_owned(),
-            kind: "failed",
-            reason,
-        }
+        Self::new((database, document, attachment), "failed", reason)
+    }
+
+    /// Creates a fault of an attachment, a document or a database.
+    pub(crate) fn new(
+        (database, document, attachment): (&str, &str, &str),
+        kind: &'static str,
+        reason: impl Into<String>,
+    ) -> Self {
+        let [database, document, attachment] = [database, document, attachment].map(str::to_owned);
+        Self { database, document, attachment, kind, reason: reason.into() }
     }
 }
 
