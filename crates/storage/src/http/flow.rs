@@ -46,29 +46,24 @@ impl Flow {
 
     /// Lets the body flow.
     pub(super) fn open(&self) {
-        let mut state = self.state();
-        match std::mem::replace(&mut *state, State::Withdrawn) {
-            State::Held(body, waker) => {
-                *state = State::Open(body);
-                drop(state);
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
-            }
-            other => *state = other,
-        }
+        self.release(|body| (State::Open(body), ()));
     }
 
     /// Returns the untouched body if it has not begun to flow; its sender then fails.
     pub(super) fn withdraw(&self) -> Option<Body> {
+        self.release(|body| (State::Withdrawn, body))
+    }
+
+    /// Moves a held body on to its next state, and wakes its sender.
+    fn release<T>(&self, next: impl FnOnce(Body) -> (State, T)) -> Option<T> {
         let mut state = self.state();
         match std::mem::replace(&mut *state, State::Withdrawn) {
             State::Held(body, waker) => {
+                let (now, told) = next(body);
+                *state = now;
                 drop(state);
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
-                Some(body)
+                waker.into_iter().for_each(Waker::wake);
+                Some(told)
             }
             other => {
                 *state = other;

@@ -35,13 +35,9 @@ impl Trail {
         let location = headers.get(LOCATION).ok_or_else(|| refused("a redirect without a Location"))?;
         let location = String::from_utf8_lossy(location.as_bytes());
         let next = link.resolve(&location).ok_or_else(|| refused("a redirect to an address that makes no sense"))?;
-        let method = if status == StatusCode::SEE_OTHER && *method != Method::HEAD {
-            self.leave(method, link);
-            Method::GET
-        } else {
-            self.leave(method, link);
-            method.clone()
-        };
+        self.seen.push((method.clone(), link.text()));
+        let asks = status == StatusCode::SEE_OTHER && *method != Method::HEAD;
+        let method = if asks { Method::GET } else { method.clone() };
         if self.seen.len() > MOST_REDIRECTS {
             return Err(refused("too many redirects"));
         }
@@ -50,10 +46,6 @@ impl Trail {
             return Err(refused("redirects that lead in a circle"));
         }
         Ok(Some((method, next)))
-    }
-
-    fn leave(&mut self, method: &Method, link: &Link) {
-        self.seen.push((method.clone(), link.text()));
     }
 }
 
