@@ -27,6 +27,8 @@ pub(super) enum Fault {
     Tls(String),
     /// The reply is malformed.
     Nonsense,
+    /// The server says that a listing is not the whole folder.
+    Partial,
     /// There was no connection.
     Unreachable(client::Error),
 }
@@ -44,7 +46,7 @@ impl Fault {
 
     /// Returns whether the server replied: it is done with the command, and its next reply belongs to the next one.
     pub(super) const fn is_answer(&self) -> bool {
-        matches!(self, Self::Code(..))
+        matches!(self, Self::Code(..) | Self::Partial)
     }
 
     /// Returns whether the reply text says that there is no such file: the code 550 alone means both "not found" and "no access" (RFC
@@ -82,6 +84,7 @@ impl Fault {
             // Our own library's text, about a certificate or a handshake.
             Self::Tls(text) => Error::new(Kind::Refused, format!("no TLS connection to the FTP server: {text}")),
             Self::Nonsense => Error::new(Kind::Refused, "the FTP server's answer makes no sense"),
+            Self::Partial => Error::new(Kind::Refused, "the FTP server does not list the whole of a folder"),
             Self::Unreachable(error) => error.into(),
         }
     }

@@ -118,8 +118,7 @@ impl Session {
             }
         }
         match transfer.finish(self).await {
-            // vsftpd reports success: "226 Transfer done (but failed to open directory)".
-            Ok(words) if words.to_ascii_lowercase().windows(4).any(|word| word == b"fail") => Ok(Listed::Refused),
+            Ok(words) if is_partial(&words) => Ok(Listed::Refused),
             Ok(_) => Ok(names.outcome()),
             Err(fault) => refused(fault, folder, entry),
         }
@@ -131,6 +130,13 @@ fn refused(fault: Fault, folder: &str, entry: &str) -> Result<Listed, Fault> {
         return Ok(Listed::NoFolder);
     }
     if fault.leaves_it_open() { Ok(Listed::Refused) } else { Err(fault) }
+}
+
+/// Returns whether a server that reports success says that a listing is not the whole folder: "226 Transfer done (but failed to open
+/// directory)" of vsftpd, "226 Output truncated to 10000 matches" of Pure-FTPd.
+pub(super) fn is_partial(words: &[u8]) -> bool {
+    let words = String::from_utf8_lossy(words).to_ascii_lowercase();
+    ["fail", "truncated"].iter().any(|word| words.contains(word))
 }
 
 /// Returns the last segment of a path.

@@ -1,7 +1,8 @@
-//! The `ftp` driver's own tests: TLS, logins, servers without some commands, names and locations. `faults` injects faults, `unsure` has inconclusive
-//! servers, `sessions` counts logins.
+//! What only the `ftp` driver does: TLS, logins, servers that lack a command, names and locations. `faults` breaks things, `unsure` has
+//! servers that do not tell, `sessions` counts logins, `listing` has folders that are not listed.
 
 mod faults;
+mod listing;
 mod sessions;
 mod unsure;
 
