@@ -2,6 +2,7 @@
 
 use super::targets::BUCKET;
 use crate::conformance::prelude::*;
+use futures_util::StreamExt as _;
 use stowage_testing::s3::{Failure, Habit, Operation, S3Server};
 
 async fn with(habits: &[Habit]) -> (Arc<S3Server>, Target) {
@@ -191,4 +192,45 @@ async fn every_code_has_one_meaning() {
         assert_eq!(server.objects(BUCKET).len(), 0, "PUT {code}");
     })
     .await;
+}
+
+/// What is left out of a list looks as if it were not there.
+#[tokio::test]
+async fn a_list_that_is_not_whole_is_refused() {
+    for list in [
+        // The answer of a server that takes the request for the older `ListObjects`.
+        "<ListBucketResult><NextMarker>b</NextMarker><IsTruncated>true</IsTruncated></ListBucketResult>",
+        "<ListBucketResult><Contents><Key>a</Key><Size>1</Size></Contents></ListBucketResult>",
+        "<ListBucketResult><KeyCount>1</KeyCount><x:Contents xmlns:x='y'><x:Key>a</x:Key></x:Contents></ListBucketResult>",
+        "<html><body>Sign in to the network</body></html>",
+        "",
+    ] {
+        let (_server, target) = with(&[Habit::Lists(list)]).await;
+        let listed: Vec<_> = target.backend.list().expect("a list").collect().await;
+        let error = listed.into_iter().find_map(Result::err);
+        assert_eq!(error.map(|error| error.kind()), Some(Kind::Refused), "{list}");
+    }
+}
+
+/// As of MinIO's gateways and versitygw, whose last page names a next one.
+#[tokio::test]
+async fn a_list_ends_where_it_says_so() {
+    let list = "<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>1</KeyCount><NextContinuationToken>a</NextContinuationToken>\
+        <Contents><Key>a</Key><Size>1</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents></ListBucketResult>";
+    let (_server, target) = with(&[Habit::Lists(list)]).await;
+    let listed: Vec<_> = target.backend.list().expect("a list").take(3).collect().await;
+    assert!(listed.len() == 1 && listed[0].is_ok(), "{listed:?}");
+}
+
+#[tokio::test]
+async fn a_key_is_listed_with_its_spaces() {
+    let (server, target) = with(&[]).await;
+    for key in [" before", "after ", "a&b <c>"] {
+        server.meddle(BUCKET, key, Some(b"x"));
+    }
+    let listed: Vec<_> =
+        target.backend.list().expect("a list").map(|listed| listed.expect("an object")).collect().await;
+    let mut names: Vec<_> = listed.into_iter().map(|listed| listed.name).collect();
+    names.sort();
+    assert_eq!(names, [" before", "a&b <c>", "after "]);
 }

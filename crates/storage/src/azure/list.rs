@@ -10,7 +10,7 @@ use stowage_http::target::encode;
 use super::ask::Account;
 use crate::engine::listing::paged;
 use crate::engine::xml;
-use crate::{Error, Listed, Result};
+use crate::{Error, Kind, Listed, Result};
 
 /// Lists all blobs of the container. Uncommitted blocks are not included; Azure removes them by itself.
 pub(super) fn all(account: &Account) -> impl Stream<Item = Result<Listed>> + Send {
@@ -19,20 +19,26 @@ pub(super) fn all(account: &Account) -> impl Stream<Item = Result<Listed>> + Sen
         let call = account.call("list a container", Method::Get, None, "")?.query(&query);
         let reply = account.ask(&call).await?.done()?;
         let document = collect_within(Some(TIME), reply.body, LONGEST).await.map_err(Error::of_body)?;
+        let page = blobs(account, &document).ok_or_else(unreadable)?;
         let next = xml::text(&document, "NextMarker").filter(|marker| !marker.is_empty());
-        Ok((blobs(account, &document), next))
+        Ok((page, next))
     })
 }
 
-fn blobs(account: &Account, document: &[u8]) -> Vec<Listed> {
-    let blobs = xml::elements(document, "Blob").into_iter().filter_map(|blob| {
+/// Returns `None` if something of a blob is missing.
+fn blobs(account: &Account, document: &[u8]) -> Option<Vec<Listed>> {
+    let blob = |blob: &String| {
         let text = |element| xml::text(blob.as_bytes(), element);
-        let name = text("Name")?;
+        let name = xml::exact(blob.as_bytes(), "Name")?;
         let modified = httpdate::parse_http_date(&text("Last-Modified")?).ok()?;
         let length = Some(text("Content-Length")?.parse().ok()?);
         Some(Listed { location: account.location(&name), name, length, modified })
-    });
-    blobs.collect()
+    };
+    xml::elements(document, "Blob").iter().map(blob).collect()
+}
+
+fn unreadable() -> Error {
+    Error::new(Kind::Refused, "Azure lists a blob without its name, length or time")
 }
 
 /// Blobs per page.

@@ -3,8 +3,13 @@
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, Event};
 
-/// Returns the text of the first element of this name at any depth; `None` also for malformed XML.
+/// Returns the text of the first element of this name at any depth, without spaces around it; `None` also for malformed XML.
 pub(crate) fn text(document: &[u8], element: &str) -> Option<String> {
+    exact(document, element).map(|text| text.trim().to_owned())
+}
+
+/// Like [`text`], with the spaces around it: those of a name belong to it.
+pub(crate) fn exact(document: &[u8], element: &str) -> Option<String> {
     let mut reader = Reader::from_reader(document);
     let mut inside = false;
     let mut text = String::new();
@@ -16,7 +21,7 @@ pub(crate) fn text(document: &[u8], element: &str) -> Option<String> {
             }
             Event::Text(part) if inside => text.push_str(&part.decode().ok()?),
             Event::GeneralRef(reference) if inside => text.push(character(&reference)?),
-            Event::End(_) if inside => return Some(text.trim().to_owned()),
+            Event::End(_) if inside => return Some(text),
             Event::Eof => return None,
             _ => {}
         }
@@ -45,7 +50,7 @@ fn character(reference: &BytesRef<'_>) -> Option<char> {
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::{exact, text};
 
     #[test]
     fn texts_are_unescaped() {
@@ -53,5 +58,6 @@ mod tests {
         assert_eq!(text(document, "ETag").as_deref(), Some("\"ab-2\""));
         assert_eq!(text(document, "UploadId").as_deref(), Some("a&b"));
         assert_eq!(text(document, "Nothing"), None);
+        assert_eq!(exact(document, "UploadId").as_deref(), Some(" a&b "));
     }
 }

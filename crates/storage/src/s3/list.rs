@@ -1,4 +1,7 @@
 //! Listing a bucket: "ListObjectsV2" and "ListMultipartUploads" in the S3 API reference.
+//!
+//! Servers of other makes know parts of both requests. What they leave out of a list must not look like a bucket without it, so a list
+//! that is not understood to its last entry is an error.
 
 use std::time::SystemTime;
 
@@ -9,54 +12,75 @@ use stowage_http::target::encode;
 use super::bucket::{Bucket, Call};
 use super::xml;
 use crate::engine::listing::paged;
-use crate::{Listed, Result};
+use crate::{Error, Kind, Listed, Result};
 
 /// A page of a list, and the query for the next one.
-type Page = (Vec<Listed>, Option<String>);
+type Page = Result<(Vec<Listed>, Option<String>)>;
 
 /// Lists all objects of the bucket, and all unfinished multipart uploads.
 pub(super) fn all(bucket: &Bucket) -> impl Stream<Item = Result<Listed>> + Send {
-    let objects = pages(bucket, OBJECTS, objects);
-    objects.chain(pages(bucket, UPLOADS, uploads))
+    let objects = pages(bucket, (OBJECTS, "ListBucketResult"), objects);
+    objects.chain(pages(bucket, (UPLOADS, "ListMultipartUploadsResult"), uploads))
 }
 
 fn pages<'a>(
     bucket: &'a Bucket,
-    first: &str,
+    (first, root): (&str, &'static str),
     read: fn(&Bucket, &[u8]) -> Page,
 ) -> impl Stream<Item = Result<Listed>> + Send + use<'a> {
     paged(first.to_owned(), move |query| async move {
-        let reply = bucket.ask(&Call::new(Method::GET, "", query)).await?.done("list a bucket")?;
-        Ok(read(bucket, &reply.document))
+        let reply = bucket.ask(&Call::new(Method::GET, "", query.clone())).await?.done("list a bucket")?;
+        let document = &reply.document;
+        if !xml::is_root(document, root) {
+            return Err(unreadable("S3 answers something else than a list of a bucket"));
+        }
+        let (page, next) = read(bucket, document)?;
+        let goes_on = xml::text(document, "IsTruncated").map(|text| text == "true");
+        if goes_on == Some(true) && next.is_none() || next.as_ref() == Some(&query) {
+            return Err(unreadable("S3 lists a part of a bucket and does not say where the rest begins"));
+        }
+        // Some servers name a place after the last page, too.
+        Ok((page, next.filter(|_| goes_on != Some(false))))
     })
 }
 
 fn objects(bucket: &Bucket, document: &[u8]) -> Page {
-    let objects = xml::elements(document, "Contents").into_iter().filter_map(|contents| {
+    let object = |contents: &String| {
         let text = |element| xml::text(contents.as_bytes(), element);
-        listed(bucket, &text("Key")?, Some(text("Size")?.parse().ok()?), &text("LastModified")?)
-    });
+        let (key, size) = (xml::exact(contents.as_bytes(), "Key")?, text("Size")?.parse().ok()?);
+        listed(bucket, &key, Some(size), &text("LastModified")?)
+    };
+    let all = xml::elements(document, "Contents");
+    let objects: Option<Vec<_>> = all.iter().map(object).collect();
+    let count = xml::text(document, "KeyCount").and_then(|count| count.parse().ok());
+    let objects = objects.filter(|objects| count.is_none_or(|count: usize| count == objects.len()));
+    let objects = objects.ok_or_else(|| unreadable("S3 lists an object without its name, length or time"))?;
     let next = xml::text(document, "NextContinuationToken").filter(|token| !token.is_empty());
-    let next = next.map(|token| format!("continuation-token={}&{OBJECTS}", encode(&token)));
-    (objects.collect(), next)
+    Ok((objects, next.map(|token| format!("continuation-token={}&{OBJECTS}", encode(&token)))))
 }
 
 fn uploads(bucket: &Bucket, document: &[u8]) -> Page {
-    let uploads = xml::elements(document, "Upload").into_iter().filter_map(|upload| {
-        let text = |element| xml::text(upload.as_bytes(), element);
-        let began = text("Initiated").unwrap_or_else(|| humantime::format_rfc3339(SystemTime::now()).to_string());
-        listed(bucket, &text("Key")?, None, &began)
-    });
-    let marker = |element| xml::text(document, element).filter(|marker| !marker.is_empty());
+    let upload = |upload: &String| {
+        let began = xml::text(upload.as_bytes(), "Initiated");
+        let began = began.unwrap_or_else(|| humantime::format_rfc3339(SystemTime::now()).to_string());
+        listed(bucket, &xml::exact(upload.as_bytes(), "Key")?, None, &began)
+    };
+    let uploads: Option<Vec<_>> = xml::elements(document, "Upload").iter().map(upload).collect();
+    let uploads = uploads.ok_or_else(|| unreadable("S3 lists an upload without its name or time"))?;
+    let marker = |element| xml::exact(document, element).filter(|marker| !marker.is_empty());
     let next = marker("NextKeyMarker").zip(marker("NextUploadIdMarker"));
     let next =
         next.map(|(key, upload)| format!("key-marker={}&upload-id-marker={}&{UPLOADS}", encode(&key), encode(&upload)));
-    (uploads.collect(), next)
+    Ok((uploads, next))
 }
 
 fn listed(bucket: &Bucket, key: &str, length: Option<u64>, modified: &str) -> Option<Listed> {
     let modified = humantime::parse_rfc3339(modified).ok()?;
     Some(Listed { name: key.to_owned(), location: bucket.location(key), length, modified })
+}
+
+fn unreadable(what: &'static str) -> Error {
+    Error::new(Kind::Refused, what)
 }
 
 const OBJECTS: &str = "list-type=2";

@@ -6,11 +6,11 @@ use quick_xml::Reader;
 use quick_xml::escape::escape;
 use quick_xml::events::Event;
 
-pub(super) use crate::engine::xml::{elements, text};
+pub(super) use crate::engine::xml::{elements, exact, text};
 
 /// Returns key and id of each upload in a `ListMultipartUploadsResult`. A response has at most a thousand, but a single key has few.
 pub(super) fn uploads(document: &[u8]) -> Vec<(String, String)> {
-    let upload = |begun: &String| Some((text(begun.as_bytes(), "Key")?, text(begun.as_bytes(), "UploadId")?));
+    let upload = |begun: &String| Some((exact(begun.as_bytes(), "Key")?, text(begun.as_bytes(), "UploadId")?));
     elements(document, "Upload").iter().filter_map(upload).collect()
 }
 

@@ -26,6 +26,8 @@ pub enum Habit {
     Ahead(Duration),
     /// Requests signed for another region are rejected, naming this one.
     Region(&'static str),
+    /// The bucket's objects are listed like this.
+    Lists(&'static str),
     /// Every request is redirected to this server, with this status.
     Moved(u16, String),
 }
@@ -98,6 +100,9 @@ impl Habit {
                     answer.headers_mut().insert("x-amz-bucket-region", region.parse().expect("a header value"));
                 }
                 Some(answer)
+            }
+            Self::Lists(list) if request.uri().query().is_some_and(|query| query.contains("list-type=2")) => {
+                Some(Response::new(Body::from(Bytes::from_static(list.as_bytes()))))
             }
             Self::Moved(status, origin) => {
                 let mut answer = refusal(Failure { status: *status, code: "TemporaryRedirect" });
