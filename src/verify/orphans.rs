@@ -74,9 +74,7 @@ async fn through(
             None => "an upload that was never completed".to_owned(),
         };
         if remove {
-            let removed =
-                if is_whole { opened.delete(&found.location).await } else { opened.clear(&found.location).await };
-            removed.map_err(failed)?;
+            opened.delete(&found.location).await.map_err(failed)?;
             progress.removes(&Totals { attachments: 1, bytes: found.length.unwrap_or_default(), ..Totals::default() });
         } else {
             progress.says(fault(settings, &found.name, "orphan", what));

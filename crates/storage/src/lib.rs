@@ -113,7 +113,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 pub struct Listed {
     /// The item's full name in the storage.
     pub name: String,
-    /// The item's location.
+    /// The item's location. That of an unfinished upload is the upload's own: to delete it leaves an object of the same name alone.
     pub location: Location,
     /// Length in bytes; `None` for an unfinished upload.
     pub length: Option<u64>,

@@ -1,5 +1,7 @@
 //! The `s3` driver's own tests: signatures, retries, lost responses, failing multipart uploads, broken downloads.
 
+use futures_util::StreamExt as _;
+
 use super::targets::s3_settings;
 use crate::conformance::prelude::*;
 use stowage_testing::fault::{Fault, FaultProxy, What};
@@ -197,4 +199,25 @@ async fn addresses_are_the_tenants() {
     // The tests' egress policy only allows 127.0.0.0/8.
     let (_server, target) = start(|settings| settings["host"] = json!("10.0.0.1")).await;
     assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Settings));
+}
+
+/// What a gateway that was killed has begun, under the name that the repeat took: to remove it is not to remove the object.
+#[tokio::test]
+async fn an_unfinished_upload_is_removed_without_the_object_of_its_name() {
+    let (server, target) = start(|_| {}).await;
+    server.fail(Operation::Part, 1, Failure { status: 403, code: "AccessDenied" });
+    // As often as the driver tries to clear up after itself.
+    server.fail(Operation::Abort, 3, Failure { status: 403, code: "AccessDenied" });
+    target.put(&object("x"), Body::full(bytes(2 * CHUNK_BYTES))).await.expect_err("refused");
+    target.idle().await;
+    let target = open(&server, |_| {});
+    let stored = target.put(&object("x"), Body::full(bytes(10))).await.expect("stored");
+    assert!(!server.pending().is_empty());
+    let listed: Vec<_> = target.backend.list().expect("a list").map(|listed| listed.expect("an entry")).collect().await;
+    let [object, upload] = &*listed else { panic!("{listed:?}") };
+    assert_eq!((object.length, &object.location), (Some(10), &stored.location));
+    assert_eq!((upload.length, &upload.name), (None, &object.name));
+    target.backend.delete(&upload.location).await.expect("removed");
+    assert!(server.pending().is_empty());
+    assert!(target.read(&stored.location, 10).await == bytes(10));
 }

@@ -10,7 +10,7 @@ use http::Method;
 use stowage_http::target::encode;
 
 use super::bucket::{Bucket, Call};
-use super::xml;
+use super::{UPLOAD, xml};
 use crate::engine::listing::paged;
 use crate::{Error, Kind, Listed, Result};
 
@@ -63,10 +63,12 @@ fn uploads(bucket: &Bucket, document: &[u8]) -> Page {
     let upload = |upload: &String| {
         let began = xml::text(upload.as_bytes(), "Initiated");
         let began = began.unwrap_or_else(|| humantime::format_rfc3339(SystemTime::now()).to_string());
-        listed(bucket, &xml::exact(upload.as_bytes(), "Key")?, None, &began)
+        let mut begun = listed(bucket, &xml::exact(upload.as_bytes(), "Key")?, None, &began)?;
+        begun.location.insert(UPLOAD.to_owned(), xml::exact(upload.as_bytes(), "UploadId")?.into());
+        Some(begun)
     };
     let uploads: Option<Vec<_>> = xml::elements(document, "Upload").iter().map(upload).collect();
-    let uploads = uploads.ok_or_else(|| unreadable("S3 lists an upload without its name or time"))?;
+    let uploads = uploads.ok_or_else(|| unreadable("S3 lists an upload without its name, id or time"))?;
     let marker = |element| xml::exact(document, element).filter(|marker| !marker.is_empty());
     let next = marker("NextKeyMarker").zip(marker("NextUploadIdMarker"));
     let next =

@@ -95,7 +95,11 @@ impl Backend for S3 {
 
     async fn delete(&self, location: &Location) -> Result<()> {
         let (bucket, key) = place(location)?;
-        self.bucket.remove(bucket, key).await
+        match text(location, UPLOAD) {
+            // An object under the same key is another thing, which a document may name.
+            Some(upload) => parts::abort(&self.bucket, bucket, key, upload).await,
+            None => self.bucket.remove(bucket, key).await,
+        }
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
@@ -113,6 +117,9 @@ impl Backend for S3 {
         self.bucket.remove(bucket, key).await
     }
 }
+
+/// The member of a location that makes it that of an unfinished upload; no pointer has it.
+const UPLOAD: &str = "upload";
 
 /// Returns the bucket (`None` for the plan's) and the key of a location.
 fn place(location: &Location) -> Result<(Option<&str>, &str)> {

@@ -208,15 +208,20 @@ pub(super) async fn abort_all(bucket: &Bucket, named: Option<&str>, key: &str) -
     list.bucket = named.map(str::to_owned);
     let reply = bucket.ask(&list).await?.done("list multipart uploads")?;
     for (begun, upload) in xml::uploads(&reply.document) {
-        if begun != key {
-            continue;
+        if begun == key {
+            abort(bucket, named, key, &upload).await?;
         }
-        let mut call = Call::new(Method::DELETE, key, format!("uploadId={}", encode(&upload)));
-        call.bucket = named.map(str::to_owned);
-        let reply = bucket.ask(&call).await?;
-        if !reply.is_done() && reply.code() != "NoSuchUpload" {
-            return Err(reply.refusal("abort a multipart upload"));
-        }
+    }
+    Ok(())
+}
+
+/// Aborts one unfinished multipart upload ("AbortMultipartUpload").
+pub(super) async fn abort(bucket: &Bucket, named: Option<&str>, key: &str, upload: &str) -> Result<()> {
+    let mut call = Call::new(Method::DELETE, key, format!("uploadId={}", encode(upload)));
+    call.bucket = named.map(str::to_owned);
+    let reply = bucket.ask(&call).await?;
+    if !reply.is_done() && reply.code() != "NoSuchUpload" {
+        return Err(reply.refusal("abort a multipart upload"));
     }
     Ok(())
 }
