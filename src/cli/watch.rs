@@ -50,8 +50,11 @@ pub(super) async fn watched(
         }
     };
     shown.end();
+    // What was found is told, also where the walk could not go on.
+    if outcome.is_ok() || progress.databases().0 > 0 {
+        table(progress, (format, words), began.elapsed(), stop.is_cancelled())?;
+    }
     outcome.map_err(|error| error.to_string())?;
-    table(progress, (format, words), began.elapsed(), stop.is_cancelled())?;
     let faults = progress.totals().faults;
     if faults > 0 {
         return Err(format!("{faults} could not be {} or are wrong", words.done).into());

@@ -25,8 +25,14 @@ pub(super) async fn look(walk: Walk<'_>, named: &Named, (age, remove): (Duration
     }
     let (storages, accounts) = storages(gateway, scope).await?;
     for settings in storages.into_values() {
-        let opened = gateway.storages.open(&settings).map_err(|error| Error::Storage(settings.id().into(), error))?;
-        through(&opened, &settings, (named, &accounts), (age, remove), progress).await?;
+        let looked = match gateway.storages.open(&settings) {
+            Ok(opened) => through(&opened, &settings, (named, &accounts), (age, remove), progress).await,
+            Err(error) => Err(error),
+        };
+        // What is wrong with one storage keeps nobody from looking into the others.
+        if let Err(error) = looked {
+            progress.says(fault(&settings, "", "unreadable", error.to_string()));
+        }
     }
     Ok(())
 }
@@ -55,15 +61,14 @@ async fn through(
     (named, accounts): (&Named, &[AccountId]),
     (age, remove): (Duration, bool),
     progress: &Progress,
-) -> Result<(), Error> {
-    let failed = |error| Error::Storage(settings.id().into(), error);
+) -> stowage_storage::Result<()> {
     let Some(mut listed) = opened.list() else {
         let what = format!("a {} storage cannot list what it holds", settings.handler());
         progress.says(fault(settings, "", "unlisted", what));
         return Ok(());
     };
     while let Some(found) = listed.next().await {
-        let found = found.map_err(failed)?;
+        let found = found?;
         let is_old = SystemTime::now().duration_since(found.modified).is_ok_and(|since| since >= age);
         let is_whole = found.length.is_some();
         if !is_old || !is_of(&found, accounts) || (is_whole && named.has(settings.handler(), &found.location)) {
@@ -74,7 +79,7 @@ async fn through(
             None => "an upload that was never completed".to_owned(),
         };
         if remove {
-            opened.delete(&found.location).await.map_err(failed)?;
+            opened.delete(&found.location).await?;
             progress.removes(&Totals { attachments: 1, bytes: found.length.unwrap_or_default(), ..Totals::default() });
         } else {
             progress.says(fault(settings, &found.name, "orphan", what));

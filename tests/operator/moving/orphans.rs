@@ -5,7 +5,7 @@ use stowage_testing::gateway::STORAGE;
 use stowage_testing::storages::{Server, Storage};
 use stowage_testing::trouble::Double;
 
-use super::world::{lines, run_with};
+use super::world::{OTHER, lines, run_with};
 
 /// Stores an object directly.
 fn leave(storage: &Storage, name: &str) {
@@ -86,4 +86,57 @@ async fn they_are_found_and_removed_wherever_a_storage_can_list() {
     for handler in ["ftp", "google_storage", "google_drive", "dropbox", "onedrive"] {
         found_and_removed(handler).await;
     }
+}
+
+/// A bucket that refuses hides neither what is wrong elsewhere nor what nothing names in another storage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_that_cannot_be_listed_is_one_fault_among_others() {
+    let storage = Storage::start("ftp").await;
+    let gateway = storage.gateway().await;
+    let account = gateway.account.clone();
+    let refusing = json!({ "handler": "ftp", "settings": {
+        "url": storage.settings["url"].as_str().unwrap().replace("canary-pass", "wrong-pass"),
+    } });
+    let plan = json!({
+        "pvt_type": "storage",
+        "attachments": { STORAGE: { "handler": "ftp", "settings": storage.settings }, OTHER: refusing },
+        "plan": { "modb": { "attachments": { "handler": STORAGE } } },
+    });
+    gateway.save_plan(&account, plan).await;
+    let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
+    gateway.attach("doc", "call.mp3", &rev, b"a recording").await;
+    let Server::Ftp(server) = &storage.server else { unreachable!() };
+    let stored = objects(&storage).remove(0);
+    std::fs::write(server.root().join("recordings").join(stored), b"another recording").unwrap();
+    leave(&storage, &format!("{account}/zzz/left.mp3"));
+
+    let look = ["verify", "--account", &account, "--format", "json", "--orphans", "--older-than", "0s"];
+    let (code, said) = run_with(&gateway, &[], &look).await;
+    let mut kinds: Vec<_> = lines(&said, "fault").map(|fault| fault["kind"].as_str().unwrap().to_owned()).collect();
+    kinds.sort();
+    assert_eq!((code, kinds), (1, ["different", "orphan", "unreadable"].map(str::to_owned).to_vec()), "{said}");
+    let refused = lines(&said, "fault").find(|fault| fault["kind"] == "unreadable").unwrap();
+    assert_eq!(refused["database"], format!("storage {OTHER}"), "{said}");
+    gateway.stop().await;
+}
+
+/// A plan that makes copies ends the search; what was found before is told all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_found_before_the_search_ended_is_told() {
+    let storage = Storage::start("ftp").await;
+    let gateway = storage.gateway().await;
+    let account = gateway.account.clone();
+    let plan = |attachments| json!({ "modb": { "attachments": attachments } });
+    gateway.plan_as("ftp", storage.settings.clone(), plan(json!({ "handler": STORAGE }))).await;
+    let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
+    gateway.attach("doc", "call.mp3", &rev, b"a recording").await;
+    let Server::Ftp(server) = &storage.server else { unreachable!() };
+    std::fs::remove_file(server.root().join("recordings").join(objects(&storage).remove(0))).unwrap();
+    gateway.plan_as("ftp", storage.settings.clone(), plan(json!({ "handler": STORAGE, "stub": true }))).await;
+
+    let look = ["verify", "--account", &account, "--format", "json", "--orphans", "--older-than", "0s"];
+    let (code, said) = run_with(&gateway, &[], &look).await;
+    assert_eq!((code, lines(&said, "fault").count()), (1, 1), "{said}");
+    assert!(said.contains("makes copies"), "{said}");
+    gateway.stop().await;
 }
