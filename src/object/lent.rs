@@ -20,11 +20,12 @@ pub(crate) struct Lent {
     is_kept: Arc<AtomicBool>,
 }
 
-/// Lends a body; the borrower returns it by dropping it. Keeps up to one chunk of what is read, if `budget` has room.
+/// Lends a body; the borrower returns it by dropping it. Keeps up to one chunk of what is read, and the frame after it, if `budget` has
+/// room.
 pub(crate) fn lend(body: Body, budget: &Budget) -> (Body, Lent) {
     let (sender, returned) = oneshot::channel();
     let is_kept = Arc::new(AtomicBool::new(true));
-    let kept = Kept { data: BytesMut::new(), room: None, body };
+    let kept = Kept { data: BytesMut::new(), next: None, room: None, body };
     let loan = Loan {
         kept: Some(kept),
         passing: Body::empty(),
@@ -43,8 +44,9 @@ impl Lent {
 
     /// Returns the body as it was lent; `None` if too much of it was read, it failed, or the borrower does not return it in time.
     pub(crate) async fn back(self) -> Option<Body> {
-        let Kept { data, room, body } = tokio::time::timeout(GIVEN_BACK_WITHIN, self.returned).await.ok()?.ok()?;
-        let frames = (!data.is_empty()).then(|| data.freeze()).into_iter().collect();
+        let Kept { data, next, room, body } =
+            tokio::time::timeout(GIVEN_BACK_WITHIN, self.returned).await.ok()?.ok()?;
+        let frames = (!data.is_empty()).then(|| data.freeze()).into_iter().chain(next).collect();
         Some(Body::boxed(Replay { frames, body, share: room.map(|(_, share)| share) }))
     }
 }
@@ -53,6 +55,9 @@ impl Lent {
 struct Kept {
     /// A copy in one piece: many small buffers that stay allocated would fragment the memory between them.
     data: BytesMut,
+    /// The frame that goes beyond a chunk. A driver reads it to know that the body is longer than the chunk that it holds, and only then asks a
+    /// storage, which may refuse at once.
+    next: Option<Bytes>,
     /// The reserved size and its permit, once there is anything to keep.
     room: Option<(usize, Permit)>,
     body: Body,
@@ -61,6 +66,9 @@ struct Kept {
 impl Kept {
     /// Keeps a frame; returns false if there is no room for it.
     fn keep(&mut self, data: &Bytes, budget: &Budget) -> bool {
+        if self.next.is_some() {
+            return data.is_empty();
+        }
         let room = match &self.room {
             Some((room, _)) => *room,
             None => {
@@ -72,11 +80,12 @@ impl Kept {
                 room
             }
         };
-        let fits = self.data.len() + data.len() <= room;
-        if fits {
+        if self.data.len() + data.len() <= room {
             self.data.extend_from_slice(data);
+        } else {
+            self.next = Some(data.clone());
         }
-        fits
+        true
     }
 }
 
@@ -182,6 +191,23 @@ mod tests {
             assert!(lent.is_kept());
             drop(body);
             assert_eq!(whole(lent.back().await.unwrap()).await, whole(in_pieces(5, 1000)).await, "{read}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_chunk_and_the_frame_after_it_come_back() {
+        let body = || in_pieces(30, CHUNK_BYTES / 10 + 1);
+        for (read, comes_back) in [(9, true), (10, true), (11, false)] {
+            let (mut body_lent, lent) = lend(body(), &budget());
+            for _ in 0..read {
+                body_lent.frame().await.unwrap().unwrap();
+            }
+            drop(body_lent);
+            let back = lent.back().await;
+            assert_eq!(back.is_some(), comes_back, "{read}");
+            if let Some(back) = back {
+                assert_eq!(whole(back).await, whole(body()).await, "{read}");
+            }
         }
     }
 

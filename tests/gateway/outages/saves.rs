@@ -111,6 +111,27 @@ async fn a_long_recording_that_was_read_too_far_is_refused_and_its_repeat_is_kep
     world.stop().await;
 }
 
+/// A storage that refuses is not known to be down: each repeat would be refused like the first one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_recording_that_is_refused_before_it_flows_is_kept() {
+    let world = without_worker().await;
+    let body = bytes((6 << 20) + 7, 3);
+    for (index, status) in [403, 413, 507].into_iter().enumerate() {
+        world.bucket.rule("POST", "uploads=", 1, answer(status, "x"));
+        let id = format!("doc{index}");
+        let before = world.document(&id).await;
+        let put = world.gateway.put(&id, "call.mp3", &before, &body).await;
+        assert_eq!(put.status, 201, "{put:?}");
+        is_in_couchdb(&world, &id, "call.mp3", &body).await;
+    }
+    world.bucket.shut();
+    let before = world.document("last").await;
+    let put = world.gateway.put("last", "call.mp3", &before, &body).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    is_in_couchdb(&world, "last", "call.mp3", &body).await;
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_place_for_jobs_the_attachment_is_kept_all_the_same() {
     let world = without_worker().await;
