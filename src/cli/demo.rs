@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
+use stowage_base::console::say;
 use stowage_base::log;
 use stowage_base::signals::{Signals, run_until_signal};
 use stowage_base::tasks::Tasks;
@@ -15,7 +16,6 @@ use stowage_http::connect::{Connector, Reach};
 use stowage_http::target::Origin;
 
 use super::serve::{announce, runtime};
-use super::show::say;
 use crate::app::App;
 use crate::config::{Config, Source, load};
 

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
+use stowage_base::console::say;
 use stowage_base::log;
 use stowage_couch::{Answer, DocumentPath};
 use stowage_http::body::BoxError;
 use stowage_http::target::encode;
 
 use super::serve::runtime;
-use super::show::say;
 use crate::admin::explain::{Question, explain, stand_in};
 use crate::app::gateway_of;
 use crate::config::Config;

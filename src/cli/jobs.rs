@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
 use serde_json::json;
+use stowage_base::console::say;
 use stowage_base::log;
 use stowage_http::body::BoxError;
 
 use super::serve::runtime;
-use super::show::say;
 use super::watch::Format;
 use crate::app::gateway_of;
 use crate::config::Config;

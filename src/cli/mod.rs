@@ -7,7 +7,6 @@ mod jobs;
 mod migrate;
 mod scope;
 mod serve;
-mod show;
 mod source;
 mod verify;
 mod watch;
@@ -16,11 +15,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use stowage_base::console::{self, bad_usage, complain, finish};
 use stowage_http::body::BoxError;
 
 use crate::app;
 use crate::config::Config;
-use show::complain;
 
 #[derive(Debug, Parser)]
 #[command(name = "stowage", version, about = "Sends CouchDB's attachments to the storage that a plan names")]
@@ -83,28 +82,5 @@ pub fn main() -> ExitCode {
 }
 
 fn with_config(file: Option<PathBuf>, command: impl FnOnce(Config) -> Result<(), BoxError>) -> ExitCode {
-    match source::read(file.as_deref()) {
-        Ok(config) => finish(command(config)),
-        Err(problems) => {
-            for problem in problems {
-                complain(&problem);
-            }
-            bad_usage()
-        }
-    }
-}
-
-fn finish(outcome: Result<(), BoxError>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&stowage_base::log::chain(&*error));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Returns the exit code for bad usage, `EX_USAGE` of sysexits.
-fn bad_usage() -> ExitCode {
-    ExitCode::from(64)
+    console::with_config(source::read(file.as_deref()), command)
 }

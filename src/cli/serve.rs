@@ -1,11 +1,11 @@
 //! `stowage serve`: runs the gateway until a signal.
 
+use stowage_base::console::{self, complain};
 use stowage_base::signals::{Program, Signals, run_until_signal};
 use stowage_base::{log, memory};
 use stowage_http::body::BoxError;
 use tokio::runtime::{Builder, Runtime};
 
-use super::show::complain;
 use crate::app::App;
 use crate::config::Config;
 
@@ -29,17 +29,12 @@ pub(super) fn announce(app: &App) {
     if app.admin.is_some() && !app.has_tokens {
         complain("listening without admin.tokens: /v2 on the admin listener answers 401");
     }
-    let listeners = [
+    console::announce([
         ("store", "http", app.store),
         ("proxy", "http", app.proxy),
         ("proxy", "https", app.proxy_tls),
         ("admin", "http", app.admin),
-    ];
-    for (name, scheme, address) in listeners {
-        if let Some(address) = address {
-            complain(&format!("listening {name} {scheme}://{address}"));
-        }
-    }
+    ]);
 }
 
 /// Builds a runtime with one worker per core, unless the environment says otherwise. One worker gets the single-threaded scheduler: work stealing

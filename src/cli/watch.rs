@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
+use stowage_base::console::{complain, say};
 use stowage_http::body::BoxError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::show::{complain, say};
 use crate::walk::{Progress, Totals};
 
 /// The output format.

@@ -1,7 +1,8 @@
 //! Foundations shared by all programs of the workspace: tracked tasks, deadlines, logging and tracing, settings, secrets,
-//! and the configuration reader.
+//! the configuration reader, and the terminal.
 
 pub mod activity;
+pub mod console;
 pub mod deadline;
 pub mod log;
 pub mod memory;

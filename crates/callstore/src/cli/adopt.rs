@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use http::Method;
+use stowage_base::console::say;
 use stowage_http::body::BoxError;
 use stowage_http::target::encode;
 
-use super::say;
 use super::serve::runtime;
 use super::talker::Running;
 

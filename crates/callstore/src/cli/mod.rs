@@ -8,12 +8,11 @@ mod show;
 mod source;
 mod talker;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use stowage_base::log;
+use stowage_base::console::{self, bad_usage, complain, finish};
 use stowage_http::body::BoxError;
 
 use crate::config::Config;
@@ -72,39 +71,5 @@ pub fn main() -> ExitCode {
 }
 
 fn with_config(file: &ConfigFile, command: impl FnOnce(Config) -> Result<(), BoxError>) -> ExitCode {
-    match source::read(file.config.as_deref()) {
-        Ok(config) => finish(command(config)),
-        Err(problems) => {
-            problems.iter().for_each(|problem| complain(problem));
-            bad_usage()
-        }
-    }
-}
-
-fn finish(outcome: Result<(), BoxError>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&log::chain(&*error));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// `EX_USAGE` of sysexits.
-fn bad_usage() -> ExitCode {
-    ExitCode::from(64)
-}
-
-/// Prints a line to standard error.
-fn complain(text: &str) {
-    // If standard error is closed, there is nowhere left to report it.
-    drop(writeln!(std::io::stderr(), "{text}"));
-}
-
-/// Prints a line to standard output.
-fn say(text: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")?;
-    out.flush()
+    console::with_config(source::read(file.config.as_deref()), command)
 }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
+use stowage_base::console::{complain, say};
 use stowage_http::body::BoxError;
 
 use super::serve::runtime;
 use super::talker::Running;
-use super::{complain, say};
 use crate::api::{Piece, Splitter};
 
 #[derive(Debug, clap::Args)]

@@ -1,11 +1,11 @@
 //! `callstore serve`, and helpers for running.
 
+use stowage_base::console::{self, complain};
 use stowage_base::signals::{Program, Signals, run_until_signal};
 use stowage_base::{log, memory};
 use stowage_http::body::BoxError;
 use tokio::runtime::{Builder, Runtime};
 
-use super::complain;
 use crate::app::{App, World};
 use crate::config::Config;
 
@@ -26,13 +26,7 @@ pub(super) fn serve(config: Config) -> Result<(), BoxError> {
 
 /// Prints the listeners' addresses. The last line means that all of them are ready.
 pub(super) fn announce(app: &App) {
-    for (name, scheme, address) in
-        [("store", "http", app.store), ("calls", "https", app.tls), ("calls", "http", app.address)]
-    {
-        if let Some(address) = address {
-            complain(&format!("listening {name} {scheme}://{address}"));
-        }
-    }
+    console::announce([("store", "http", app.store), ("calls", "https", app.tls), ("calls", "http", app.address)]);
 }
 
 pub(super) fn runtime() -> std::io::Result<Runtime> {

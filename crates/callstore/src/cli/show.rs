@@ -1,9 +1,9 @@
 //! `callstore show`: prints a call or dialog with its full story.
 
+use stowage_base::console::say;
 use stowage_http::body::BoxError;
 use stowage_http::target::encode;
 
-use super::say;
 use super::serve::runtime;
 use super::talker::Running;
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
+use stowage_base::console::say;
 use stowage_base::log;
 use stowage_base::signals::{Signals, run_until_signal};
 use stowage_http::body::BoxError;
 use stowage_http::target::encode;
 
-use super::say;
 use super::serve::{announce, runtime};
 use super::talker::Talker;
 use crate::app::{App, World};
