@@ -7,7 +7,6 @@ mod jobs;
 mod migrate;
 mod scope;
 mod serve;
-mod source;
 mod verify;
 mod watch;
 
@@ -16,10 +15,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use stowage_base::console::{self, bad_usage, complain, finish};
+use stowage_base::source;
 use stowage_http::body::BoxError;
 
 use crate::app;
-use crate::config::Config;
+use crate::config::{Config, load};
 
 #[derive(Debug, Parser)]
 #[command(name = "stowage", version, about = "Sends CouchDB's attachments to the storage that a plan names")]
@@ -82,5 +82,6 @@ pub fn main() -> ExitCode {
 }
 
 fn with_config(file: Option<PathBuf>, command: impl FnOnce(Config) -> Result<(), BoxError>) -> ExitCode {
-    console::with_config(source::read(file.as_deref()), command)
+    let read = source::read(file.as_deref(), "STOWAGE_CONFIG", "config/stowage.toml", load);
+    console::with_config(read, command)
 }

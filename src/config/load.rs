@@ -1,17 +1,9 @@
-//! Loads a [`Config`] from a file and the environment.
+//! Loads a [`Config`] from a file and the environment: variables that begin with `STOWAGE__`.
 
 use stowage_base::reader::{self, Problem, Section};
+use stowage_base::source::Source;
 
 use super::{Config, admin, couchdb, egress, fallback, jobs, limits, listen, log, plans, storage, telemetry, timeouts};
-
-/// The sources of the configuration.
-#[derive(Debug, Clone, Default)]
-pub struct Source {
-    /// The text of the TOML file, empty if there is none.
-    pub text: String,
-    /// Environment variables; those without the prefix `STOWAGE__` are ignored.
-    pub environment: Vec<(String, String)>,
-}
 
 /// Reads and validates the configuration.
 ///

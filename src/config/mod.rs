@@ -29,9 +29,10 @@ pub use fallback::{Fallback, OnUnavailable};
 pub use jobs::Jobs;
 pub use limits::Limits;
 pub use listen::{Listen, ListenTls};
-pub use load::{Source, load};
+pub use load::load;
 pub use log::{AccessLog, Log};
 pub use plans::Plans;
+pub use stowage_base::source::Source;
 pub use telemetry::Telemetry;
 pub use timeouts::Timeouts;
 

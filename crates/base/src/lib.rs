@@ -10,6 +10,7 @@ pub mod reader;
 pub mod secret;
 pub mod settings;
 pub mod signals;
+pub mod source;
 pub mod tasks;
 pub mod token;
 pub mod trace;

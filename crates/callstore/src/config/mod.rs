@@ -13,6 +13,7 @@ use std::time::Duration;
 use stowage_base::log::Format;
 use stowage_base::reader::{self, Problem, Section};
 use stowage_base::secret::Secret;
+pub use stowage_base::source::Source;
 use stowage_base::token::Token;
 use stowage_http::connect;
 use stowage_http::server::tls::Files;
@@ -59,15 +60,6 @@ pub struct Config {
     pub log: (Format, tracing::Level),
     /// The source, for components that read their own sections.
     pub source: Source,
-}
-
-/// Source of the configuration.
-#[derive(Debug, Clone, Default)]
-pub struct Source {
-    /// The text of the TOML file; empty if there is none.
-    pub text: String,
-    /// Environment variables; only those that begin with `CALLSTORE__` are used.
-    pub environment: Vec<(String, String)>,
 }
 
 /// `[listen]`: the API's listeners.
