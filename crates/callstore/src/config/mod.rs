@@ -58,8 +58,6 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// `[log]`
     pub log: (Format, tracing::Level),
-    /// The source, for components that read their own sections.
-    pub source: Source,
 }
 
 /// `[listen]`: the API's listeners.
@@ -181,7 +179,6 @@ pub fn load(source: &Source) -> Result<Config, Vec<Problem>> {
         limits: sections::limits(root.section("limits")),
         timeouts: sections::timeouts(root.section("timeouts")),
         log: sections::log(root.section("log")),
-        source: source.clone(),
     };
     if config.roles.is_some() && config.instance.is_empty() {
         root.problem("instance", "is required where roles names a list: which of them is this?");
