@@ -7,8 +7,9 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use stowage_base::console::say;
+use stowage_base::demo::{Folder, serve_after};
 use stowage_base::log;
-use stowage_base::signals::{Signals, run_until_signal};
+use stowage_base::signals::Signals;
 use stowage_base::tasks::Tasks;
 use stowage_http::body::{Body, BoxError, collect};
 use stowage_http::client::{Client, Server};
@@ -29,40 +30,17 @@ pub(super) struct Demo {
 impl Demo {
     /// Runs the demo, then serves until Ctrl-C.
     pub(super) fn run(&self) -> Result<(), BoxError> {
-        let folder = Folder::make()?;
-        let config = configuration(&folder.0)?;
+        let folder = Folder::make("stowage-demo")?;
+        std::fs::create_dir_all(folder.path().join("attachments"))?;
+        let config = configuration(folder.path())?;
         log::start(config.log.format, config.log.level);
         runtime()?.block_on(async {
             let signals = Signals::new()?;
             let app = App::start(config).await?;
             announce(&app);
-            let shown = show(&app, &folder.0).await;
-            if self.once || shown.is_err() {
-                app.stop().await;
-                return shown;
-            }
-            say("\nServing until Ctrl-C.")?;
-            run_until_signal(app, signals).await
+            let shown = show(&app, folder.path()).await;
+            serve_after(shown, self.once, app, signals).await
         })
-    }
-}
-
-/// A temporary folder, removed on drop.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn make() -> Result<Self, BoxError> {
-        let path = std::env::temp_dir().join(format!("stowage-demo-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir_all(path.join("attachments"))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(folder = %self.0.display(), %error, "the demo's folder stays");
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod activity;
 pub mod console;
 pub mod deadline;
+pub mod demo;
 pub mod log;
 pub mod memory;
 pub mod reader;

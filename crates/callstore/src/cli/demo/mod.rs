@@ -2,14 +2,15 @@
 
 mod exchange;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
 use stowage_base::console::say;
+use stowage_base::demo::{Folder, serve_after};
 use stowage_base::log;
-use stowage_base::signals::{Signals, run_until_signal};
+use stowage_base::signals::Signals;
 use stowage_http::body::BoxError;
 use stowage_http::target::encode;
 
@@ -30,40 +31,16 @@ pub(super) struct Demo {
 impl Demo {
     /// Demonstrates the main use case, then serves until Ctrl-C.
     pub(super) fn run(&self) -> Result<(), BoxError> {
-        let folder = Folder::make()?;
-        let config = configuration(&folder.0)?;
+        let folder = Folder::make("callstore-demo")?;
+        let config = configuration(folder.path())?;
         log::start(config.log.0, config.log.1);
         runtime()?.block_on(async {
             let signals = Signals::new()?;
             let app = App::start(config, World::default()).await?;
             announce(&app);
             let shown = show(&app).await;
-            if self.once || shown.is_err() {
-                app.stop().await;
-                return shown;
-            }
-            say("\nServing until Ctrl-C.")?;
-            run_until_signal(app, signals).await
+            serve_after(shown, self.once, app, signals).await
         })
-    }
-}
-
-/// A temporary directory that is removed when the demo ends.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn make() -> Result<Self, BoxError> {
-        let path = std::env::temp_dir().join(format!("callstore-demo-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(folder = %self.0.display(), %error, "the demo's folder stays");
-        }
     }
 }
 
