@@ -1,6 +1,6 @@
 //! `[log]`: the log.
 
-use stowage_base::log::Format;
+use stowage_base::log::{self, Format};
 use stowage_base::reader::Section;
 
 /// The requests whose access lines are at level `info`; other access lines are at `debug`.
@@ -27,18 +27,7 @@ pub struct Log {
 
 /// Reads the section.
 pub(super) fn read(mut section: Section<'_>) -> Log {
-    let format = match section.text("format", "text").as_str() {
-        "text" => Format::Text,
-        "json" => Format::Json,
-        _ => {
-            section.problem("format", "must be \"text\" or \"json\"");
-            Format::Text
-        }
-    };
-    let level = section.text("level", "info").parse().unwrap_or_else(|_| {
-        section.problem("level", "must be one of error, warn, info, debug, trace");
-        tracing::Level::INFO
-    });
+    let (format, level) = log::read(&mut section);
     let access = match section.text("access", "all").as_str() {
         "all" => AccessLog::All,
         "attachments" => AccessLog::Attachments,

@@ -21,12 +21,7 @@ pub struct Timeouts {
 /// Reads the section.
 pub(super) fn read(mut section: Section<'_>) -> Timeouts {
     let timeouts = Timeouts {
-        http: connect::Timeouts {
-            connect: section.duration("connect", Duration::from_secs(5)),
-            tls_handshake: section.duration("tls_handshake", Duration::from_secs(10)),
-            response_head: section.duration("response_head", Duration::from_secs(15)),
-            idle_body: section.duration("idle_body", Duration::from_secs(60)),
-        },
+        http: connect::Timeouts::read(&mut section),
         request_head: section.duration("request_head", Duration::from_secs(30)),
         answer: section.duration("answer", Duration::from_secs(18)),
         drain: section.duration("drain", Duration::from_secs(120)),

@@ -7,6 +7,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::reader::Section;
+
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -14,6 +16,23 @@ pub enum Format {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// Reads the format and the least severe level that is written from the section `[log]`.
+pub fn read(section: &mut Section<'_>) -> (Format, Level) {
+    let format = match section.text("format", "text").as_str() {
+        "text" => Format::Text,
+        "json" => Format::Json,
+        _ => {
+            section.problem("format", "must be \"text\" or \"json\"");
+            Format::Text
+        }
+    };
+    let level = section.text("level", "info").parse().unwrap_or_else(|_| {
+        section.problem("level", "must be one of error, warn, info, debug, trace");
+        Level::INFO
+    });
+    (format, level)
 }
 
 /// Initializes logging. A second call in the same process (tests) has no effect.

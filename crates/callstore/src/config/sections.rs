@@ -1,14 +1,13 @@
 //! Readers of the file's sections.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use stowage_base::log::Format;
+use stowage_base::log::{self, Format};
 use stowage_base::reader::Section;
 use stowage_base::token;
 use stowage_http::connect;
-use stowage_http::server::tls::Files;
+use stowage_http::server::tls;
 use url::Url;
 
 use super::{CouchTarget, Couchdb, JournalKind, JournalOptions, Limits, Listen, StateOptions, Timeouts};
@@ -16,25 +15,10 @@ use crate::{dead, records};
 
 pub(super) fn listen(mut section: Section<'_>) -> Listen {
     let address = section.address("address", "127.0.0.1:5987");
-    let tls = section.has("tls").then(|| listen_tls(section.section("tls"))).flatten();
+    let tls = section.has("tls").then(|| tls::read(section.section("tls"), "127.0.0.1:6987")).flatten();
     let tokens = token::read(&mut section);
     section.finish();
     Listen { address, tls, tokens }
-}
-
-fn listen_tls(mut section: Section<'_>) -> Option<(SocketAddr, Files)> {
-    let address = section.address("address", "127.0.0.1:6987");
-    let certificate = PathBuf::from(section.text("certificate", "certs/server.pem"));
-    let key = PathBuf::from(section.text("key", "certs/server.key"));
-    let client_ca = section.text("client_ca", "");
-    for (name, path) in [("certificate", &certificate), ("key", &key)] {
-        if address.is_some() && !path.is_file() {
-            section.problem(name, format!("there is no file {}", path.display()));
-        }
-    }
-    section.finish();
-    let client_ca = (!client_ca.is_empty()).then(|| PathBuf::from(client_ca));
-    address.map(|address| (address, Files { certificate, key, client_ca }))
 }
 
 pub(super) fn journal(mut section: Section<'_>) -> JournalOptions {
@@ -152,12 +136,7 @@ pub(super) fn limits(mut section: Section<'_>) -> Limits {
 
 pub(super) fn timeouts(mut section: Section<'_>) -> Timeouts {
     let timeouts = Timeouts {
-        http: connect::Timeouts {
-            connect: section.duration("connect", Duration::from_secs(5)),
-            tls_handshake: section.duration("tls_handshake", Duration::from_secs(10)),
-            response_head: section.duration("response_head", Duration::from_secs(15)),
-            idle_body: section.duration("idle_body", Duration::from_secs(60)),
-        },
+        http: connect::Timeouts::read(&mut section),
         request_head: section.duration("request_head", Duration::from_secs(30)),
         drain: section.duration("drain", Duration::from_secs(30)),
     };
@@ -166,20 +145,9 @@ pub(super) fn timeouts(mut section: Section<'_>) -> Timeouts {
 }
 
 pub(super) fn log(mut section: Section<'_>) -> (Format, tracing::Level) {
-    let format = match section.text("format", "text").as_str() {
-        "text" => Format::Text,
-        "json" => Format::Json,
-        _ => {
-            section.problem("format", "must be \"text\" or \"json\"");
-            Format::Text
-        }
-    };
-    let level = section.text("level", "info").parse().unwrap_or_else(|_| {
-        section.problem("level", "must be one of error, warn, info, debug, trace");
-        tracing::Level::INFO
-    });
+    let read = log::read(&mut section);
     section.finish();
-    (format, level)
+    read
 }
 
 /// Parses a URL from the configuration, with an optional path.

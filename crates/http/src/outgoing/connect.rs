@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
+use stowage_base::reader::Section;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -42,6 +43,18 @@ pub struct Timeouts {
     pub response_head: Duration,
     /// For the next bytes of a body, in either direction.
     pub idle_body: Duration,
+}
+
+impl Timeouts {
+    /// Reads them from the section `[timeouts]`.
+    pub fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            connect: section.duration("connect", Duration::from_secs(5)),
+            tls_handshake: section.duration("tls_handshake", Duration::from_secs(10)),
+            response_head: section.duration("response_head", Duration::from_secs(15)),
+            idle_body: section.duration("idle_body", Duration::from_secs(60)),
+        }
+    }
 }
 
 /// Opens connections.

@@ -1,6 +1,7 @@
 //! The certificate of the HTTPS listener, reloaded on SIGHUP.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -11,6 +12,7 @@ use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
+use stowage_base::reader::Section;
 use tokio_rustls::TlsAcceptor;
 
 /// Paths of a listener's certificate files.
@@ -22,6 +24,22 @@ pub struct Files {
     pub key: PathBuf,
     /// PEM file with the authorities for client certificates; `None` requests no client certificate.
     pub client_ca: Option<PathBuf>,
+}
+
+/// Reads the HTTPS listener from the section `[listen.tls]`; `None` if its address is empty.
+pub fn read(mut section: Section<'_>, default: &str) -> Option<(SocketAddr, Files)> {
+    let address = section.address("address", default);
+    let certificate = PathBuf::from(section.text("certificate", "certs/server.pem"));
+    let key = PathBuf::from(section.text("key", "certs/server.key"));
+    let client_ca = section.text("client_ca", "");
+    for (name, path) in [("certificate", &certificate), ("key", &key)] {
+        if address.is_some() && !path.is_file() {
+            section.problem(name, format!("there is no file {}", path.display()));
+        }
+    }
+    section.finish();
+    let client_ca = (!client_ca.is_empty()).then(|| PathBuf::from(client_ca));
+    address.map(|address| (address, Files { certificate, key, client_ca }))
 }
 
 /// The certificate in use; cheap to clone.
