@@ -15,7 +15,7 @@ use stowage_http::body::BoxError;
 use stowage_http::client::Client;
 use stowage_http::connect::{Connector, Reach};
 use stowage_http::server::tls::Certificates;
-use stowage_http::server::{Bounds, Server};
+use stowage_http::server::{Bounds, Server, listen};
 use stowage_http::target::Origin;
 use stowage_http::trust::certificates;
 use stowage_storage::{Breakers, Budget, Context, DRIVERS, OAuth, Registry, sweep_files};
@@ -32,7 +32,7 @@ use crate::gateway::Gateway;
 use crate::jobs::Jobs;
 use crate::locks::Locks;
 use crate::metrics::Metrics;
-use crate::middleware::{Admission, Stack, stack};
+use crate::middleware::{Admission, stack};
 use crate::plan::Plans;
 use crate::record::Records;
 use crate::upstream::{AuthDatabase, Connections, Homes};
@@ -109,22 +109,10 @@ impl App {
             closing,
             drain: config.timeouts.drain,
         };
-        app.proxy = app.serve(proxy, server.clone(), None)?;
-        app.proxy_tls = app.serve(proxy_tls, server, app.certificates.clone())?;
+        app.proxy = server.clone().start(&app.background, proxy, None)?;
+        app.proxy_tls = server.start(&app.background, proxy_tls, app.certificates.clone())?;
         app.admin = app.serve_admin(admin, &config)?;
         Ok(app)
-    }
-
-    fn serve(
-        &self,
-        listener: Option<TcpListener>,
-        server: Server<Stack, Metrics>,
-        certificates: Option<Certificates>,
-    ) -> Result<Option<SocketAddr>, BoxError> {
-        let Some(listener) = listener else { return Ok(None) };
-        let address = listener.local_addr()?;
-        drop(self.background.spawn("listener", server.accept(listener, certificates)));
-        Ok(Some(address))
     }
 
     fn serve_admin(&self, listener: Option<TcpListener>, config: &Config) -> Result<Option<SocketAddr>, BoxError> {
@@ -332,14 +320,6 @@ fn gateway(
         tasks,
         locks: Locks::default(),
     })
-}
-
-async fn listen(address: Option<SocketAddr>, key: &str) -> Result<Option<TcpListener>, BoxError> {
-    let Some(address) = address else { return Ok(None) };
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) => Err(format!("{key}: {address} cannot be listened on: {error}").into()),
-    }
 }
 
 /// How long background tasks may take to finish at shutdown.

@@ -17,7 +17,7 @@ use stowage_http::client::Client;
 use stowage_http::connect::{Connector, Reach};
 use stowage_http::egress::Egress;
 use stowage_http::server::tls::Certificates;
-use stowage_http::server::{Bounds, Server};
+use stowage_http::server::{Bounds, Server, listen};
 use stowage_http::target::Origin;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -111,8 +111,8 @@ impl App {
         let certificates = files.map(Certificates::load).transpose()?;
         let plain = listen(config.listen.address, "listen.address").await?;
         let tls = listen(config.listen.tls.as_ref().map(|(address, _)| *address), "listen.tls.address").await?;
-        let address = serve(&background, plain, &server, None)?;
-        let tls = serve(&background, tls, &server, certificates.clone())?;
+        let address = server.clone().start(&background, plain, None)?;
+        let tls = server.start(&background, tls, certificates.clone())?;
         let (drain, state, progress) = (config.timeouts.drain, parts.memory.state, parts.progress);
         Ok(Self {
             address,
@@ -302,26 +302,6 @@ fn bounds(config: &Config) -> Bounds {
         request_head: config.timeouts.request_head,
         tls_handshake: config.timeouts.http.tls_handshake,
         idle_body: config.timeouts.http.idle_body,
-    }
-}
-
-fn serve(
-    tasks: &Tasks,
-    listener: Option<TcpListener>,
-    server: &Server<Api, Metrics>,
-    certificates: Option<Certificates>,
-) -> Result<Option<SocketAddr>, BoxError> {
-    let Some(listener) = listener else { return Ok(None) };
-    let address = listener.local_addr()?;
-    drop(tasks.spawn("listener", server.clone().accept(listener, certificates)));
-    Ok(Some(address))
-}
-
-async fn listen(address: Option<SocketAddr>, key: &str) -> Result<Option<TcpListener>, BoxError> {
-    let Some(address) = address else { return Ok(None) };
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) => Err(format!("{key}: {address} cannot be listened on: {error}").into()),
     }
 }
 

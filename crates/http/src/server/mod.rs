@@ -73,6 +73,18 @@ pub struct Bounds {
     pub idle_body: Duration,
 }
 
+/// Listens on an address, if there is one; `key` is where it is configured.
+///
+/// # Errors
+/// If it cannot be listened on.
+pub async fn listen(address: Option<SocketAddr>, key: &str) -> Result<Option<TcpListener>, BoxError> {
+    let Some(address) = address else { return Ok(None) };
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) => Err(format!("{key}: {address} cannot be listened on: {error}").into()),
+    }
+}
+
 /// State shared by all listeners; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Server<A, C> {
@@ -99,6 +111,22 @@ impl<A: Answers, C: Counts> Server<A, C> {
     pub fn trusting(mut self, proxies: &[IpNet]) -> Self {
         self.proxies = proxies.into();
         self
+    }
+
+    /// Accepts connections in a task; returns where, if there is a listener.
+    ///
+    /// # Errors
+    /// If the listener does not know its address.
+    pub fn start(
+        self,
+        tasks: &Tasks,
+        listener: Option<TcpListener>,
+        certificates: Option<Certificates>,
+    ) -> io::Result<Option<SocketAddr>> {
+        let Some(listener) = listener else { return Ok(None) };
+        let address = listener.local_addr()?;
+        drop(tasks.spawn("listener", self.accept(listener, certificates)));
+        Ok(Some(address))
     }
 
     /// Accepts connections until `stopping` is cancelled.
