@@ -201,14 +201,8 @@ async fn local_connection(
             let account = if account.0.is_empty() { store_account(&config.couchdb.data)? } else { account };
             let admin = (account.0.clone(), account.1.expose().to_owned());
             let store = Store::open(Options { data: config.couchdb.data.clone(), admin, user: None })?;
-            let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-            let address = listener.local_addr()?;
-            let closing = closing.clone();
-            drop(tasks.spawn("built-in store", async move {
-                if let Err(error) = store.serve(listener, closing.cancelled_owned()).await {
-                    tracing::error!(%error, "the built-in store ended");
-                }
-            }));
+            let (address, serving) = store.beside(closing.clone()).await?;
+            drop(tasks.spawn("built-in store", serving));
             Ok((Some(address), Url::parse(&format!("http://{address}/"))?, account))
         }
     }

@@ -19,7 +19,6 @@ use stowage_http::egress::Egress;
 use stowage_http::server::tls::Certificates;
 use stowage_http::server::{Bounds, Server, listen};
 use stowage_http::target::Origin;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -278,14 +277,8 @@ async fn couch(
             let admin = (account.0.clone(), account.1.expose().to_owned());
             let options = embedded::Options { data: config.couchdb.data.clone(), admin, user: None };
             let store = embedded::Store::open(options)?;
-            let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-            let address = listener.local_addr()?;
-            let closing = closing.clone();
-            drop(tasks.spawn("built-in store", async move {
-                if let Err(error) = store.serve(listener, closing.cancelled_owned()).await {
-                    tracing::error!(%error, "the built-in store ended");
-                }
-            }));
+            let (address, serving) = store.beside(closing.clone()).await?;
+            drop(tasks.spawn("built-in store", serving));
             (Some(address), Url::parse(&format!("http://{address}/"))?)
         }
     };

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -23,6 +24,25 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 pub(crate) struct Closing(pub(crate) CancellationToken);
 
 impl Store {
+    /// Listens on a free loopback port; returns its address, and what serves there until `closing` is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// If there is no port.
+    pub async fn beside(
+        self,
+        closing: CancellationToken,
+    ) -> io::Result<(SocketAddr, impl Future<Output = ()> + Send + 'static)> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let serving = async move {
+            if let Err(error) = self.serve(listener, closing.cancelled_owned()).await {
+                tracing::error!(%error, "the built-in store ended");
+            }
+        };
+        Ok((address, serving))
+    }
+
     /// Serves HTTP/1.1 on `listener` until `shutdown` completes. Then it finishes requests in flight, ends waiting feeds, and
     /// returns when the last connection is closed.
     ///
