@@ -2,8 +2,9 @@
 
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use stowage_base::metrics::whole;
 
-use super::{SECONDS, whole};
+use super::SECONDS;
 use crate::config::Limits;
 
 /// Creates metrics and registers them at once.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
-
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
+use stowage_base::metrics::{Held, text, whole};
 use stowage_http::server::Counts;
 
 use crate::config::Limits;
@@ -72,11 +72,10 @@ impl Inner {
 }
 
 impl Counts for Metrics {
-    type Connection = Connection;
+    type Connection = Held;
 
-    fn connection(&self) -> Connection {
-        self.0.connections.inc();
-        Connection(self.0.connections.clone())
+    fn connection(&self) -> Held {
+        Held::new(&self.0.connections)
     }
 
     fn tls_failure(&self) {
@@ -239,26 +238,8 @@ impl Metrics {
         self.0.in_flight.set(whole(levels.in_flight as u64));
         self.0.upload_buffer.set(whole(levels.upload_buffer));
         self.0.background_tasks.set(whole(levels.background_tasks as u64));
-        let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.0.registry.gather(), &mut text) {
-            tracing::error!(%error, "the metrics cannot be written");
-        }
-        text
+        text(&self.0.registry)
     }
-}
-
-/// Counts an open connection until it is dropped.
-#[derive(Debug)]
-pub struct Connection(IntGauge);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-fn whole(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// All route labels.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
+use stowage_base::metrics::whole;
 
 use super::make::Maker;
-use super::whole;
 
 /// Metrics about storage outages and jobs.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ pub mod deadline;
 pub mod demo;
 pub mod log;
 pub mod memory;
+pub mod metrics;
 pub mod reader;
 pub mod secret;
 pub mod settings;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use stowage_base::metrics::{Held, text, whole};
 use stowage_http::server::Counts;
 
 use crate::fold::Standing;
@@ -147,20 +148,15 @@ impl Metrics {
         self.0.lag.set(whole(lag));
         self.0.active.set(epoch.is_some().into());
         self.0.ready.set(is_ready.into());
-        let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.0.registry.gather(), &mut text) {
-            tracing::error!(%error, "the metrics cannot be written");
-        }
-        text
+        text(&self.0.registry)
     }
 }
 
 impl Counts for Metrics {
-    type Connection = Connection;
+    type Connection = Held;
 
-    fn connection(&self) -> Connection {
-        self.0.connections.inc();
-        Connection(self.0.connections.clone())
+    fn connection(&self) -> Held {
+        Held::new(&self.0.connections)
     }
 
     fn tls_failure(&self) {
@@ -168,22 +164,8 @@ impl Counts for Metrics {
     }
 }
 
-/// Counts a connection until dropped.
-#[derive(Debug)]
-pub struct Connection(IntGauge);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 fn itoa(status: u16) -> String {
     status.to_string()
-}
-
-fn whole(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// The kinds of entries.
