@@ -1,6 +1,5 @@
 //! Resources shared by several instances, built from the configuration: the broker, its journal, and the group.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +10,13 @@ use stowage_http::body::BoxError;
 use stowage_http::client::Client;
 use stowage_http::connect::Connector;
 use stowage_http::egress::Egress;
+use stowage_http::identity::Identity;
 use stowage_http::trust;
 
 use crate::app::Memory;
 use crate::broker::{Broker, Notices, Trackers};
 use crate::clock::Clock;
-use crate::config::{Config, SiteOptions};
+use crate::config::{Config, SiteOptions, TlsOptions};
 use crate::follow::Progress;
 use crate::group::{self, Group};
 use crate::journal::rabbitmq::{self, StreamJournal};
@@ -27,12 +27,12 @@ use crate::sweeps::Sweeps;
 /// Creates the broker, if one is configured.
 ///
 /// # Errors
-/// If the certificate file cannot be used.
+/// If a certificate file cannot be used.
 pub fn broker(config: &Config, tasks: &Tasks) -> Result<Option<Broker>, BoxError> {
     let Some(options) = &config.broker else { return Ok(None) };
     let mut broker = options.broker.clone();
     broker.name = if config.instance.is_empty() { "callstore".to_owned() } else { config.instance.clone() };
-    Ok(Some(Broker::new(broker, connector(config, options.ca.as_deref())?, tasks.clone())))
+    Ok(Some(Broker::new(broker, connector(config, &options.tls)?, tasks.clone())))
 }
 
 /// Creates the journal backed by the broker's stream.
@@ -49,11 +49,11 @@ pub fn journal(config: &Config, broker: Option<&Broker>, tasks: &Tasks) -> Resul
 /// Creates the journal of another site.
 ///
 /// # Errors
-/// If the certificate file cannot be used.
+/// If a certificate file cannot be used.
 pub fn journal_of_another(config: &Config, options: &SiteOptions, tasks: &Tasks) -> Result<StreamJournal, BoxError> {
     let mut broker = options.broker.clone();
     broker.name = if config.instance.is_empty() { "callstore".to_owned() } else { config.instance.clone() };
-    let broker = Broker::new(broker, connector(config, options.ca.as_deref())?, tasks.clone());
+    let broker = Broker::new(broker, connector(config, &options.tls)?, tasks.clone());
     let (stream, max_age) = (options.stream.clone(), Duration::ZERO);
     let stream = rabbitmq::Config { stream, max_age, max_bytes: None, segment_bytes: None };
     Ok(StreamJournal::of_another_site(broker, stream, tasks.clone()))
@@ -95,7 +95,7 @@ impl Orders for Both {
 /// Joins the instance's group, in which etcd decides who acts. It is a candidate once it has caught up with the journal.
 ///
 /// # Errors
-/// If the role has no place in a group, or the certificate file cannot be used.
+/// If the role has no place in a group, or a certificate file cannot be used.
 pub fn group(
     config: &Config,
     state: &Arc<State>,
@@ -117,7 +117,7 @@ pub fn group(
         lease: options.lease,
         fail_back: options.fail_back,
     };
-    let client = Client::new(connector(config, options.ca.as_deref())?, tasks.clone(), config.limits.header_bytes);
+    let client = Client::new(connector(config, &options.tls)?, tasks.clone(), config.limits.header_bytes);
     let group = Group::join(part, &client, tasks);
     drop(tasks.spawn("epochs", stand(group.clone(), Arc::clone(state), progress.clone(), tasks.clone())));
     Ok(Some(group))
@@ -139,9 +139,25 @@ async fn stand(group: Group, state: Arc<State>, progress: Progress, tasks: Tasks
     }
 }
 
-fn connector(config: &Config, ca: Option<&Path>) -> Result<Connector, BoxError> {
-    let named = ca.map(trust::certificates).transpose()?.unwrap_or_default();
-    Connector::with_named(named, Egress::default(), config.timeouts.http.clone())
+/// Checks what can be checked without connecting: the certificates.
+///
+/// # Errors
+/// The section, and what is wrong with its files.
+pub fn check(config: &Config) -> Result<(), BoxError> {
+    let broker = config.broker.iter().map(|options| ("broker".to_owned(), &options.tls));
+    let group = config.group.iter().map(|options| ("group".to_owned(), &options.tls));
+    let sites = config.sites.iter().enumerate().map(|(place, options)| (format!("sites[{place}]"), &options.tls));
+    for (section, tls) in broker.chain(group).chain(sites) {
+        connector(config, tls).map_err(|error| format!("{section}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn connector(config: &Config, tls: &TlsOptions) -> Result<Connector, BoxError> {
+    let named = tls.ca.as_deref().map(trust::certificates).transpose()?.unwrap_or_default();
+    let connector = Connector::with_named(named, Egress::default(), config.timeouts.http.clone())?;
+    let Some((certificate, key)) = &tls.own else { return Ok(connector) };
+    Ok(connector.showing(Arc::new(Identity::load(certificate, key)?)))
 }
 
 /// Polling interval for the epochs of folded decisions.

@@ -41,6 +41,23 @@ impl Certs {
         self.folder.path().join("server.key")
     }
 
+    /// Signs another certificate for the server's key, which is a client's as well: what etcd has, whose JSON gateway is a client of it.
+    pub fn server_and_client(&self) -> PathBuf {
+        let names = "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n";
+        std::fs::write(self.folder.path().join("both.ext"), names).expect("extensions");
+        self.openssl("req -new -key server.key -subj /CN=localhost -out both.csr");
+        self.openssl(
+            "x509 -req -in both.csr -CA ca.pem -CAkey ca.key -days 2 -set_serial 7 -extfile both.ext -out both.pem",
+        );
+        self.folder.path().join("both.pem")
+    }
+
+    fn openssl(&self, arguments: &str) {
+        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(self.folder.path()).output();
+        let output = output.expect("openssl");
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Returns the client's certificate.
     pub fn client(&self) -> PathBuf {
         self.folder.path().join("client.pem")

@@ -254,6 +254,15 @@ impl Shared {
     }
 }
 
+/// Checks what can be checked without starting: the certificates.
+///
+/// # Errors
+/// Files that cannot be read, hold no certificate or key, or do not match.
+pub fn check(config: &Config) -> Result<(), BoxError> {
+    cluster::check(config)?;
+    config.listen.tls.as_ref().map_or(Ok(()), |(_, files)| Certificates::load(files).map(drop))
+}
+
 fn client(config: &Config, upstream: &Tasks) -> Result<Client, BoxError> {
     let connector = Connector::new(Egress::default(), config.timeouts.http.clone())?;
     Ok(Client::new(connector, upstream.clone(), config.limits.header_bytes))

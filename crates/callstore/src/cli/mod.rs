@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 use stowage_base::console::{self, bad_usage, complain, finish};
 use stowage_http::body::BoxError;
 
+use crate::app;
 use crate::config::Config;
 
 #[derive(Debug, Parser)]
@@ -59,7 +60,8 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Serve(file) => with_config(&file, serve::serve),
-        Command::Check(file) => with_config(&file, |_| {
+        Command::Check(file) => with_config(&file, |config| {
+            app::check(&config)?;
             complain("the configuration is sound");
             Ok(())
         }),

@@ -14,13 +14,22 @@ use crate::broker::{self, node};
 use crate::group::FailBack;
 use crate::journal::rabbitmq;
 
+/// Certificates of connections to a broker or to etcd.
+#[derive(Debug, Clone)]
+pub struct TlsOptions {
+    /// Certificate authorities trusted in addition to the system's.
+    pub ca: Option<PathBuf>,
+    /// This client's certificate and key, for servers that ask for one.
+    pub own: Option<(PathBuf, PathBuf)>,
+}
+
 /// `[broker]`: the RabbitMQ that KAZOO uses.
 #[derive(Debug, Clone)]
 pub struct BrokerOptions {
     /// How to reach it; `name` is filled in later.
     pub broker: broker::Config,
-    /// Certificate authorities trusted in addition to the system's.
-    pub ca: Option<PathBuf>,
+    /// Certificates of its connections.
+    pub tls: TlsOptions,
     /// The journal's stream.
     pub stream: rabbitmq::Config,
     /// How long to wait for the trackers' responses; `None` if they are not queried.
@@ -36,8 +45,8 @@ pub struct GroupOptions {
     pub etcd: Vec<Origin>,
     /// User name and password.
     pub account: Option<(String, Secret)>,
-    /// Certificate authorities trusted in addition to the system's.
-    pub ca: Option<PathBuf>,
+    /// Certificates of its connections.
+    pub tls: TlsOptions,
     /// Prefix of all keys.
     pub prefix: String,
     /// How long a leader that is gone still counts as the leader.
@@ -49,10 +58,10 @@ pub struct GroupOptions {
 }
 
 pub(super) fn broker(mut section: Section<'_>) -> Option<Box<BrokerOptions>> {
-    let (broker, ca) = connection(&mut section);
+    let (broker, tls) = connection(&mut section);
     let options = BrokerOptions {
         broker,
-        ca,
+        tls,
         stream: rabbitmq::Config {
             stream: section.text("stream", "callstore"),
             max_age: section.duration("max_age", Duration::from_secs(7 * 86_400)),
@@ -69,9 +78,9 @@ pub(super) fn broker(mut section: Section<'_>) -> Option<Box<BrokerOptions>> {
     (!options.broker.nodes.is_empty()).then(|| Box::new(options))
 }
 
-/// Reads a broker's connection settings and the file of its certificate authorities.
-pub(super) fn connection(section: &mut Section<'_>) -> (broker::Config, Option<PathBuf>) {
-    let ca = section.text("ca", "");
+/// Reads a broker's connection settings and certificates.
+pub(super) fn connection(section: &mut Section<'_>) -> (broker::Config, TlsOptions) {
+    let tls = tls(section);
     let config = broker::Config {
         nodes: addresses(section, "urls", node),
         vhost: section.text("vhost", "/"),
@@ -81,19 +90,37 @@ pub(super) fn connection(section: &mut Section<'_>) -> (broker::Config, Option<P
         patience: section.duration("timeout", Duration::from_secs(10)),
         name: String::new(),
     };
-    (config, (!ca.is_empty()).then(|| PathBuf::from(ca)))
+    (config, tls)
+}
+
+fn tls(section: &mut Section<'_>) -> TlsOptions {
+    let [ca, certificate, key] = ["ca", "certificate", "key"].map(|name| {
+        let path = PathBuf::from(section.text(name, ""));
+        if path.as_os_str().is_empty() {
+            return None;
+        }
+        if !path.is_file() {
+            section.problem(name, format!("there is no file {}", path.display()));
+        }
+        Some(path)
+    });
+    if certificate.is_some() != key.is_some() {
+        let missing = if key.is_none() { "key" } else { "certificate" };
+        section.problem(missing, "is missing: certificate and key belong together");
+    }
+    TlsOptions { ca, own: certificate.zip(key) }
 }
 
 pub(super) fn group(mut section: Section<'_>) -> Option<Box<GroupOptions>> {
     let etcd = addresses(&mut section, "etcd", etcd);
     let (username, password) = (section.text("username", ""), section.secret("password"));
-    let ca = section.text("ca", "");
+    let tls = tls(&mut section);
     let fail_back = section.has("fail_back").then(|| section.duration("fail_back", Duration::from_secs(60)));
     let fail_back = fail_back.map_or(FailBack::Never, FailBack::After);
     let options = GroupOptions {
         etcd,
         account: (!username.is_empty()).then_some((username, password)),
-        ca: (!ca.is_empty()).then(|| PathBuf::from(ca)),
+        tls,
         prefix: section.text("prefix", "/callstore"),
         lease: section.duration("lease", Duration::from_secs(5)),
         stagger: section.duration("stagger", Duration::from_millis(500)),

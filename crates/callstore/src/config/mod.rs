@@ -19,7 +19,7 @@ use stowage_http::connect;
 use stowage_http::server::tls::Files;
 use url::Url;
 
-pub use self::cluster::{BrokerOptions, GroupOptions};
+pub use self::cluster::{BrokerOptions, GroupOptions, TlsOptions};
 pub use self::sites::SiteOptions;
 use crate::{dead, records};
 

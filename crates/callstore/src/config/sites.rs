@@ -1,12 +1,11 @@
 //! `[[sites]]`: the journals of other sites that serve the same domains.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use stowage_base::reader::Section;
 use toml::Value;
 
-use super::cluster::connection;
+use super::cluster::{TlsOptions, connection};
 use crate::broker;
 
 /// Another site, whose journal is a RabbitMQ stream.
@@ -16,8 +15,8 @@ pub struct SiteOptions {
     pub name: String,
     /// How to reach its journal.
     pub broker: broker::Config,
-    /// Certificate authorities trusted in addition to the system's.
-    pub ca: Option<PathBuf>,
+    /// Certificates of its connections.
+    pub tls: TlsOptions,
     /// The name of its stream.
     pub stream: String,
     /// How long its link may be down before it is adopted automatically; `None` leaves that to an operator.
@@ -52,12 +51,12 @@ fn site(mut section: Section<'_>) -> SiteOptions {
     if !is_name {
         section.problem("name", "must be letters, digits, - and _: files and metrics are named after it");
     }
-    let (broker, ca) = connection(&mut section);
+    let (broker, tls) = connection(&mut section);
     if broker.nodes.is_empty() {
         section.problem("urls", "must name the site's RabbitMQ");
     }
     let stream = section.text("stream", "callstore");
     let adopt_after = section.has("adopt_after").then(|| section.duration("adopt_after", Duration::from_secs(3600)));
     section.finish();
-    SiteOptions { name, broker, ca, stream, adopt_after }
+    SiteOptions { name, broker, tls, stream, adopt_after }
 }

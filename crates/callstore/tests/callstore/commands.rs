@@ -1,14 +1,16 @@
 //! The program's commands.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use callstore::app::World;
 use serde_json::{Value, json};
+use stowage_testing::certs::Certs;
 
 use crate::events::{begun, ended};
 use crate::running;
 
-fn run(arguments: &[&str], folder: &std::path::Path) -> Output {
+fn run(arguments: &[&str], folder: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_callstore"));
     command.args(arguments).current_dir(folder).env_remove("CALLSTORE_CONFIG").output().unwrap()
 }
@@ -30,6 +32,35 @@ fn check_says_every_problem_and_that_there_is_none() {
     assert_eq!(wrong.status.code(), Some(64));
     assert!(said.contains("roles[1].order is taken in group 1 by roles[0]"), "{said}");
     assert_eq!(run(&["nonsense"], folder.path()).status.code(), Some(64));
+}
+
+#[test]
+fn check_says_what_is_wrong_with_certificates() {
+    let (folder, certs, others) = (tempfile::tempdir().unwrap(), Certs::make(&[]), Certs::make(&[]));
+    let role = json!([{ "name": "callstore1", "roletype": "callstore", "iface": "lan", "group": 1, "order": 1 }]);
+    std::fs::write(folder.path().join("roles.json"), role.to_string()).unwrap();
+    let check = |certificate: &Path, key: &Path| {
+        let text = format!(
+            "instance = \"callstore1\"\nroles = \"roles.json\"\n[journal]\nkind = \"rabbitmq\"\n[broker]\nurls = [\"amqp://127.0.0.1:1\"]\n\
+             [group]\netcd = [\"https://127.0.0.1:1\"]\nca = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"\n",
+            certs.ca().display(),
+            certificate.display(),
+            key.display(),
+        );
+        std::fs::write(folder.path().join("c.toml"), text).unwrap();
+        let output = run(&["check", "--config", "c.toml"], folder.path());
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(check(&certs.client(), &certs.client_key()), (Some(0), "the configuration is sound\n".to_owned()));
+    for (certificate, key, wrong) in [
+        (certs.client(), others.client_key(), others.client_key()),
+        (certs.client_key(), certs.client_key(), certs.client_key()),
+        (certs.client(), certs.client(), certs.client()),
+    ] {
+        let (code, said) = check(&certificate, &key);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.starts_with("group: ") && said.contains(wrong.to_str().unwrap()), "{said}");
+    }
 }
 
 #[test]

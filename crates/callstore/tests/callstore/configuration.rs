@@ -51,6 +51,28 @@ fn every_problem_is_reported_with_its_key() {
 }
 
 #[test]
+fn a_certificate_and_its_key_belong_together_and_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = folder.path().join("client.pem");
+    std::fs::write(&there, "").unwrap();
+    let there = there.display();
+    let text = format!(
+        "roles = \"x.json\"\ninstance = \"a\"\n[journal]\nkind = \"rabbitmq\"\n[broker]\nurls = [\"amqps://x\"]\nkey = \"{there}\"\n\
+         [group]\netcd = [\"https://x:2379\"]\ncertificate = \"{there}\"\nca = \"missing.pem\"\n\
+         [[sites]]\nname = \"north\"\nurls = [\"amqps://x\"]\ncertificate = \"{there}\"\nkey = \"missing.key\"\n"
+    );
+    let problems = load(&source(&text, &[])).unwrap_err();
+    let found: Vec<_> = problems.iter().map(|problem| format!("{} {}", problem.key, problem.message)).collect();
+    let expected = [
+        "broker.certificate is missing: certificate and key belong together",
+        "group.ca there is no file missing.pem",
+        "group.key is missing: certificate and key belong together",
+        "sites[0].key there is no file missing.key",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn variables_override_the_file() {
     let variables =
         [("CALLSTORE__INSTANCE", "callstore2"), ("CALLSTORE__DEAD__HOLD_OFF", "7s"), ("STOWAGE__DEAD__HOLD_OFF", "9s")];

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{Config, TestRunner};
@@ -17,7 +17,7 @@ use stowage_testing::is_long;
 use stowage_testing::raw::RawClient;
 
 use crate::events::{begun, ended};
-use crate::running::{SORM, documents, until};
+use crate::running::{SORM, documents};
 
 /// The program, killed on drop.
 struct Process {
@@ -105,7 +105,7 @@ async fn nothing_acknowledged_is_lost_and_no_record_is_written_twice() {
     }
     assert!(!acknowledged.is_empty());
     let process = Process::start(folder.path(), &couch.url);
-    let records = all_of(&acknowledged, &couch).await;
+    let records = all_of(&acknowledged, &couch, process.address).await;
     for record in &records {
         assert!(record["_rev"].as_str().unwrap().starts_with("1-"), "{} was written twice", record["_id"]);
         assert_eq!(record["term_cause"], 1, "{}", record["_id"]);
@@ -114,19 +114,33 @@ async fn nothing_acknowledged_is_lost_and_no_record_is_written_twice() {
 }
 
 /// Returns the records once each of these calls has one. Waits as long as records arrive, since many take long on a busy machine.
-async fn all_of(acknowledged: &BTreeSet<String>, couch: &Couch) -> Vec<Value> {
-    let mut before = 0;
+async fn all_of(acknowledged: &BTreeSet<String>, couch: &Couch, address: SocketAddr) -> Vec<Value> {
+    let (mut before, mut since) = (0, Instant::now());
     loop {
-        let records = until("more records", || async {
-            let records = documents(couch, SORM).await;
-            (records.len() > before).then_some(records)
-        })
-        .await;
+        let records = documents(couch, SORM).await;
         let known: BTreeSet<_> = records.iter().filter_map(|record| record["dialog_id"].as_str()).collect();
-        if acknowledged.iter().all(|dialog| known.contains(dialog.as_str())) {
+        let missing: Vec<_> = acknowledged.iter().filter(|dialog| !known.contains(dialog.as_str())).collect();
+        if missing.is_empty() {
             return records;
         }
-        before = records.len();
+        if records.len() > before {
+            (before, since) = (records.len(), Instant::now());
+        }
+        if since.elapsed() > Duration::from_secs(60) {
+            let metrics = ask(address, "/metrics").await;
+            let dialog = ask(address, &format!("/v1/dialogs/{}", missing[0].replace('+', "%2B"))).await;
+            panic!(
+                "{} of {} have no record, such as {:?}: {dialog}\n{metrics}",
+                missing.len(),
+                acknowledged.len(),
+                &missing[..missing.len().min(9)]
+            );
+        }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+async fn ask(address: SocketAddr, path: &str) -> String {
+    let mut client = RawClient::connect(address).await.unwrap();
+    client.exchange(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await.unwrap().text()
 }

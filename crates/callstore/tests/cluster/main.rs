@@ -11,6 +11,7 @@
 )]
 
 mod brokers;
+mod certificates;
 mod groups;
 mod killed;
 mod recordings;

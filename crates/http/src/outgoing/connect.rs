@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 use crate::body::BoxError;
 use crate::client::{Error, Kind};
 use crate::egress::Egress;
+use crate::identity::Identity;
 use crate::race::{by_turns, race};
 use crate::stall::bound_send_buffer;
 use crate::target::Origin;
@@ -125,6 +126,15 @@ impl Connector {
         };
         let tls = tls.with_no_client_auth();
         Ok(Self { tls: TlsSettings(Arc::new(tls)), egress, timeouts })
+    }
+
+    /// Shows this certificate to servers that ask for one.
+    #[must_use]
+    pub fn showing(mut self, identity: Arc<Identity>) -> Self {
+        let mut tls = ClientConfig::clone(&self.tls.0);
+        tls.client_auth_cert_resolver = identity;
+        self.tls = TlsSettings(Arc::new(tls));
+        self
     }
 
     /// Returns the timeouts of its connections.

@@ -4,6 +4,7 @@ pub mod client;
 pub mod connect;
 pub mod egress;
 pub(crate) mod fault;
+pub mod identity;
 pub mod pooling;
 pub(crate) mod progress;
 pub mod race;

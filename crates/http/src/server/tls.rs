@@ -2,16 +2,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::body::BoxError;
-use crate::trust::certificates;
+use crate::trust::{certificates, private_key};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
-use rustls_pki_types::PrivateKeyDer;
-use rustls_pki_types::pem::PemObject;
 use stowage_base::reader::Section;
 use tokio_rustls::TlsAcceptor;
 
@@ -82,7 +80,7 @@ impl fmt::Debug for Certificates {
 
 fn server_config(files: &Files) -> Result<ServerConfig, BoxError> {
     let chain = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| file_error(&files.key, &error))?;
+    let key = private_key(&files.key)?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let builder = match &files.client_ca {
@@ -99,8 +97,4 @@ fn server_config(files: &Files) -> Result<ServerConfig, BoxError> {
     let mut server = builder.with_single_cert(chain, key)?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(server)
-}
-
-fn file_error(path: &Path, error: &rustls_pki_types::pem::Error) -> BoxError {
-    format!("{} cannot be used: {error}", path.display()).into()
 }

@@ -20,21 +20,28 @@ pub struct Etcd {
     process: Option<Process>,
     /// The port with TLS, and its certificates.
     pub tls: Option<(u16, Certs)>,
+    /// Whether it wants a certificate of its clients there.
+    asks: bool,
 }
 
 impl Etcd {
     pub async fn start() -> Self {
-        Self::start_with(None).await
+        Self::start_with(None, false).await
     }
 
     /// Starts an etcd that also supports TLS, with a CA of its own.
     pub async fn with_tls() -> Self {
-        Self::start_with(Some((free_port(), Certs::make(&["localhost"])))).await
+        Self::start_with(Some((free_port(), Certs::make(&["localhost"]))), false).await
     }
 
-    async fn start_with(tls: Option<(u16, Certs)>) -> Self {
+    /// The same, and it wants a certificate of its clients.
+    pub async fn asking_for_certificates() -> Self {
+        Self::start_with(Some((free_port(), Certs::make(&["localhost"]))), true).await
+    }
+
+    async fn start_with(tls: Option<(u16, Certs)>, asks: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut etcd = Self { port: free_port(), peers: free_port(), folder, process: None, tls };
+        let mut etcd = Self { port: free_port(), peers: free_port(), folder, process: None, tls, asks };
         etcd.start_again().await;
         etcd
     }
@@ -52,7 +59,11 @@ impl Etcd {
         // The shortest lease is one and a half election timeouts.
         command.args(["--heartbeat-interval", "50", "--election-timeout", "500"]);
         if let Some((_, certs)) = &self.tls {
-            command.arg("--cert-file").arg(certs.server()).arg("--key-file").arg(certs.server_key());
+            let certificate = if self.asks { certs.server_and_client() } else { certs.server() };
+            command.arg("--cert-file").arg(certificate).arg("--key-file").arg(certs.server_key());
+            if self.asks {
+                command.args(["--client-cert-auth", "--trusted-ca-file"]).arg(certs.ca());
+            }
         }
         self.process = Some(Process::start(&command, self.folder.path(), "etcd"));
         let answers = async || self.try_ask("/v3/kv/range", r#"{"key":"AA=="}"#).is_some();

@@ -125,7 +125,8 @@ impl RabbitMq {
             .collect();
         format!(
             "listeners.tcp.1 = 127.0.0.1:{}\nlisteners.ssl.1 = 127.0.0.1:{}\n\
-             ssl_options.cacertfile = {}\nssl_options.certfile = {}\nssl_options.keyfile = {}\nssl_options.verify = verify_none\n\
+             ssl_options.cacertfile = {}\nssl_options.certfile = {}\nssl_options.keyfile = {}\nssl_options.verify = verify_peer\n\
+             ssl_options.fail_if_no_peer_cert = false\n\
              loopback_users = none\nlog.console = true\nlog.console.level = info\nlog.file = false\n\
              disk_free_limit.absolute = 1MB\nload_definitions = {}\n\
              cluster_formation.peer_discovery_backend = classic_config\n{}",

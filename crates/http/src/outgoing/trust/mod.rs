@@ -9,7 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use crate::body::BoxError;
 
@@ -103,6 +103,14 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BoxErro
         return Err(format!("{} holds no certificate", path.display()).into());
     }
     Ok(found)
+}
+
+/// Reads the private key in a PEM file.
+///
+/// # Errors
+/// If the file cannot be read or contains none.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, BoxError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| format!("{} cannot be used: {error}", path.display()).into())
 }
 
 #[cfg(test)]
