@@ -75,6 +75,7 @@ impl Memory {
     }
 
     async fn embedded(config: &Config, serves: &Serves, sites: Vec<Site>, tasks: &Tasks) -> Result<Self, BoxError> {
+        refuse_older(config)?;
         let options = Options {
             path: config.journal.data.join("journal"),
             reserve: config.journal.reserve,
@@ -151,6 +152,20 @@ async fn forget(parts: &Shared) -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Refuses a journal in a form that is not read any more; beside it a new one would begin, and nobody would notice what is missing.
+///
+/// # Errors
+/// Where there is one, or where that cannot be found out.
+pub(super) fn refuse_older(config: &Config) -> Result<(), BoxError> {
+    let path = config.journal.data.join(OLDER);
+    if !path.try_exists().map_err(|error| at(&path, &error.to_string()))? {
+        return Ok(());
+    }
+    let what = "this is a journal of a version before 0.2.0, whose form is not read any more: calls that only it has are not known here. \
+                Move it away, and state.redb with it, to begin anew";
+    Err(at(&path, what))
+}
+
 fn state(config: &Config, serves: &Serves, sites: &[Site]) -> Result<(Arc<State>, bool), BoxError> {
     let (state, is_new) = state_at(config, serves, "state.redb")?;
     let others = sites.iter().map(|site| (site.name.clone(), Arc::clone(&site.state)));
@@ -168,5 +183,7 @@ fn at(path: &Path, what: &str) -> BoxError {
     format!("{}: {what}", path.display()).into()
 }
 
+/// The journal's file before it was a folder; no release had it.
+const OLDER: &str = "journal.redb";
 /// The interval of the removal.
 const KEEP: Duration = Duration::from_secs(10);

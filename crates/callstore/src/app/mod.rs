@@ -27,7 +27,7 @@ use crate::api::{Api, Inlet, Parts, Site, Watchers};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::cluster;
-use crate::config::{Config, CouchTarget};
+use crate::config::{Config, CouchTarget, JournalKind};
 use crate::dead::Switches;
 use crate::follow::{Follower, Progress};
 use crate::journal::Journal;
@@ -254,12 +254,15 @@ impl Shared {
     }
 }
 
-/// Checks what can be checked without starting: the certificates.
+/// Checks what can be checked without starting: the certificates, and the form of the journal.
 ///
 /// # Errors
-/// Files that cannot be read, hold no certificate or key, or do not match.
+/// Files that cannot be read, hold no certificate or key, or do not match; a journal that is not read any more.
 pub fn check(config: &Config) -> Result<(), BoxError> {
     cluster::check(config)?;
+    if config.journal.kind == JournalKind::Embedded {
+        memory::refuse_older(config)?;
+    }
     config.listen.tls.as_ref().map_or(Ok(()), |(_, files)| Certificates::load(files).map(drop))
 }
 

@@ -143,6 +143,23 @@ async fn a_torn_state_is_made_anew_from_the_journal() {
     assert!(refused.to_string().contains("damaged"), "{refused}");
 }
 
+/// Whoever had a journal of that form gets to know that it is not read, and nothing is made beside it.
+#[tokio::test]
+async fn a_journal_of_an_older_form_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("journal.redb"), b"redb").unwrap();
+    let config = running::configuration(&folder, &[]);
+    let checked = callstore::app::check(&config).unwrap_err();
+    let refused = callstore::app::App::start(config, World::default()).await.unwrap_err();
+    for said in [checked.to_string(), refused.to_string()] {
+        assert!(said.contains("journal.redb: ") && said.contains("not read any more"), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    // A stream has nothing to do with it.
+    let stream = [("JOURNAL__KIND", "rabbitmq"), ("BROKER__URLS", "amqp://127.0.0.1:1"), ("BROKER__TIMEOUT", "100ms")];
+    callstore::app::check(&running::configuration(&folder, &stream)).unwrap();
+}
+
 /// A crash in a quiet period loses nothing of the state: the next start folds nothing again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_is_flushed_once_nothing_comes() {
