@@ -11,10 +11,11 @@ use stowage_testing::is_long;
 use stowage_testing::raw::RawClient;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::instance::address;
 use crate::servers::couch::StoreProcess;
 use crate::servers::rabbitmq::{Place, RabbitMq};
 use crate::servers::soon;
-use crate::whole::{World, address, event_of};
+use crate::whole::{World, event_of};
 
 const LIMIT: Duration = Duration::from_secs(90);
 

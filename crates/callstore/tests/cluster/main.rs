@@ -13,6 +13,7 @@
 mod brokers;
 mod certificates;
 mod groups;
+mod instance;
 mod killed;
 mod recordings;
 mod servers;

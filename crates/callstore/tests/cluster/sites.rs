@@ -14,17 +14,15 @@ use stowage_testing::couch::Couch;
 use stowage_testing::raw::RawClient;
 use tempfile::TempDir;
 
+use crate::instance::{self, At, address};
 use crate::servers::gate::Gate;
 use crate::servers::process::Process;
 use crate::servers::rabbitmq::{READER, RabbitMq, place};
 use crate::servers::soon;
 use crate::streams::{broker, config, connector, journal};
-use crate::whole::{address, begins, ends, records};
+use crate::whole::{begins, ends, records};
 
 const LIMIT: Duration = Duration::from_secs(40);
-
-/// The location of an instance's journal: port and virtual host.
-type At<'a> = (u16, &'a str);
 
 /// The instances' folder, and the store of their records.
 struct World {
@@ -39,39 +37,9 @@ impl World {
     }
 
     /// Starts an instance, and waits until it listens.
-    async fn start(&self, number: u32, (port, vhost): At<'_>, sites: &Value) -> Process {
-        let name = format!("callstore{number}");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_callstore"));
-        command.arg("serve");
-        for (key, value) in [
-            ("LISTEN__ADDRESS", "127.0.0.1:0"),
-            ("JOURNAL__KIND", "rabbitmq"),
-            ("STATE__DATA", self.folder.path().join(&name).to_str().unwrap()),
-            ("BROKER__URLS", &format!("amqp://127.0.0.1:{port}")),
-            ("BROKER__VHOST", vhost),
-            ("BROKER__PASSWORD", "guest"),
-            ("BROKER__HEARTBEAT", "1s"),
-            ("BROKER__ANSWERS", "200ms"),
-            ("COUCHDB__URL", &self.couch.url),
-            ("COUCHDB__USERNAME", "admin"),
-            ("COUCHDB__PASSWORD", "admin"),
-            ("RECORDS__CLOSE_AFTER", "100ms"),
-            ("RECORDS__KAZOO", "false"),
-            ("DEAD__HOLD_OFF", "1s"),
-            ("DEAD__SWEEP", "500ms"),
-            ("SITES", &toml(sites)),
-        ] {
-            command.env(format!("CALLSTORE__{key}"), value);
-        }
-        let log = || self.log(number).matches("listening calls").count();
-        let before = log();
-        let process = Process::start(&command, self.folder.path(), &name);
-        soon(&name, LIMIT, async || log() > before).await;
-        process
-    }
-
-    fn log(&self, number: u32) -> String {
-        std::fs::read_to_string(self.folder.path().join(format!("callstore{number}.log"))).unwrap_or_default()
+    async fn start(&self, number: u32, at: At<'_>, sites: &Value) -> Process {
+        let more = [("BROKER__HEARTBEAT", "1s".to_owned()), ("SITES", toml(sites))];
+        instance::start(self.folder.path(), number, at, &self.couch, &more).await
     }
 
     async fn ask(&self, number: u32, method: &str, path: &str) -> (u16, Value) {
@@ -111,7 +79,7 @@ impl World {
         let waiting = tokio::time::timeout(LIMIT, soon(what, LIMIT * 2, is_so)).await;
         let known =
             (self.site().await, self.ask(1, "GET", "/v1/calls").await.1, self.ask(1, "GET", "/v1/nodes").await.1);
-        assert!(waiting.is_ok(), "{what}: {known:?}\n{}", self.log(1));
+        assert!(waiting.is_ok(), "{what}: {known:?}\n{}", instance::log(self.folder.path(), 1));
     }
 }
 

@@ -1,8 +1,6 @@
 //! Two instances of the program: KAZOO's events through the broker, election through etcd, records in a document store, and kills.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -17,6 +15,7 @@ use stowage_testing::is_long;
 use stowage_testing::raw::RawClient;
 use tempfile::TempDir;
 
+use crate::instance::{self, address};
 use crate::servers::etcd::Etcd;
 use crate::servers::process::Process;
 use crate::servers::rabbitmq::{Place, place};
@@ -60,45 +59,18 @@ impl World {
         Self { place, etcd, couch, folder, settings }
     }
 
-    /// Starts an instance, and waits until it listens: by then KAZOO's events reach the journal.
+    /// Starts an instance and waits until it listens.
     pub async fn start(&self, order: u32) -> Process {
-        let name = format!("callstore{order}");
-        let data = self.folder.path().join(&name);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_callstore"));
-        command.arg("serve");
-        let data = data.to_str().unwrap();
-        for (key, value) in [
-            ("INSTANCE", name.as_str()),
-            ("ROLES", self.folder.path().join("roles.json").to_str().unwrap()),
-            ("LISTEN__ADDRESS", "127.0.0.1:0"),
-            ("JOURNAL__KIND", "rabbitmq"),
-            ("STATE__DATA", data),
-            ("BROKER__URLS", &format!("amqp://127.0.0.1:{}", self.place.node.port)),
-            ("BROKER__VHOST", &self.place.vhost),
-            ("BROKER__PASSWORD", "guest"),
-            ("BROKER__ANSWERS", "200ms"),
-            ("GROUP__ETCD", &format!("http://127.0.0.1:{}", self.etcd.port)),
-            ("GROUP__LEASE", "2s"),
-            ("GROUP__STAGGER", "200ms"),
-            ("COUCHDB__URL", &self.couch.url),
-            ("COUCHDB__USERNAME", "admin"),
-            ("COUCHDB__PASSWORD", "admin"),
-            ("RECORDS__CLOSE_AFTER", "100ms"),
-            ("RECORDS__KAZOO", "false"),
-            ("DEAD__HOLD_OFF", "1s"),
-            ("DEAD__SWEEP", "500ms"),
-        ] {
-            command.env(format!("CALLSTORE__{key}"), value);
-        }
-        for (key, value) in &self.settings {
-            command.env(format!("CALLSTORE__{key}"), value);
-        }
-        let log = self.folder.path().join(format!("{name}.log"));
-        let lines = || std::fs::read_to_string(&log).unwrap_or_default().matches("listening calls").count();
-        let before = lines();
-        let process = Process::start(&command, self.folder.path(), &name);
-        soon(&name, Duration::from_secs(30), async || lines() > before).await;
-        process
+        let more = [
+            ("INSTANCE", format!("callstore{order}")),
+            ("ROLES", self.folder.path().join("roles.json").display().to_string()),
+            ("GROUP__ETCD", format!("http://127.0.0.1:{}", self.etcd.port)),
+            ("GROUP__LEASE", "2s".to_owned()),
+            ("GROUP__STAGGER", "200ms".to_owned()),
+        ];
+        let at = (self.place.node.port, self.place.vhost.as_str());
+        let more = [&more[..], &self.settings[..]].concat();
+        instance::start(self.folder.path(), order, at, &self.couch, &more).await
     }
 
     /// Returns the active instance according to etcd.
@@ -131,8 +103,7 @@ impl World {
     }
 
     pub fn logs(&self) -> String {
-        let read = |order| std::fs::read_to_string(self.folder.path().join(format!("callstore{order}.log")));
-        format!("{}\n{}", read(1).unwrap_or_default(), read(2).unwrap_or_default())
+        [1, 2].map(|order| instance::log(self.folder.path(), order)).join("\n")
     }
 }
 
@@ -319,10 +290,4 @@ async fn a_call_that_only_a_tracker_knows_is_followed_until_it_is_missing() {
     let limit = Duration::from_secs(20);
     let waiting = tokio::time::timeout(limit, soon("it is dead", limit * 2, is_over)).await;
     assert!(waiting.is_ok(), "{}\n{}", live().await, world.logs());
-}
-
-pub fn address(folder: &Path, order: u32) -> std::net::SocketAddr {
-    let log = std::fs::read_to_string(folder.join(format!("callstore{order}.log"))).unwrap();
-    let line = log.lines().rev().find_map(|line| line.strip_prefix("listening calls http://"));
-    line.expect("it listens").parse().unwrap()
 }
