@@ -7,7 +7,7 @@ mod writing;
 
 use std::time::Duration;
 
-use callstore::broker::{Broker, Config as BrokerConfig};
+use callstore::broker::{Broker, Config as BrokerConfig, Link};
 use callstore::journal::rabbitmq::{Config, StreamJournal};
 use callstore::journal::{Draft, Entries, Entry, Journal, Offset};
 use lapin::options::BasicPublishOptions;
@@ -18,7 +18,7 @@ use stowage_http::connect::{Connector, Timeouts};
 use stowage_http::egress::Egress;
 use stowage_http::target::Origin;
 
-use crate::servers::rabbitmq::Place;
+use crate::servers::rabbitmq::{Place, place};
 
 pub fn timeouts() -> Timeouts {
     let time = Duration::from_secs(5);
@@ -69,6 +69,26 @@ pub fn events(numbers: std::ops::Range<usize>) -> Vec<Draft> {
 pub fn number(entry: &Entry) -> usize {
     let value: serde_json::Value = serde_json::from_slice(&entry.body).expect("JSON");
     usize::try_from(value["n"].as_u64().expect("a number")).expect("small")
+}
+
+/// A journal that is read from its beginning, and a channel that KAZOO would publish over.
+pub struct Followed {
+    pub journal: StreamJournal,
+    pub entries: Entries,
+    pub channel: Channel,
+    _link: Link,
+}
+
+impl Followed {
+    pub async fn start() -> Self {
+        let broker = broker(&place().await);
+        let journal = journal(&broker);
+        let entries = journal.follow(None).await.expect("a reader");
+        opened(&journal, 1).await;
+        let link = broker.open().await.expect("a connection");
+        let channel = link.channel().await.expect("a channel");
+        Self { journal, entries, channel, _link: link }
+    }
 }
 
 /// Takes this many entries, in batches of any size.

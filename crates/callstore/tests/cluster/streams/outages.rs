@@ -7,8 +7,8 @@ use callstore::journal::{Journal, JournalError};
 use lapin::options::ExchangeDeleteOptions;
 use stowage_base::tasks::Tasks;
 
-use super::{broker, config, connector, event, events, journal, kazoo, number, opened, take};
-use crate::servers::rabbitmq::{RabbitMq, place};
+use super::{Followed, config, connector, event, events, journal, kazoo, number, opened, take};
+use crate::servers::rabbitmq::RabbitMq;
 use crate::servers::soon;
 
 /// KAZOO's own messages, which are unconfirmed, across a `kill -9`: the stream keeps its entries, and the exchange and the binding, which the broker
@@ -64,12 +64,7 @@ async fn events_of_kazoo(broker: &Broker, numbers: std::ops::Range<usize>) {
 
 #[tokio::test]
 async fn an_exchange_that_somebody_removed_is_declared_again() {
-    let broker = broker(&place().await);
-    let journal = journal(&broker);
-    let mut entries = journal.follow(None).await.unwrap();
-    opened(&journal, 1).await;
-    let link = broker.open().await.unwrap();
-    let channel = link.channel().await.unwrap();
+    let Followed { journal, mut entries, channel, _link } = Followed::start().await;
     channel.exchange_delete("callevt".into(), ExchangeDeleteOptions::default()).await.unwrap();
     opened(&journal, 2).await;
     kazoo(&channel, "callevt", "call.X.1", "{\"n\":7}").await;
@@ -79,10 +74,7 @@ async fn an_exchange_that_somebody_removed_is_declared_again() {
 /// A slow reader throttles the broker instead of filling the memory.
 #[tokio::test]
 async fn a_slow_reader_is_waited_for() {
-    let broker = broker(&place().await);
-    let journal = journal(&broker);
-    let mut entries = journal.follow(None).await.unwrap();
-    opened(&journal, 1).await;
+    let Followed { journal, mut entries, .. } = Followed::start().await;
     journal.append(events(0..20_000)).await.unwrap();
     let first = take(&mut entries, 1).await;
     assert!(entries.len() <= 4 && first.len() <= 256);

@@ -6,18 +6,13 @@ use callstore::journal::{Draft, Journal, JournalError};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
-use super::{broker, event, events, journal, kazoo, number, opened, publish, read, take};
+use super::{Followed, broker, event, events, journal, kazoo, number, publish, read, take};
 use crate::servers::rabbitmq::place;
 use crate::servers::soon;
 
 #[tokio::test]
 async fn what_kazoo_publishes_is_an_entry() {
-    let broker = broker(&place().await);
-    let journal = journal(&broker);
-    let mut entries = journal.follow(None).await.unwrap();
-    opened(&journal, 1).await;
-    let link = broker.open().await.unwrap();
-    let channel = link.channel().await.unwrap();
+    let Followed { journal: _journal, mut entries, channel, _link } = Followed::start().await;
     for number in 0..300 {
         let (exchange, key) = match number % 3 {
             0 => ("callevt", "call.CHANNEL_CREATE.1%2E2%40host".to_owned()),
@@ -80,12 +75,7 @@ async fn reading_goes_on_after_the_named_offset() {
 /// Waiting for a reader to reach the end requires that every last entry is delivered, even one that is no event.
 #[tokio::test]
 async fn the_end_is_reached_by_who_reads() {
-    let broker = broker(&place().await);
-    let journal = journal(&broker);
-    let mut entries = journal.follow(None).await.unwrap();
-    opened(&journal, 1).await;
-    let link = broker.open().await.unwrap();
-    let channel = link.channel().await.unwrap();
+    let Followed { journal, mut entries, channel, _link } = Followed::start().await;
     for _ in 0..20 {
         kazoo(&channel, "callevt", "call.status_req.channels", "{}").await;
         let end = journal.end().await.unwrap().unwrap();
