@@ -17,7 +17,7 @@ use stowage_testing::is_long;
 use stowage_testing::raw::RawClient;
 
 use crate::events::{begun, ended};
-use crate::running::{SORM, documents};
+use crate::running::{SORM, documents, until};
 
 /// The program, killed on drop.
 struct Process {
@@ -92,12 +92,19 @@ async fn nothing_acknowledged_is_lost_and_no_record_is_written_twice() {
     let (next, tasks) = (Arc::new(AtomicUsize::new(0)), Tasks::default());
     let mut random = TestRunner::new(Config::default());
     let mut acknowledged = BTreeSet::new();
-    for _ in 0..kills {
+    for kill in 0..kills {
         let process = Process::start(folder.path(), &couch.url);
         let posting =
             (0..3).map(|_| tasks.spawn("calls", post(process.address, Arc::clone(&next)))).collect::<Vec<_>>();
+        // Some live for long enough to read the journal to its end, to flush the state and to write records; the others fold the same again.
+        let is_read = kill % 4 == 3;
+        if is_read {
+            let ready = || async { says(&ask(process.address, "/metrics").await, "callstore_ready 1").then_some(()) };
+            until("the journal is read", ready).await;
+        }
         // A random time of the kill, not a wait for a condition.
-        tokio::time::sleep(Duration::from_millis(u64::from(random.rng().next_u32() % 700))).await;
+        let longest = if is_read { 1_500 } else { 700 };
+        tokio::time::sleep(Duration::from_millis(u64::from(random.rng().next_u32() % longest))).await;
         process.kill();
         for posted in posting {
             acknowledged.extend(posted.await.unwrap().unwrap());
@@ -105,7 +112,10 @@ async fn nothing_acknowledged_is_lost_and_no_record_is_written_twice() {
     }
     assert!(!acknowledged.is_empty());
     let process = Process::start(folder.path(), &couch.url);
+    println!("{kills} kills, {} calls acknowledged", acknowledged.len());
+    let began = Instant::now();
     let records = all_of(&acknowledged, &couch, process.address).await;
+    println!("all recorded {:?} after the last start", began.elapsed());
     for record in &records {
         assert!(record["_rev"].as_str().unwrap().starts_with("1-"), "{} was written twice", record["_id"]);
         assert_eq!(record["term_cause"], 1, "{}", record["_id"]);
@@ -113,31 +123,35 @@ async fn nothing_acknowledged_is_lost_and_no_record_is_written_twice() {
     process.kill();
 }
 
-/// Returns the records once each of these calls has one. Waits as long as records arrive, since many take long on a busy machine.
+/// The records, once each of these has one. Many take long on a busy machine: it is waited for as long as entries are folded or records written.
 async fn all_of(acknowledged: &BTreeSet<String>, couch: &Couch, address: SocketAddr) -> Vec<Value> {
-    let (mut before, mut since) = (0, Instant::now());
+    let (mut before, mut since) = (Vec::new(), Instant::now());
     loop {
-        let records = documents(couch, SORM).await;
+        let metrics = ask(address, "/metrics").await;
+        let is_done = says(&metrics, "callstore_ready 1") && says(&metrics, "callstore_records_waiting 0");
+        let records = if is_done { documents(couch, SORM).await } else { Vec::new() };
         let known: BTreeSet<_> = records.iter().filter_map(|record| record["dialog_id"].as_str()).collect();
         let missing: Vec<_> = acknowledged.iter().filter(|dialog| !known.contains(dialog.as_str())).collect();
         if missing.is_empty() {
             return records;
         }
-        if records.len() > before {
-            (before, since) = (records.len(), Instant::now());
+        let counts = ["callstore_entries_total", "callstore_records_total"];
+        let is_count = |line: &&str| counts.iter().any(|count| line.starts_with(count));
+        let progress: Vec<_> = metrics.lines().filter(is_count).map(str::to_owned).collect();
+        if progress != before {
+            (before, since) = (progress, Instant::now());
         }
         if since.elapsed() > Duration::from_secs(60) {
-            let metrics = ask(address, "/metrics").await;
             let dialog = ask(address, &format!("/v1/dialogs/{}", missing[0].replace('+', "%2B"))).await;
-            panic!(
-                "{} of {} have no record, such as {:?}: {dialog}\n{metrics}",
-                missing.len(),
-                acknowledged.len(),
-                &missing[..missing.len().min(9)]
-            );
+            let (count, all) = (missing.len(), acknowledged.len());
+            panic!("{count} of {all} have no record, such as {}: {dialog}\n{metrics}", missing[0]);
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+fn says(metrics: &str, wanted: &str) -> bool {
+    metrics.lines().any(|line| line == wanted)
 }
 
 async fn ask(address: SocketAddr, path: &str) -> String {
