@@ -6,15 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use stowage_http::target::Origin;
 use stowage_testing::certs::Certs;
 use tempfile::TempDir;
 
+use super::installed;
 use super::process::{Process, free_port};
-use super::{installed, soon};
 
 /// A running broker; its data survives kills and restarts of nodes.
 #[derive(Debug)]
@@ -63,20 +63,27 @@ impl RabbitMq {
         broker
     }
 
-    /// Starts or restarts a node, and waits until it accepts connections.
+    /// Starts a node (again) and waits until it takes connections: for as long as its log grows, as that takes minutes on a busy machine.
     pub async fn start_node(&mut self, index: usize) {
         let command = self.command(index);
         let name = format!("node{index}");
         let log = self.folder.path().join(format!("{name}.log"));
         let before = fs::metadata(&log).map_or(0, |log| log.len());
         self.nodes[index].process = Some(Process::start(&command, self.folder.path(), &name));
-        let is_up = async || {
+        let (mut grown, mut since) = (0, Instant::now());
+        loop {
             let said = fs::read(&log).unwrap_or_default();
             let said = String::from_utf8_lossy(said.get(usize::try_from(before).expect("small")..).unwrap_or_default());
             assert!(!said.contains("Kernel pid terminated"), "{said}");
-            said.contains("Server startup complete")
-        };
-        soon(&name, Duration::from_secs(120), is_up).await;
+            if said.contains("Server startup complete") {
+                return;
+            }
+            if said.len() > grown {
+                (grown, since) = (said.len(), Instant::now());
+            }
+            assert!(since.elapsed() < Duration::from_secs(120), "{name} says nothing any more: {said}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub fn kill_node(&mut self, index: usize) {
