@@ -42,9 +42,7 @@ impl Fallen<'_> {
         gateway.metrics.outages().fallen_back(decision.handler());
         let storage = decision.storage();
         tracing::warn!(request = %id, storage, error = %error, "CouchDB keeps an attachment that its storage cannot take now");
-        let job = Job::new(Kind::Move, target, document, storage).after(SENT_WITHIN);
-        let is_saved = gateway.jobs.add(&job).await.is_ok();
-        Noted(vec![(job, is_saved)])
+        Noted(vec![added(gateway, Job::new(Kind::Move, target, document, storage)).await])
     }
 }
 
@@ -60,9 +58,8 @@ impl Noted {
     ) -> Self {
         let mut noted = Self::default();
         for name in names.filter(|_| gateway.falls_back(decision)) {
-            let job = Job::new(Kind::Move, &copy.attachment(name), document, decision.storage()).after(SENT_WITHIN);
-            let is_saved = gateway.jobs.add(&job).await.is_ok();
-            noted.0.push((job, is_saved));
+            let job = Job::new(Kind::Move, &copy.attachment(name), document, decision.storage());
+            noted.0.push(added(gateway, job).await);
         }
         noted
     }
@@ -91,6 +88,15 @@ impl Noted {
                 ),
             }
         }
+    }
+}
+
+/// Adds a job; returns it with whether it is saved. A saved one has its revision, so that saving it again is no conflict.
+async fn added(gateway: &Gateway, job: Job) -> (Job, bool) {
+    let job = job.after(SENT_WITHIN);
+    match gateway.jobs.add(&job).await {
+        Ok(saved) => (saved, true),
+        Err(_) => (job, false),
     }
 }
 

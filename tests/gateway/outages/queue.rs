@@ -82,6 +82,20 @@ async fn what_waits_costs_couchdb_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_an_outage_is_two_saves_and_nothing_else() {
+    let world = without_worker().await;
+    // The first one makes the database.
+    outage(&world, &["one"]).await;
+    let database = world.gateway.app.gateway.jobs.config().database.clone();
+    let asked = || ["PUT", "GET"].map(|method| world.store.counted(method, &database));
+    let before = asked();
+    outage(&world, &["two", "three"]).await;
+    assert_eq!(asked(), [before[0] + 4, before[1]], "saves and reads of jobs");
+    assert_eq!(jobs(&world).await.len(), 3);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_cannot_be_followed_is_read_again_and_again() {
     let world = without_worker().await;
     world.store.rule("GET", "-jobs/_changes?feed=continuous", 1_000_000, answer(500, "x"));
