@@ -117,10 +117,10 @@ impl Known {
         }
     }
 
-    /// Takes some due jobs of a lane, earliest first, and makes them due again at `until`.
-    pub(super) fn take(&mut self, subject: &Subject, now: SystemTime, until: SystemTime) -> Vec<Arc<str>> {
+    /// Takes at most so many due jobs of a lane, earliest first, and makes them due again at `until`.
+    pub(super) fn take(&mut self, subject: &Subject, most: usize, now: SystemTime, until: SystemTime) -> Vec<Arc<str>> {
         let Some(lane) = self.lanes.get(subject) else { return Vec::new() };
-        let due = lane.due.iter().take_while(|(due, _)| *due <= now).take(AT_ONCE);
+        let due = lane.due.iter().take_while(|(due, _)| *due <= now).take(most);
         let ids: Vec<Arc<str>> = due.map(|(_, id)| Arc::clone(id)).collect();
         ids.iter().for_each(|id| self.defer(id, until));
         ids
@@ -165,7 +165,7 @@ impl Counted {
 }
 
 /// The number of jobs taken from a lane before it is the others' turn.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -183,7 +183,7 @@ mod tests {
     fn taken(known: &mut Known, now: SystemTime) -> Vec<Arc<str>> {
         let until = now + Duration::from_secs(60);
         let lanes = known.due(now);
-        lanes.iter().flat_map(|(subject, _)| known.take(subject, now, until)).collect()
+        lanes.iter().flat_map(|(subject, _)| known.take(subject, AT_ONCE, now, until)).collect()
     }
 
     #[test]

@@ -25,7 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::gateway::Gateway;
 use crate::jobs::{Change, Feed};
 use known::Known;
-use rests::Rests;
+use rests::{Leave, Rests};
 
 /// Processes jobs until the program stops.
 pub(crate) async fn run(gateway: Arc<Gateway>, tasks: Tasks) {
@@ -161,12 +161,17 @@ impl Worker {
             if ready.len() >= AT_ONCE {
                 break;
             }
-            if !sample.asked && self.rests.rests(&self.gateway, &sample).await {
-                self.known().rest(&subject, now + config.poll);
-            } else {
-                // The feed reports what becomes of them; failing that, they are due once more.
-                ready.extend(self.known().take(&subject, now, now + config.lease));
-            }
+            let leave = if sample.asked { Leave::All } else { self.rests.leave(&self.gateway, &sample).await };
+            let most = match leave {
+                Leave::All => known::AT_ONCE,
+                Leave::One => 1,
+                Leave::None => {
+                    self.known().rest(&subject, now + config.poll);
+                    continue;
+                }
+            };
+            // The feed reports what becomes of them; failing that, they are due once more.
+            ready.extend(self.known().take(&subject, most, now, now + config.lease));
         }
         ready
     }

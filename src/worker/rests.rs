@@ -23,11 +23,31 @@ struct Rest {
     pause: Duration,
 }
 
+/// How much of a storage's work may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// Nothing is known against the storage.
+    All,
+    /// Its rest is over, and nothing has succeeded since: what becomes of one job is conclusive for all.
+    One,
+    /// It rests.
+    None,
+}
+
 impl Rests {
     /// Returns whether a job's storage must not be used now.
     pub(super) async fn rests(&self, gateway: &Gateway, job: &Job) -> bool {
-        let Some(key) = key(gateway, job).await else { return false };
-        self.all().get(&key).is_some_and(|rest| Instant::now() < rest.until)
+        self.leave(gateway, job).await == Leave::None
+    }
+
+    /// Returns how much of the work of a job's storage may begin.
+    pub(super) async fn leave(&self, gateway: &Gateway, job: &Job) -> Leave {
+        let Some(key) = key(gateway, job).await else { return Leave::All };
+        match self.all().get(&key) {
+            Some(rest) if Instant::now() < rest.until => Leave::None,
+            Some(_) => Leave::One,
+            None => Leave::All,
+        }
     }
 
     /// Records the outcome of a job for its storage.
@@ -46,9 +66,10 @@ impl Rests {
         let now = Instant::now();
         // A rest that ended long ago starts again from the first pause.
         all.retain(|_, rest| now < rest.until + REMEMBERED);
+        let longest = longest_pause(all.len());
         let rest = all.entry(key).or_insert(Rest { until: now, pause: FIRST_PAUSE / 2 });
         if rest.until <= now {
-            rest.pause = if failure.refused { REFUSED } else { (rest.pause * 2).min(LONGEST_PAUSE) };
+            rest.pause = if failure.refused { REFUSED } else { (rest.pause * 2).min(longest) };
             rest.until = now + rest.pause;
         }
     }
@@ -73,10 +94,29 @@ async fn key(gateway: &Gateway, job: &Job) -> Option<String> {
     Some(settings.fingerprint())
 }
 
+/// Returns the longest pause where so many storages rest: a probe reads and saves documents, so that the probes of thousands of storages, which one
+/// vendor's outage takes down together, would keep CouchDB busy.
+fn longest_pause(resting: usize) -> Duration {
+    LONGEST_PAUSE.max(BETWEEN_PROBES.saturating_mul(u32::try_from(resting).unwrap_or(u32::MAX)))
+}
+
 /// The first pause for a storage that is down; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The average interval between two probes.
+const BETWEEN_PROBES: Duration = Duration::from_millis(100);
 /// The pause for a storage that refuses, unless its plan changes before.
 const REFUSED: Duration = Duration::from_secs(3600);
 /// How long a pause is remembered after its end.
 const REMEMBERED: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_of_storages_that_rest_are_probed_ten_a_second_in_all() {
+        let longest = [0, 1, 600, 6_000].map(|resting| longest_pause(resting).as_secs());
+        assert_eq!(longest, [60, 60, 60, 600]);
+    }
+}
