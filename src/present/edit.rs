@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stowage_couch::{self as couch, Document, Event, Fault, Guard, Path, Scanner, mentions_pointers, unquoted};
+use stowage_couch::{self as couch, Document, Event, Fault, Guard, Path, Scanner, mentions_pointers};
 
-use super::requested::{Requested, RequestedRows};
+use super::entries::Current;
+use super::requested::RequestedRows;
 use super::view::Inline;
 use crate::error::Error;
-use crate::pointer::{self, Outside, Shown};
+use crate::pointer::{self, Outside};
 
 /// A piece of a response.
 #[derive(Debug)]
@@ -43,27 +44,14 @@ pub(super) struct Terms {
 
 /// Edits CouchDB's JSON into what clients see.
 pub(super) struct Editor {
-    terms: Arc<Terms>,
+    pub(super) terms: Arc<Terms>,
     scanner: Scanner,
     /// Checks everything that passes unchanged.
     guard: Guard,
-    current: Option<Current>,
+    pub(super) current: Option<Current>,
     pub(super) pieces: VecDeque<Piece>,
     /// The number of documents completed.
     pub(super) documents: usize,
-}
-
-/// A document with pointers, while its `_attachments` are being read.
-struct Current {
-    document: Arc<Document>,
-    requested: Requested,
-    known: Option<u64>,
-    /// The pointers that have not been presented yet.
-    outside: Vec<Outside>,
-    /// Whether an entry has been written.
-    written: bool,
-    /// An entry of CouchDB's with the name of a pointer: its value determines which of them counts.
-    doubtful: Option<(Bytes, Vec<u8>)>,
 }
 
 impl Editor {
@@ -151,7 +139,7 @@ impl Editor {
     }
 
     /// Passes on what CouchDB sent, without pointers.
-    fn pass(&mut self, bytes: &Bytes) -> Result<(), Error> {
+    pub(super) fn pass(&mut self, bytes: &Bytes) -> Result<(), Error> {
         let database = &self.terms.database;
         let judge = |name: &str, value: &[u8]| pointer::left_of(name, value, database).map_err(Error::from);
         let left = self.guard.feed(bytes, judge)?;
@@ -159,7 +147,7 @@ impl Editor {
         Ok(())
     }
 
-    fn write(&mut self, bytes: impl Into<Bytes>) {
+    pub(super) fn write(&mut self, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
         if !bytes.is_empty() {
             self.pieces.push_back(Piece::Bytes(bytes));
@@ -192,74 +180,6 @@ impl Editor {
             text.extend_from_slice(br#""_attachments":{"#);
         }
         self.write(text);
-        Ok(())
-    }
-
-    fn entry(&mut self, name: Bytes) -> Result<(), Error> {
-        let Some(mut current) = self.current.take() else { return Ok(()) };
-        self.settle(&mut current)?;
-        let plain = unquoted(&name);
-        if current.outside.iter().any(|outside| outside.name == plain) {
-            current.doubtful = Some((name, Vec::new()));
-        } else {
-            self.write_name(&mut current, &name);
-        }
-        self.current = Some(current);
-        Ok(())
-    }
-
-    fn write_name(&mut self, current: &mut Current, name: &[u8]) {
-        let comma: &[u8] = if current.written { b"," } else { b"" };
-        current.written = true;
-        self.write([comma, name, b":"].concat());
-    }
-
-    /// Decides between an attachment in CouchDB and a pointer of the same name.
-    fn settle(&mut self, current: &mut Current) -> Result<(), Error> {
-        let Some((name, value)) = current.doubtful.take() else { return Ok(()) };
-        let plain = unquoted(&name);
-        let Some(at) = current.outside.iter().position(|outside| outside.name == plain) else { return Ok(()) };
-        let outside = current.outside.remove(at);
-        let native = Document::parse(&value).ok().and_then(|native| native.value("revpos")?.as_u64());
-        if native.is_none_or(|native| outside.wins_over(native)) {
-            return self.show(current, outside);
-        }
-        self.write_name(current, &name);
-        self.write(value);
-        Ok(())
-    }
-
-    fn show_rest(&mut self, current: &mut Current) -> Result<(), Error> {
-        for outside in std::mem::take(&mut current.outside) {
-            self.show(current, outside)?;
-        }
-        Ok(())
-    }
-
-    fn show(&mut self, current: &mut Current, outside: Outside) -> Result<(), Error> {
-        let name = serde_json::to_vec(&outside.name)?;
-        self.write_name(current, &name);
-        let stub = outside.stub(current.requested.encoding);
-        if !current.requested.wants(outside.revpos(), current.known) {
-            self.write(serde_json::to_vec(&stub)?);
-            return Ok(());
-        }
-        let (encoding, encoded_length) = (stub.encoding, stub.encoded_length);
-        let mut before =
-            serde_json::to_vec(&Shown { length: None, stub: false, encoding: None, encoded_length: None, ..stub })?;
-        before.pop();
-        before.extend_from_slice(br#","data":""#);
-        self.write(before);
-        self.pieces.push_back(Piece::Data(Box::new(Inline { document: Arc::clone(&current.document), outside })));
-        let mut after = String::from("\"");
-        if let Some(encoding) = encoding {
-            after.push_str(&format!(r#","encoding":"{encoding}""#));
-        }
-        if let Some(length) = encoded_length {
-            after.push_str(&format!(r#","encoded_length":{length}"#));
-        }
-        after.push('}');
-        self.write(after);
         Ok(())
     }
 }

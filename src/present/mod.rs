@@ -16,6 +16,7 @@
 
 mod answer;
 mod edit;
+mod entries;
 mod mixed;
 mod related;
 mod requested;
