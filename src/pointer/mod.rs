@@ -5,6 +5,7 @@
 //! entries but never writes them. Any other entry is not a pointer. This is the only module that knows the format, which `docs/pointer.md` describes.
 
 pub mod kazoo;
+mod order;
 mod view;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -15,6 +16,7 @@ use stowage_storage::Location;
 
 use self::kazoo::{AttachmentAddress, KazooEntry, Link};
 
+pub use order::arrange;
 pub use view::{Outside, Shown, hide, left_of, outside, pointers};
 
 /// The target of an entry.
@@ -280,17 +282,6 @@ pub fn put(document: &mut Document, name: &str, pointer: &Pointer) -> Result<(),
     entries.set(name, &serde_json::to_value(pointer)?)?;
     document.set_object(MEMBER, &entries)?;
     remove_from(document, NATIVE, name)
-}
-
-/// Moves the entries of these names before the others, in this order. CouchDB keeps attachments in the order in which the document was sent with
-/// them; one added by itself comes first.
-///
-/// # Errors
-/// Never fails for members that were parsed.
-pub fn arrange<'a>(document: &mut Document, names: impl IntoIterator<Item = &'a str>) -> Result<(), serde_json::Error> {
-    let Some(mut entries) = document.object(MEMBER) else { return Ok(()) };
-    entries.begin_with(names);
-    document.set_object(MEMBER, &entries)
 }
 
 /// Removes an entry, and CouchDB's own attachment of that name, from the document.
