@@ -42,7 +42,7 @@ impl Fallen<'_> {
         gateway.metrics.outages().fallen_back(decision.handler());
         let storage = decision.storage();
         tracing::warn!(request = %id, storage, error = %error, "CouchDB keeps an attachment that its storage cannot take now");
-        Noted(vec![added(gateway, Job::new(Kind::Move, target, document, storage)).await])
+        added(gateway, [Job::new(Kind::Move, target, document, storage)].into_iter()).await
     }
 }
 
@@ -56,12 +56,8 @@ impl Noted {
         names: impl Iterator<Item = &str>,
         decision: &Decision,
     ) -> Self {
-        let mut noted = Self::default();
-        for name in names.filter(|_| gateway.falls_back(decision)) {
-            let job = Job::new(Kind::Move, &copy.attachment(name), document, decision.storage());
-            noted.0.push(added(gateway, job).await);
-        }
-        noted
+        let job = |name| Job::new(Kind::Move, &copy.attachment(name), document, decision.storage());
+        added(gateway, names.filter(|_| gateway.falls_back(decision)).map(job)).await
     }
 
     /// Takes over the jobs of `others`.
@@ -72,9 +68,11 @@ impl Noted {
     /// Makes the jobs due, since CouchDB has responded. Without this call they become due by themselves after a while. Retries those that
     /// could not be saved before.
     pub(crate) async fn are_sent(self, gateway: &Gateway, id: RequestId) {
-        for (job, is_saved) in self.0 {
-            let job = job.after(Duration::ZERO);
-            match gateway.jobs.add(&job).await {
+        let now = |(job, is_saved): (Job, bool)| (job.after(Duration::ZERO), is_saved);
+        let (jobs, were_saved): (Vec<Job>, Vec<bool>) = self.0.into_iter().map(now).unzip();
+        let added = gateway.jobs.add_all(&jobs).await;
+        for ((job, is_saved), added) in jobs.into_iter().zip(were_saved).zip(added) {
+            match added {
                 Ok(_) => {}
                 Err(reason) if is_saved => tracing::warn!(request = %id, reason, "a job waits longer than it has to"),
                 Err(reason) => tracing::error!(
@@ -91,13 +89,11 @@ impl Noted {
     }
 }
 
-/// Adds a job; returns it with whether it is saved. A saved one has its revision, so that saving it again is no conflict.
-async fn added(gateway: &Gateway, job: Job) -> (Job, bool) {
-    let job = job.after(SENT_WITHIN);
-    match gateway.jobs.add(&job).await {
-        Ok(saved) => (saved, true),
-        Err(_) => (job, false),
-    }
+/// Adds jobs; returns them with whether each is saved. A saved one has its revision, so that saving it again is no conflict.
+async fn added(gateway: &Gateway, jobs: impl Iterator<Item = Job>) -> Noted {
+    let jobs: Vec<Job> = jobs.map(|job| job.after(SENT_WITHIN)).collect();
+    let added = gateway.jobs.add_all(&jobs).await;
+    Noted(jobs.into_iter().zip(added).map(|(job, added)| added.map_or((job, false), |saved| (saved, true))).collect())
 }
 
 /// Lets CouchDB keep a PUT's attachment. Returns the storage's error if CouchDB may not keep it, or if the body is gone.

@@ -31,7 +31,7 @@ impl Armed {
             pointer.is_own(target.at()).then(|| Job::removal(&target, &plan.stand_in(), &pointer.stowage))
         });
         let jobs: Vec<Job> = own.filter(|_| gateway.jobs.is_open()).map(|job| gateway.jobs.held(job)).collect();
-        let added = join_all(jobs.iter().map(|job| gateway.jobs.add(job))).await;
+        let added = gateway.jobs.add_all(&jobs).await;
         Self { gateway: Arc::clone(gateway), jobs: added.into_iter().filter_map(Result::ok).collect() }
     }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -87,6 +88,15 @@ impl Jobs {
             self.0.added.notify_one();
         }
         Ok(job)
+    }
+
+    /// Adds jobs, several at a time; returns the outcomes in the order of the jobs.
+    pub async fn add_all(&self, jobs: &[Job]) -> Vec<Result<Job, Reason>> {
+        let mut added = Vec::with_capacity(jobs.len());
+        for some in jobs.chunks(AT_ONCE) {
+            added.extend(join_all(some.iter().map(|job| self.add(job))).await);
+        }
+        added
     }
 
     /// Saves a job, whether or not it exists, with the leftovers of an existing one, and returns whether there was one. Returns `None` if `yields` is
@@ -313,6 +323,8 @@ fn refusal(save: &Save) -> Reason {
 
 /// How long optional jobs are not saved after a refusal.
 const SHUT_FOR: Duration = Duration::from_secs(60);
+/// Jobs that are saved at once for one request.
+const AT_ONCE: usize = 16;
 /// Attempts to save a job while the database does not exist yet, or while others save the same job.
 const TRIES: u32 = 5;
 /// Half of the delay before the second attempt; it doubles.
