@@ -1,5 +1,6 @@
 //! Removal jobs saved before the write that drops the pointers: a gateway killed in between leaves a job rather than an orphan.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -33,6 +34,29 @@ impl Armed {
         let jobs: Vec<Job> = own.filter(|_| gateway.jobs.is_open()).map(|job| gateway.jobs.held(job)).collect();
         let added = gateway.jobs.add_all(&jobs).await;
         Self { gateway: Arc::clone(gateway), jobs: added.into_iter().filter_map(Result::ok).collect() }
+    }
+
+    /// Runs a future, renewing the leases until it completes.
+    pub(crate) async fn during<F: Future>(&mut self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        let third = self.gateway.jobs.config().lease / 3;
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(third) => self.renew().await,
+            }
+        }
+    }
+
+    async fn renew(&mut self) {
+        for job in &mut self.jobs {
+            match self.gateway.jobs.save(self.gateway.jobs.held(job.clone())).await {
+                Ok(Some(held)) => *job = held,
+                // Whoever saved it in the meantime has it now.
+                Ok(None) => {}
+                Err(reason) => tracing::debug!(reason, "a job could not be renewed"),
+            }
+        }
     }
 
     /// Removes the jobs, since the objects are either gone or to be kept. A job that a failed removal has added again stays.

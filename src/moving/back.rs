@@ -10,6 +10,7 @@ use stowage_http::written::written;
 
 use super::native::NATIVE;
 use super::{Found, Moved, refused, unasked};
+use crate::commit::armed::Armed;
 use crate::commit::cleanup::{left, remove_unnamed};
 use crate::error::Error;
 use crate::gateway::Gateway;
@@ -25,7 +26,11 @@ impl Found {
     }
 
     /// Moves attachments into CouchDB: sends the document followed by their bytes in parts, whose digests CouchDB verifies. Then removes the objects.
-    pub(crate) async fn move_back(self, gateway: &Arc<Gateway>, moved: Vec<(String, Pointer)>) -> Result<Moved, Error> {
+    pub(crate) async fn move_back(
+        self,
+        gateway: &Arc<Gateway>,
+        moved: Vec<(String, Pointer)>,
+    ) -> Result<Moved, Error> {
         if moved.is_empty() {
             return Ok(Moved::Nothing);
         }
@@ -49,25 +54,40 @@ impl Found {
         let (body, boundary) = related(document.to_bytes()?, sources);
         let kind = HeaderValue::try_from(format!("multipart/related; boundary=\"{boundary}\""));
         let kind = kind.map_err(|_| Error::Bug("a boundary is no header value"))?;
-        let answer = self.caller.send_body(Method::PUT, &self.target.path, (CONTENT_TYPE, kind), body).await;
+        let mut armed = Armed::arm(gateway, &self.target, &self.plan, &moved).await;
+        let sending = self.caller.send_body(Method::PUT, &self.target.path, (CONTENT_TYPE, kind), body);
+        let answer = armed.during(sending).await;
         drop(turns);
-        match answer {
-            Ok(status) if status.is_success() => {}
-            Ok(StatusCode::CONFLICT) => return Ok(Moved::Conflict),
-            Ok(status) => return Err(refused(status, "the document with its attachments")),
-            Err(error) => {
-                // The document may have been saved all the same: then a job removes the objects.
-                for (name, pointer) in moved {
-                    let (target, why) =
-                        (self.target.attachment(&name), "CouchDB never said whether it took the attachment back");
-                    left(gateway, &self.caller, &target, &self.plan, (&pointer, why)).await;
-                }
-                return Err(error.into());
+        let outcome = match answer {
+            Ok(status) if status.is_success() => {
+                let attachments = moved.len() as u64;
+                remove_unnamed(gateway, &self.caller, &self.target, &self.plan, moved).await;
+                Ok(Moved::Done { attachments, bytes })
             }
+            Ok(StatusCode::CONFLICT) => Ok(Moved::Conflict),
+            Ok(status) if status.is_client_error() => Err(refused(status, "the document with its attachments")),
+            // The document may have been saved all the same: then a job removes the objects.
+            Ok(status) => {
+                self.leave(gateway, moved).await;
+                Err(refused(status, "the document with its attachments"))
+            }
+            Err(error) => {
+                self.leave(gateway, moved).await;
+                Err(error.into())
+            }
+        };
+        // A job that was added again stays.
+        armed.done().await;
+        outcome
+    }
+
+    /// Leaves objects to jobs, because it is unknown whether the document was saved without them.
+    async fn leave(&self, gateway: &Gateway, moved: Vec<(String, Pointer)>) {
+        for (name, pointer) in moved {
+            let (target, why) =
+                (self.target.attachment(&name), "CouchDB never said whether it took the attachment back");
+            left(gateway, &self.caller, &target, &self.plan, (&pointer, why)).await;
         }
-        let attachments = moved.len() as u64;
-        remove_unnamed(gateway, &self.caller, &self.target, &self.plan, moved).await;
-        Ok(Moved::Done { attachments, bytes })
     }
 }
 

@@ -125,3 +125,36 @@ async fn a_disk_that_is_full_costs_no_voicemail() {
     assert!(got.status == 200 && got.body == recording, "{}", got.status);
     gateway.stop().await;
 }
+
+/// Who is killed between the document's save and the removal of its objects leaves a job.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_back_into_couchdb_is_noted_before_its_objects_go() {
+    let gateway = start().await;
+    let s3 = Arc::new(S3Server::start().await);
+    s3.make_bucket("recordings");
+    gateway.plan("s3", s3_settings(&s3)).await;
+    gateway.attach("doc", "call.mp3", "", b"recording").await;
+    let removals = async || {
+        let mut waiting = jobs(&gateway).await;
+        waiting.retain(|job| job["kind"] == "remove");
+        waiting
+    };
+    let gate = s3.late(Operation::Delete);
+    let looking = async {
+        while s3.count(Operation::Delete) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let inside = gateway.inside("doc").await;
+        assert!(inside["pvt_attachments"].is_null() && inside["_attachments"]["call.mp3"].is_object(), "{inside}");
+        let waiting = removals().await;
+        assert!(waiting.len() == 1 && waiting[0]["holder"].is_object(), "{waiting:?}");
+        drop(gate);
+    };
+    let database = gateway.database();
+    let scope = ["migrate", "--db", &database, "--to", "couchdb"];
+    let ((code, said), ()) = tokio::join!(run(&gateway, &scope), looking);
+    assert_eq!(code, 0, "{said}");
+    assert!(s3.objects("recordings").is_empty());
+    assert_eq!(removals().await, [json!(null); 0]);
+    gateway.stop().await;
+}
