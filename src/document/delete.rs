@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::exchange::outlive::outlive;
 use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
-use crate::moving::is_only_moved;
+use crate::moving::{is_only_moved, refused};
 use crate::plan::{DocumentPlan, OnDelete, on_delete, plan_for};
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
@@ -129,7 +129,14 @@ impl Deletion {
             return Ok(None);
         }
         let (read, caller) = home.read(&target.path, &rev_query(Some(&rev)), requester).await?;
-        let Answer::Found(document, _) = read else { return Ok(None) };
+        let document = match read {
+            Answer::Found(document, _) => document,
+            // It may name objects: what is deleted unread would leave them behind.
+            Answer::Refused(answer) if answer.status().is_server_error() => {
+                return Err(refused(answer.status(), "the document"));
+            }
+            Answer::Missing(_) | Answer::Refused(_) => return Ok(None),
+        };
         let objects = objects(&document, &target.database.name, &target.document);
         if objects.is_empty() {
             return Ok(None);

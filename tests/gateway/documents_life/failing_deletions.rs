@@ -120,3 +120,18 @@ async fn a_client_that_leaves_does_not_keep_the_objects() {
     assert_eq!(world.s3.objects(BUCKET).len(), 0);
     world.stop().await;
 }
+
+/// What it names is not known, so nothing is deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_that_cannot_be_read_is_not_deleted() {
+    let world = world().await;
+    let revision = world.with_attachment("doc", RECORDING).await;
+    world.store.rule("GET", "/doc?", 1, answer(503, "no"));
+    let refused = world.gateway.delete(&format!("doc?rev={revision}")).await;
+    assert_eq!(refused.status, 502, "{refused:?}");
+    assert!(world.whole_or_nothing("doc", "call.mp3", RECORDING).await);
+    assert_eq!(world.gateway.delete(&format!("doc?rev={revision}")).await.status, 200);
+    world.gateway.settled().await;
+    assert!(world.s3.objects(BUCKET).is_empty());
+    world.stop().await;
+}
