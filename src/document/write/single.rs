@@ -171,8 +171,9 @@ async fn write(
     }
     let (following, counted) = source.following();
     let parts = following.as_ref().map(|following| Parts { following, counted });
-    let objects = writer.store(&mut draft, &base, &turns, parts).await?;
+    let stored = writer.store(&mut draft, &base, &turns, parts).await;
     noted.extend(std::mem::take(&mut draft.noted));
+    let objects = stored?;
     draft.name()?;
     let document = draft.document.to_bytes()?;
     if objects.is_empty() {

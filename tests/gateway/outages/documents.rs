@@ -104,6 +104,26 @@ async fn a_batch_is_saved_whole() {
     }
 }
 
+/// Found by sequences at random: the job that waited already was put off by a quarter of an hour.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_is_refused_puts_no_job_off() {
+    let world = without_worker().await;
+    break_storage(&world, true).await;
+    let document = json!({ "_id": "known-0", "_attachments": { "a": inline(b"y") } });
+    let stub = json!({ "_id": "other", "_attachments": { "a": { "stub": true } } });
+    let target = format!("/{}/_bulk_docs", world.gateway.path());
+    let text = json!({ "docs": [document, stub] }).to_string();
+    let refused =
+        world.gateway.request("POST", &target, &[("Content-Type", "application/json")], text.as_bytes()).await;
+    assert_eq!(refused.status, 412, "{refused:?}");
+    let now = std::time::SystemTime::now();
+    for job in jobs(&world).await {
+        let next = humantime::parse_rfc3339(job["next"].as_str().unwrap()).unwrap();
+        assert!(next <= now, "{job}");
+    }
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_is_kept_where_the_original_can_be_read() {
     let world = with_worker().await;

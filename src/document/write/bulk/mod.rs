@@ -103,16 +103,27 @@ struct Item {
     copies: Vec<Copying>,
 }
 
-async fn write(
+async fn write(writer: Writer, head: request::Parts, bytes: &Bytes, bulk: Bulk<'_>, drafts: Vec<Draft>) -> Labelled {
+    let (gateway, id, mut noted) = (Arc::clone(&writer.gateway), writer.id, Noted::default());
+    let told = Box::pin(save(writer, head, bytes, bulk, drafts, &mut noted)).await;
+    // Also after a refusal: a job may have been there before, and must not wait.
+    noted.are_sent(&gateway, id).await;
+    told
+}
+
+/// Stores what the drafts carry, and saves them.
+async fn save(
     writer: Writer,
     head: request::Parts,
     bytes: &Bytes,
     bulk: Bulk<'_>,
     mut drafts: Vec<Draft>,
+    noted: &mut Noted,
 ) -> Labelled {
     for draft in &mut drafts {
         draft.decide(&writer).await?;
         writer.note_fallen(draft).await;
+        noted.extend(std::mem::take(&mut draft.noted));
     }
     find_twins(&mut drafts);
     let (turns, mut found) = writer.turns(&drafts, find_all(&writer, &drafts)).await?;
@@ -128,18 +139,15 @@ async fn write(
             Judged::NoStub(error) => return Err(error),
         }
     }
-    let mut noted = Noted::default();
     for item in &mut items {
-        item.store(&writer, &turns).await?;
+        let stored = item.store(&writer, &turns).await;
         noted.extend(std::mem::take(&mut item.draft.noted));
+        stored?;
     }
-    let (gateway, id) = (Arc::clone(&writer.gateway), writer.id);
-    let told = match batch(&writer, &head, &bulk, items).await? {
+    match batch(&writer, &head, &bulk, items).await? {
         Some(batch) => send(writer, batch, turns.turns).await.map(|answer| (TOUCHED, answer)),
         None => writer.send_on(&writer.home.couch, head, Body::full(bytes.clone())).await,
-    };
-    noted.are_sent(&gateway, id).await;
-    told
+    }
 }
 
 /// Marks drafts of documents that the batch also contains with attachments. If any of them has attachments, `couch_db:update_docs/4` judges all by
