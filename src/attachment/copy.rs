@@ -172,6 +172,7 @@ impl OutgoingCopy {
             document: &self.document,
             saved: &self.saved,
             revpos: next_generation(&self.saved),
+            generation: next_generation(&self.saved),
             content_type: &self.content_type,
             gzip: self.gzip,
             shared: false,

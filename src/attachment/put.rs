@@ -71,6 +71,7 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         document: &base,
         saved: &base,
         revpos: next_generation(&base),
+        generation: next_generation(&base),
         content_type,
         gzip,
         shared: turn.shared,

@@ -10,7 +10,7 @@ use super::native::{NATIVE, Native, natives};
 use super::{Found, Moved, unasked};
 use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::object::outgoing::{NewObject, Outgoing};
+use crate::object::outgoing::{NewObject, Outgoing, next_generation};
 use crate::object::unsaved::Unsaved;
 use crate::plan::Decision;
 use crate::pointer::{self, Entry};
@@ -70,6 +70,7 @@ impl Found {
             document,
             saved: document,
             revpos: native.revpos,
+            generation: next_generation(&self.document),
             content_type: &native.content_type,
             gzip: native.unpacked.is_some(),
             shared,

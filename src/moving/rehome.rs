@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Found, Moved, unasked};
 use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::object::outgoing::Outgoing;
+use crate::object::outgoing::{Outgoing, next_generation};
 use crate::object::source::Source;
 use crate::object::unsaved::Unsaved;
 use crate::pointer::{self, Pointer, objects};
@@ -52,6 +52,7 @@ impl Found {
                 document: &self.document,
                 saved: &self.document,
                 revpos: old.revpos,
+                generation: next_generation(&self.document),
                 content_type: &old.content_type,
                 gzip: old.is_gzip(),
                 shared,

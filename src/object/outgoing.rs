@@ -36,8 +36,10 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) document: &'a Document,
     /// The document as currently saved, if it exists: objects that it names are not overwritten.
     pub(crate) saved: &'a Document,
-    /// The generation of the revision that will contain it.
+    /// The attachment's generation, which is another one than the document's where an attachment is copied, moved or replicated.
     pub(crate) revpos: u64,
+    /// The generation of the revision that will contain it.
+    pub(crate) generation: u64,
     pub(crate) content_type: &'a str,
     /// Whether the bytes are gzip, declared by the client as `Content-Encoding`.
     pub(crate) gzip: bool,
@@ -233,7 +235,11 @@ impl Outgoing<'_> {
             digest: Some(couch_digest(&digests.md5)),
             revpos: self.revpos,
             stub: false,
-            stowage: StoredObject { sha256: Some(hex::encode(digests.sha256)), ..self.place(stored) },
+            stowage: StoredObject {
+                sha256: Some(hex::encode(digests.sha256)),
+                generation: (self.revpos > self.generation).then_some(self.generation),
+                ..self.place(stored)
+            },
         }
     }
 
@@ -253,6 +259,7 @@ impl Outgoing<'_> {
             etag: stored.etag.clone(),
             encoding: encoding.map(str::to_owned),
             unpacked: None,
+            generation: None,
             stored_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             owner: Some(owner),
             inside: None,

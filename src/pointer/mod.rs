@@ -90,6 +90,9 @@ pub struct StoredObject {
     /// The decompressed length, if the client gave it: it is the one in CouchDB's stub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpacked: Option<u64>,
+    /// The generation of the revision that got the pointer, where it is lower than the attachment's: in copies, and in replicated documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
     /// The time in UTC, RFC 3339.
     pub stored_at: String,
     /// The attachment that the object was stored for; in a copied document, it names the original.
@@ -129,6 +132,7 @@ impl Pointer {
             owner.database == at.database && owner.document == at.document && owner.attachment == at.attachment
         })
     }
+
     /// The default media type.
     pub const UNKNOWN_TYPE: &str = "application/octet-stream";
 
@@ -143,6 +147,12 @@ impl Pointer {
     #[must_use]
     pub const fn generation(&self) -> u64 {
         if self.stowage.inside.is_some() && self.revpos == 0 { 1 } else { self.revpos }
+    }
+
+    /// Returns the generation that an attachment in CouchDB must exceed to be newer.
+    #[must_use]
+    pub fn age(&self) -> u64 {
+        self.stowage.generation.unwrap_or(self.revpos)
     }
 
     /// Returns whether the bytes are gzip that the client sent with `Content-Encoding`.
@@ -165,7 +175,7 @@ pub struct Unreadable;
 pub fn find(document: &Document, at: AttachmentAddress<'_>) -> Result<Option<Entry>, Unreadable> {
     let native = native_revpos(document, at.attachment);
     let revpos = |entry: &Entry| match entry {
-        Entry::Object(pointer) => pointer.revpos,
+        Entry::Object(pointer) => pointer.age(),
         Entry::Link(_) => 0,
     };
     Ok(entry(document, at)?.filter(|entry| native.is_none_or(|native| native <= revpos(entry))))
@@ -246,6 +256,7 @@ fn of_kazoo(entry: &Map<String, Value>, object: kazoo::Object, at: AttachmentAdd
             etag: None,
             encoding: None,
             unpacked: None,
+            generation: None,
             stored_at: String::new(),
             owner: (!object.foreign).then_some(owner),
             inside: Some(object.inside),

@@ -21,6 +21,7 @@ fn pointer(revpos: u64) -> Pointer {
             etag: None,
             encoding: None,
             unpacked: None,
+            generation: None,
             stored_at: "2026-01-01T00:00:00Z".into(),
             owner: Some(owner),
             inside: None,

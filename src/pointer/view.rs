@@ -85,7 +85,7 @@ impl Outside {
     #[must_use]
     pub fn wins_over(&self, native_revpos: u64) -> bool {
         let own = match &self.entry {
-            Ok(Entry::Object(pointer)) => pointer.revpos,
+            Ok(Entry::Object(pointer)) => pointer.age(),
             Ok(Entry::Link(_)) => 0,
             Err(Unreadable) => self.about.revpos,
         };

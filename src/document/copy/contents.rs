@@ -18,7 +18,7 @@ use crate::attachment::fallback::{Fallen, Noted};
 use crate::error::Error;
 use crate::moving::natives;
 use crate::object::couch_digest;
-use crate::object::outgoing::{NewObject, Outgoing, Untaken};
+use crate::object::outgoing::{NewObject, Outgoing, Untaken, next_generation};
 use crate::object::source::Source;
 use crate::object::unsaved::Unsaved;
 use crate::plan::Decision;
@@ -134,6 +134,7 @@ impl Copy {
             saved: &self.over,
             // CouchDB keeps the generation of a copied attachment.
             revpos: original.generation(),
+            generation: next_generation(&self.over),
             content_type: &original.content_type,
             gzip: original.is_gzip(),
             shared: self.turns.iter().any(|turn| turn.shared),

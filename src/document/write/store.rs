@@ -91,6 +91,7 @@ impl Writer {
                 document: &draft.document,
                 saved: &base.saved,
                 revpos: draft.revpos(&one, base),
+                generation: base.generation,
                 content_type: &one.content_type,
                 gzip: matches!(&one.content, Content::Follows(follows) if follows.gzip),
                 shared: turns.shared,
