@@ -126,10 +126,10 @@ async fn named(
     asked: &Asked,
     gateway: &Gateway,
     database: &str,
-    document: &str,
+    id: &str,
     name: &str,
 ) -> Result<Result<String, Response<Bytes>>, Error> {
-    let path = DocumentPath { database: encode(database), document: encode(document) };
+    let path = DocumentPath { database: encode(database), document: encode(id) };
     let read = match Database::of(database) {
         Some(database) => gateway.homes.of(&database).await?.read(&path, "", asked.requester()).await?.0,
         None => read(&path, "", &asked.requester().at(&gateway.couch)).await?,
@@ -138,7 +138,7 @@ async fn named(
         Answer::Found(document, _) => document,
         Answer::Missing(answer) | Answer::Refused(answer) => return Ok(Err(answer)),
     };
-    let names = pointer::names(&document);
+    let names = pointer::order(&document, database, id);
     let same = names.iter().any(|other| other == name);
     let first = names.into_iter().next().filter(|_| !same);
     Ok(Ok(first.unwrap_or_else(|| name.to_owned())))

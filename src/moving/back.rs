@@ -29,11 +29,13 @@ impl Found {
     pub(crate) async fn move_back(
         self,
         gateway: &Arc<Gateway>,
-        moved: Vec<(String, Pointer)>,
+        mut moved: Vec<(String, Pointer)>,
     ) -> Result<Moved, Error> {
         if moved.is_empty() {
             return Ok(Moved::Nothing);
         }
+        let order = pointer::order(&self.document, &self.target.database.name, &self.target.document);
+        moved.sort_by_key(|(name, _)| order.iter().position(|other| other == name));
         let turns = self.turns(gateway, moved.iter().map(|(name, _)| &**name).collect()).await;
         let mut sources = Vec::with_capacity(moved.len());
         let mut document = self.document.clone();
@@ -49,6 +51,7 @@ impl Found {
         for (name, pointer) in &moved {
             natives.set(name, &entry(pointer))?;
         }
+        natives.begin_with(order.iter().map(|name| &**name));
         document.set_object(NATIVE, &natives)?;
         let bytes = moved.iter().filter_map(|(_, pointer)| pointer.length).sum();
         let (body, boundary) = related(document.to_bytes()?, sources);

@@ -46,6 +46,8 @@ impl Found {
             replaced.extend(old.map(|old| (native.name.clone(), old)));
             pointer::put(&mut changed, &native.name, &pointer)?;
         }
+        let order = pointer::order(&self.document, &self.target.database.name, &self.target.document);
+        pointer::arrange(&mut changed, order.iter().map(|name| &**name))?;
         self.document = changed;
         let bytes = moved.iter().map(|native| native.length).sum();
         Ok(match self.save(gateway, objects, replaced, turns).await? {

@@ -16,7 +16,7 @@ use stowage_storage::Location;
 
 use self::kazoo::{AttachmentAddress, KazooEntry, Link};
 
-pub use order::arrange;
+pub use order::{ahead_of, arrange, order, revpos};
 pub use view::{Outside, Shown, hide, left_of, outside, pointers};
 
 /// The target of an entry.

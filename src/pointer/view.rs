@@ -91,6 +91,15 @@ impl Outside {
         };
         native_revpos <= own
     }
+
+    /// Returns the generation by which its place among CouchDB's attachments is found.
+    #[must_use]
+    pub fn age(&self) -> u64 {
+        match &self.entry {
+            Ok(Entry::Object(pointer)) => pointer.stowage.generation.unwrap_or(self.about.revpos),
+            Ok(Entry::Link(_)) | Err(Unreadable) => self.about.revpos,
+        }
+    }
 }
 
 /// Returns the pointers in the document's `pvt_attachments`, the gateway's own and KAZOO's, in the order in which CouchDB would list the attachments.

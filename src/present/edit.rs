@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stowage_couch::{self as couch, Document, Event, Fault, Guard, Path, Scanner, mentions_pointers};
+use stowage_couch::{self as couch, Document, Event, Guard, Path, Scanner, mentions_pointers};
 
-use super::entries::Current;
+use super::entries::{Current, Held};
 use super::requested::RequestedRows;
 use super::view::Inline;
 use crate::error::Error;
@@ -116,19 +116,17 @@ impl Editor {
                 }
             }
             Event::Entry(name) => self.entry(name)?,
-            Event::Value(bytes) => match self.current.as_mut().and_then(|current| current.doubtful.as_mut()) {
-                Some((_, value)) => {
-                    if (value.len() + bytes.len()) as u64 > self.terms.limit {
-                        return Err(Fault::TooLarge.into());
-                    }
-                    value.extend_from_slice(&bytes);
+            Event::Value(bytes) => match self.current.take() {
+                Some(mut current) => {
+                    self.value(&mut current, &bytes)?;
+                    self.current = Some(current);
                 }
                 None => self.pass(&bytes)?,
             },
             Event::End(tail) => {
                 self.documents += 1;
                 if let Some(mut current) = self.current.take() {
-                    self.settle(&mut current)?;
+                    self.settle_all(&mut current)?;
                     self.show_rest(&mut current)?;
                 }
                 self.write("}");
@@ -166,7 +164,8 @@ impl Editor {
         }
         let known = requested.known(&document);
         let requested = requested.clone();
-        Ok(Some(Current { document: Arc::new(document), requested, known, outside, written: false, doubtful: None }))
+        let held = if outside.is_empty() { Held::Doubtful(None) } else { Held::All(Vec::new()) };
+        Ok(Some(Current { document: Arc::new(document), requested, known, outside, written: false, held }))
     }
 
     /// Writes the members before `_attachments`, and the start of that member if it has any entry.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stowage_couch::{Document, unquoted};
+use stowage_couch::{Document, Fault, unquoted};
 
 use super::edit::{Editor, Piece};
 use super::requested::Requested;
 use super::view::Inline;
 use crate::error::Error;
-use crate::pointer::{Outside, Shown};
+use crate::pointer::{self, Outside, Shown};
 
 /// A document with pointers, while its `_attachments` are being read.
 pub(super) struct Current {
@@ -20,22 +20,72 @@ pub(super) struct Current {
     pub(super) outside: Vec<Outside>,
     /// Whether an entry has been written.
     pub(super) written: bool,
-    /// An entry of CouchDB's with the name of a pointer: its value determines which of them counts.
-    pub(super) doubtful: Option<(Bytes, Vec<u8>)>,
+    pub(super) held: Held,
+}
+
+/// CouchDB's entries, by quoted name, that have not been written yet.
+pub(super) enum Held {
+    /// All of them, as long as they are short: pointers go between them.
+    All(Vec<(Bytes, Vec<u8>)>),
+    /// They are too long to be held, so that pointers come after them. At most one with the name of a pointer: its value determines which of them
+    /// counts.
+    Doubtful(Option<(Bytes, Vec<u8>)>),
 }
 
 impl Editor {
     pub(super) fn entry(&mut self, name: Bytes) -> Result<(), Error> {
         let Some(mut current) = self.current.take() else { return Ok(()) };
-        self.settle(&mut current)?;
-        let plain = unquoted(&name);
-        if current.outside.iter().any(|outside| outside.name == plain) {
-            current.doubtful = Some((name, Vec::new()));
-        } else {
-            self.write_name(&mut current, &name);
+        match &mut current.held {
+            Held::All(entries) => entries.push((name, Vec::new())),
+            Held::Doubtful(_) => {
+                self.settle(&mut current)?;
+                self.begin_entry(&mut current, name);
+            }
         }
         self.current = Some(current);
         Ok(())
+    }
+
+    /// Starts an entry that is not held, unless it has the name of a pointer.
+    fn begin_entry(&mut self, current: &mut Current, name: Bytes) {
+        match current.pointer(&name) {
+            Some(_) => current.held = Held::Doubtful(Some((name, Vec::new()))),
+            None => self.write_name(current, &name),
+        }
+    }
+
+    /// Consumes a piece of an entry's value.
+    pub(super) fn value(&mut self, current: &mut Current, bytes: &Bytes) -> Result<(), Error> {
+        match &mut current.held {
+            Held::All(entries) => {
+                let length: usize = entries.iter().map(|(name, value)| name.len() + value.len()).sum();
+                if length + bytes.len() > MOST_HELD {
+                    return self.let_go(current, bytes);
+                }
+                if let Some((_, value)) = entries.last_mut() {
+                    value.extend_from_slice(bytes);
+                }
+            }
+            Held::Doubtful(Some((_, value))) => {
+                if (value.len() + bytes.len()) as u64 > self.terms.limit {
+                    return Err(Fault::TooLarge.into());
+                }
+                value.extend_from_slice(bytes);
+            }
+            Held::Doubtful(None) => self.pass(bytes)?,
+        }
+        Ok(())
+    }
+
+    /// Writes the entries held so far, and holds no more. `bytes` continue the last one.
+    fn let_go(&mut self, current: &mut Current, bytes: &Bytes) -> Result<(), Error> {
+        let Held::All(entries) = std::mem::replace(&mut current.held, Held::Doubtful(None)) else { return Ok(()) };
+        for (name, value) in entries {
+            self.settle(current)?;
+            self.begin_entry(current, name);
+            self.value(current, &value.into())?;
+        }
+        self.value(current, bytes)
     }
 
     fn write_name(&mut self, current: &mut Current, name: &[u8]) {
@@ -45,17 +95,35 @@ impl Editor {
     }
 
     /// Decides between an attachment in CouchDB and a pointer of the same name.
-    pub(super) fn settle(&mut self, current: &mut Current) -> Result<(), Error> {
-        let Some((name, value)) = current.doubtful.take() else { return Ok(()) };
-        let plain = unquoted(&name);
-        let Some(at) = current.outside.iter().position(|outside| outside.name == plain) else { return Ok(()) };
-        let outside = current.outside.remove(at);
-        let native = Document::parse(&value).ok().and_then(|native| native.value("revpos")?.as_u64());
-        if native.is_none_or(|native| outside.wins_over(native)) {
-            return self.show(current, outside);
+    fn settle(&mut self, current: &mut Current) -> Result<(), Error> {
+        let Held::Doubtful(doubtful) = &mut current.held else { return Ok(()) };
+        let Some((name, value)) = doubtful.take() else { return Ok(()) };
+        match current.winner(&name, &value) {
+            Some(at) => {
+                let outside = current.outside.remove(at);
+                self.show(current, outside)
+            }
+            None => {
+                current.drop_pointer(&name);
+                self.write_name(current, &name);
+                self.pass(&value.into())
+            }
         }
-        self.write_name(current, &name);
-        self.write(value);
+    }
+
+    /// Writes the entries that are still held, with the pointers that come before each of them.
+    pub(super) fn settle_all(&mut self, current: &mut Current) -> Result<(), Error> {
+        let Held::All(entries) = &mut current.held else { return self.settle(current) };
+        let mut entries = std::mem::take(entries);
+        entries.retain(|(name, value)| current.winner(name, value).is_none());
+        entries.iter().for_each(|(name, _)| current.drop_pointer(name));
+        for (name, value) in entries {
+            for outside in pointer::ahead_of(&mut current.outside, revpos(&value).unwrap_or_default()) {
+                self.show(current, outside)?;
+            }
+            self.write_name(current, &name);
+            self.pass(&value.into())?;
+        }
         Ok(())
     }
 
@@ -93,3 +161,33 @@ impl Editor {
         Ok(())
     }
 }
+
+impl Current {
+    /// Returns the place of the pointer with this quoted name.
+    fn pointer(&self, name: &[u8]) -> Option<usize> {
+        let plain = unquoted(name);
+        self.outside.iter().position(|outside| outside.name == plain)
+    }
+
+    /// Returns the place of the pointer that counts although CouchDB has an attachment of the same name.
+    fn winner(&self, name: &[u8], value: &[u8]) -> Option<usize> {
+        let at = self.pointer(name)?;
+        let wins = |outside: &Outside| revpos(value).is_none_or(|native| outside.wins_over(native));
+        self.outside.get(at).is_some_and(wins).then_some(at)
+    }
+
+    /// Drops the pointer with this quoted name, which CouchDB's attachment hides.
+    fn drop_pointer(&mut self, name: &[u8]) {
+        if let Some(at) = self.pointer(name) {
+            self.outside.remove(at);
+        }
+    }
+}
+
+/// Returns the generation in an entry of CouchDB's.
+fn revpos(entry: &[u8]) -> Option<u64> {
+    Document::parse(entry).ok()?.value("revpos")?.as_u64()
+}
+
+/// The most bytes of CouchDB's entries that are held so that a document's attachments come in their order: enough for hundreds of stubs.
+const MOST_HELD: usize = 64 << 10;

@@ -1,5 +1,5 @@
 //! One document as `multipart/related`, byte for byte the way CouchDB sends it (`couch_httpd_multipart`): the document as JSON, then the attachments
-//! that follow, those from storages first.
+//! that follow, in the same order.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use stowage_http::written::Out;
 use super::edit::{pointers, shown};
 use super::view::{Inline, View};
 use crate::error::Error;
-use crate::pointer::{Outside, Shown};
+use crate::pointer::{self, Outside, Shown};
 
 /// A document followed by its attachments.
 pub(super) struct Related {
@@ -87,23 +87,8 @@ impl Related {
         let rev = document.rev().unwrap_or_default();
         let requested = view.terms.requested_rows.of_document(&id, &rev);
         let known = requested.known(&document);
-        let (mut entries, mut parts, mut replaced) = (Document::default(), Vec::new(), Vec::new());
-        for outside in outside {
-            let follows = requested.wants(outside.revpos(), known);
-            let name = outside.name.clone();
-            let (entry, part) = entry(view, &document, outside, follows).await?;
-            entries.set(&name, &entry)?;
-            parts.extend(part);
-            replaced.push(name);
-        }
-        for name in natives.keys() {
-            let is_replaced = replaced.iter().any(|other| other == name);
-            let Some(entry) = natives.raw(name) else { continue };
-            parts.extend(native(name).and_then(|entry| native_part(name, &entry, is_replaced)));
-            if !is_replaced {
-                entries.set_raw(name, entry);
-            }
-        }
+        let wants = |revpos| requested.wants(revpos, known);
+        let (entries, parts) = listed(view, &document, &natives, outside, wants).await?;
         if !entries.is_empty() {
             told.set_object("_attachments", &entries)?;
         }
@@ -184,6 +169,40 @@ impl Related {
         out.send(format!("\r\n--{boundary}--")).await;
         Ok(())
     }
+}
+
+/// Returns the entries of all attachments in their order, and the parts that follow for them.
+async fn listed(
+    view: &View,
+    document: &Arc<Document>,
+    natives: &Document,
+    mut outside: Vec<Outside>,
+    wants: impl Fn(u64) -> bool,
+) -> Result<(Document, Vec<Part>), Error> {
+    let (mut entries, mut parts) = (Document::default(), Vec::new());
+    let replaced: Vec<String> = outside.iter().map(|outside| outside.name.clone()).collect();
+    // `None` at the end stands for what comes after all of CouchDB's.
+    for name in natives.keys().map(Some).chain([None]) {
+        let is_replaced = name.is_some_and(|name| replaced.iter().any(|other| other == name));
+        let ahead = match name {
+            Some(_) if is_replaced => Vec::new(),
+            Some(name) => pointer::ahead_of(&mut outside, pointer::revpos(natives, name)),
+            None => std::mem::take(&mut outside),
+        };
+        for outside in ahead {
+            let follows = wants(outside.revpos());
+            let name = outside.name.clone();
+            let (entry, part) = entry(view, document, outside, follows).await?;
+            entries.set(&name, &entry)?;
+            parts.extend(part);
+        }
+        let Some((name, raw)) = name.and_then(|name| Some((name, natives.raw(name)?))) else { continue };
+        parts.extend(natives.object(name).and_then(|entry| native_part(name, &entry, is_replaced)));
+        if !is_replaced {
+            entries.set_raw(name, raw);
+        }
+    }
+    Ok((entries, parts))
 }
 
 /// Returns the text before the document.

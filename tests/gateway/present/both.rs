@@ -47,6 +47,58 @@ async fn both_are_in_every_form() {
     twins.stop().await;
 }
 
+/// KAZOO takes the first attachment for the latest one.
+#[tokio::test]
+async fn the_newest_comes_first_in_every_form() {
+    let twins = Twins::start().await;
+    mixed(&twins).await;
+    for (database, id) in [(twins.gateway.path(), "doc"), (twins.native.clone(), "doc")] {
+        let rev = parsed(&twins.couch("GET", &format!("/{database}/{id}"), &[], b"").await)["_rev"].clone();
+        let target = format!("/{database}/{id}/last.mp3?rev={}", rev.as_str().unwrap());
+        assert_eq!(twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], b"last").await.status, 201);
+    }
+    let order = |text: &str| {
+        let mut names = ["last.mp3", "out.mp3", "nat.mp3"].map(|name| (text.find(name).expect("it is there"), name));
+        names.sort_unstable();
+        names.map(|(_, name)| name)
+    };
+    for rest in [
+        "doc",
+        "doc?attachments=true",
+        "doc?open_revs=all",
+        "_all_docs?include_docs=true",
+        "_changes?include_docs=true",
+    ] {
+        for accept in ["application/json", "multipart/mixed", "*/*"] {
+            let target = |database: &str| format!("/{database}/{rest}");
+            let headers = [("Accept", accept)];
+            let shown = twins.gateway.request("GET", &target(&twins.gateway.path()), &headers, b"").await;
+            let native = twins.couch("GET", &target(&twins.native), &headers, b"").await;
+            assert_eq!(order(&native.text()), ["last.mp3", "out.mp3", "nat.mp3"]);
+            assert_eq!(order(&shown.text()), order(&native.text()), "{rest} {accept}: {}", shown.text());
+        }
+    }
+    twins.stop().await;
+}
+
+/// What is too long to be held comes as it came, and the pointers after it.
+#[tokio::test]
+async fn long_attachments_of_couchdbs_own_are_not_held() {
+    let twins = Twins::start().await;
+    mixed(&twins).await;
+    let rev = twins.stored("doc").await["_rev"].as_str().unwrap().to_owned();
+    let target = format!("/{}/doc/long.mp3?rev={rev}", twins.gateway.path());
+    assert_eq!(twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], &[7; 300_000]).await.status, 201);
+    let target = format!("/{}/doc?attachments=true", twins.gateway.path());
+    let shown = parsed(&twins.gateway.request("GET", &target, &[("Accept", "application/json")], b"").await);
+    let names: Vec<&String> = shown["_attachments"].as_object().unwrap().keys().collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    for (name, length) in [("long.mp3", 400_000), ("nat.mp3", 16), ("out.mp3", 12)] {
+        assert_eq!(shown["_attachments"][name]["data"].as_str().unwrap().len(), length, "{name}");
+    }
+    twins.stop().await;
+}
+
 #[tokio::test]
 async fn the_newer_of_two_with_one_name_counts() {
     let twins = Twins::start().await;
