@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, request};
 use stowage_couch::{Caller, Document};
 use stowage_http::body::Body;
 
@@ -26,7 +26,7 @@ use crate::upstream::Home;
 use crate::upstream::answer::{conflict, missing_rev, relay};
 use crate::upstream::forward::forward;
 use crate::upstream::read::Answer;
-use crate::upstream::revision::{requested_rev, rev_query};
+use crate::upstream::revision::{name_rev, requested_rev, rev_query};
 
 /// Stores an attachment where the plan says, or lets CouchDB store it, with or without a copy.
 pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
@@ -78,10 +78,11 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         activity: &activity,
     };
     // A client that disconnects must not cut anything off from here on: no await before the object has an owner.
-    let (head, body) = exchange.request.into_parts();
+    let (mut head, body) = exchange.request.into_parts();
     let object = match outgoing.store(writer.watch(body)).await {
         Ok(object) => object,
         Err(untaken) => {
+            follow_move(&mut head, rev.as_deref(), &base)?;
             let id = exchange.id;
             let fallen = Fallen { gateway: &gateway, target: &target, document: &base, decision: &decision, id };
             return keep(fallen, untaken, caller.couch(), head, activity).await;
@@ -90,6 +91,14 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     let mut objects = Unsaved::new(&gateway, &activity);
     let pointer = objects.push(&target.attachment, object)?;
     save(Ready { gateway, target, caller, base, plan, objects, pointer, turn }).await
+}
+
+/// Names the revision that a move has made of the one that the client names.
+fn follow_move(head: &mut request::Parts, rev: Option<&str>, base: &Document) -> Result<(), Error> {
+    match (rev, base.rev()) {
+        (Some(named), Some(now)) if named != now => name_rev(head, &now),
+        _ => Ok(()),
+    }
 }
 
 /// A stored attachment, ready for its document to be saved.

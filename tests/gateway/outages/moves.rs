@@ -207,6 +207,12 @@ async fn attachments_and_deletions_meet_no_conflict_with_a_move_either() {
         world.gateway.put("more", "other.mp3", read["_rev"].as_str().unwrap(), &bytes(700, 2)).await.expect_status(201);
     is_in_storage(&world, "more", "call.mp3", &bytes(1000, 1)).await;
     is_in_storage(&world, "more", "other.mp3", &bytes(700, 2)).await;
+    let read = moved_since(&world, "kept").await;
+    world.bucket.shut();
+    let put = world.gateway.put("kept", "other.mp3", read["_rev"].as_str().unwrap(), &bytes(700, 2)).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    is_in_couchdb(&world, "kept", "other.mp3", &bytes(700, 2)).await;
+    world.bucket.open();
     let read = moved_since(&world, "gone").await;
     world.gateway.delete(&format!("gone?rev={}", read["_rev"].as_str().unwrap())).await.expect_status(200);
     // Another client's write since then is a conflict, even of an identical document.
