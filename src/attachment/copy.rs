@@ -11,7 +11,7 @@ use http::Response;
 use http_body::Body as _;
 use serde_json::json;
 use stowage_base::activity::Activity;
-use stowage_base::log::chain;
+use stowage_base::log::{RequestId, chain};
 use stowage_couch::{self as couch, Couch, Document};
 use stowage_http::body::{Body, TooLarge, cause};
 use stowage_http::tee::{Twin, tee};
@@ -26,7 +26,7 @@ use crate::jobs::{self, Job};
 use crate::object::outgoing::{NewObject, Outgoing, next_generation};
 use crate::plan::Decision;
 use crate::record::about;
-use crate::router::{Operation, Target};
+use crate::router::{DocumentTarget, Operation, Target};
 use crate::upstream::forward::forward;
 
 /// A copy to be made.
@@ -233,6 +233,28 @@ impl OutgoingCopy {
             "CouchDB never said whether it saved an attachment: its copy stays in the storage"
         );
         "unknown"
+    }
+}
+
+/// Adds jobs that make the copies of attachments that CouchDB has copied with their document.
+pub(crate) async fn make_later(
+    gateway: &Gateway,
+    target: &DocumentTarget,
+    document: &Document,
+    names: impl Iterator<Item = &str>,
+    decision: &Decision,
+    id: RequestId,
+) {
+    let job = |name| Job::new(jobs::Kind::Copy, &target.attachment(name), document, decision.storage());
+    let jobs: Vec<Job> = names.map(job).collect();
+    for (job, added) in jobs.iter().zip(gateway.jobs.add_all(&jobs).await) {
+        if let Err(reason) = added {
+            let Job { storage, database, document, attachment, .. } = job;
+            tracing::error!(
+                request = %id, storage, database, document, attachment, reason,
+                "there is no place for jobs: nothing makes the copy later"
+            );
+        }
     }
 }
 

@@ -57,7 +57,7 @@ impl Noted {
         decision: &Decision,
     ) -> Self {
         let job = |name| Job::new(Kind::Move, &copy.attachment(name), document, decision.storage());
-        added(gateway, names.filter(|_| gateway.falls_back(decision)).map(job)).await
+        added(gateway, names.map(job)).await
     }
 
     /// Takes over the jobs of `others`.

@@ -34,10 +34,8 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     if !home.may_be_outside() {
         return forward(&gateway.homes, &home.couch, exchange).await;
     }
-    let headers = exchange.request.headers().clone();
-    let gzip = is_gzip(&headers)?;
-    let rev = requested_rev(&target, &headers)?;
-    let activity = exchange.activity.clone();
+    let (headers, activity) = (exchange.request.headers().clone(), exchange.activity.clone());
+    let (gzip, rev) = (is_gzip(&headers)?, requested_rev(&target, &headers)?);
     let requester = Requester::new(&headers, &activity, exchange.id);
     let ticket = gateway.locks.ticket(&target);
     let (base, caller) = match base(&home, &target, rev.as_deref(), requester).await? {

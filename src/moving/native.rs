@@ -51,7 +51,7 @@ pub(crate) fn natives(document: &Document, target: &DocumentTarget) -> Vec<Nativ
 
 impl Native {
     /// Opens the bytes as CouchDB has them.
-    pub(super) async fn open(&self, caller: &Caller, target: &DocumentTarget, rev: &str) -> Result<Body, Error> {
+    pub(crate) async fn open(&self, caller: &Caller, target: &DocumentTarget, rev: &str) -> Result<Body, Error> {
         let answer = caller.open_attachment(&target.path, &self.name, rev).await?;
         match answer.status() {
             StatusCode::OK => Ok(answer.into_body()),
@@ -60,7 +60,7 @@ impl Native {
     }
 
     /// Returns whether a pointer describes these bytes.
-    pub(super) fn is_told_by(&self, pointer: &Pointer) -> bool {
+    pub(crate) fn is_told_by(&self, pointer: &Pointer) -> bool {
         let digest = pointer.digest.as_deref().unwrap_or_default();
         pointer.length == Some(self.length) && (digest == self.digest || !self.digest.starts_with("md5-"))
     }

@@ -8,15 +8,15 @@ use base64::engine::general_purpose::STANDARD;
 use http_body_util::BodyExt;
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
-use stowage_couch::Document;
+use stowage_couch::{self as couch, Document};
 use stowage_http::body::{Body, BoxError, TooLarge, collect};
 use stowage_http::gzip::Gunzip;
 use stowage_storage::{self as storage, Kind};
 
-use super::{Copy, too_large};
+use super::{Copy, NATIVE, too_large};
 use crate::attachment::fallback::{Fallen, Noted};
 use crate::error::Error;
-use crate::moving::natives;
+use crate::moving::{Native, natives};
 use crate::object::couch_digest;
 use crate::object::outgoing::{NewObject, Outgoing, Untaken, next_generation};
 use crate::object::source::Source;
@@ -30,7 +30,7 @@ use crate::upstream::read::{Answer, read};
 use crate::upstream::revision::rev_query;
 
 impl Copy {
-    /// Builds the destination, with copies of the objects that the original points to.
+    /// Builds the destination, with copies of the original's attachments where the plan sends them.
     pub(super) async fn document(&self, made: &mut Unsaved, noted: &mut Noted) -> Result<Document, Error> {
         let mut document = self.source.clone();
         document.set("_id", &json!(self.to.document))?;
@@ -38,52 +38,32 @@ impl Copy {
             Some(rev) => document.set("_rev", &json!(rev))?,
             None => drop(document.remove("_rev")),
         }
-        let mut inline = self.natives().await?;
+        document.remove(NATIVE);
+        let (database, id) = (&self.from.database.name, &self.from.document);
+        let mut shown = Vec::new();
+        for (name, original) in objects(&self.source, database, id) {
+            match pointer::find(&self.source, self.from.attachment(&name).at())? {
+                Some(_) => shown.push((name, original)),
+                // CouchDB has a newer attachment of that name.
+                None => pointer::forget(&mut document, &name)?,
+            }
+        }
+        let mut inline = self.natives(&mut document, made, noted).await?;
         let used = inline.to_bytes()?.len() as u64;
         let mut room = self.gateway.limits.document_bytes.saturating_sub(used);
-        document.remove(NATIVE);
-        for (name, original) in objects(&self.source, &self.from.database.name, &self.from.document) {
-            if pointer::find(&self.source, self.from.attachment(&name).at())?.is_none() {
-                // CouchDB has a newer attachment of that name.
-                pointer::forget(&mut document, &name)?;
-                continue;
-            }
-            inline.remove(&name);
-            match &self.decision {
-                Some(decision) => {
-                    let object = match self.store(&name, &original, decision).await {
-                        Ok(object) => object,
-                        Err(Untaken { error, body: Some(_) }) => {
-                            let value = self.inline(&name, &original, &mut room).await;
-                            inline.set(&name, &value.map_err(|error| self.noted(&name, error))?)?;
-                            pointer::forget(&mut document, &name)?;
-                            let target = self.to.attachment(&name);
-                            let (gateway, document, id) = (&*self.gateway, &self.source, self.id);
-                            let fallen = Fallen { gateway, target: &target, document, decision, id };
-                            noted.extend(fallen.note(&error).await);
-                            continue;
-                        }
-                        Err(Untaken { error, body: None }) => return Err(self.noted(&name, error)),
-                    };
-                    let pointer = made.push(&name, object)?;
-                    pointer::put(&mut document, &name, &pointer)?;
-                    if original.digest.as_ref().is_some_and(|digest| pointer.digest.as_ref() != Some(digest)) {
-                        return Err(gone(&original));
-                    }
-                }
+        for (name, original) in shown {
+            match self.copied(&name, &original, made, noted).await? {
+                Some(pointer) => pointer::put(&mut document, &name, &pointer)?,
                 None => {
-                    let value =
-                        self.inline(&name, &original, &mut room).await.map_err(|error| self.noted(&name, error))?;
-                    inline.set(&name, &value)?;
+                    let value = self.inline(&name, &original, &mut room).await;
+                    inline.set(&name, &value.map_err(|error| self.noted(&name, error))?)?;
                     pointer::forget(&mut document, &name)?;
                 }
             }
         }
-        if let Some(decision) = &self.decision {
-            let moved = natives(&self.source, &self.from);
-            let names = moved.iter().map(|native| native.name.as_str());
-            noted.extend(Noted::of_copy(&self.gateway, &self.to, &self.source, names, decision).await);
-        }
+        let order = pointer::order(&self.source, database, id);
+        pointer::arrange(&mut document, order.iter().map(|name| &**name))?;
+        inline.begin_with(order.iter().map(|name| &**name));
         for (key, value) in made.fields() {
             document.set(key, value)?;
         }
@@ -93,23 +73,85 @@ impl Copy {
         Ok(document)
     }
 
-    /// Reads the original's attachments in CouchDB, including their data.
-    async fn natives(&self) -> Result<Document, Error> {
-        let mut natives = Document::default();
-        if self.source.object(NATIVE).is_none_or(|natives| natives.is_empty()) {
-            return Ok(natives);
+    /// Copies the attachments that CouchDB has. Returns those that it keeps, including their data.
+    async fn natives(&self, document: &mut Document, made: &mut Unsaved, noted: &mut Noted) -> Result<Document, Error> {
+        let all = self.source.object(NATIVE).unwrap_or_default();
+        let is_shown =
+            |name: &&str| !matches!(pointer::find(&self.source, self.from.attachment(name).at()), Ok(Some(_)));
+        let mut kept: Vec<String> = all.keys().filter(is_shown).map(str::to_owned).collect();
+        if let Some(decision) = &self.decision {
+            for native in natives(&self.source, &self.from) {
+                let stored = self.store_native(&native, decision).await;
+                let Some(mut pointer) = self.taken(&native.name, decision, stored, made, noted).await? else {
+                    continue;
+                };
+                if !native.is_told_by(&pointer) {
+                    let text = "what CouchDB gave of an attachment is not what it says that it has";
+                    return Err(couch::Error::Body(text.into()).into());
+                }
+                pointer.stowage.unpacked = native.unpacked;
+                pointer::put(document, &native.name, &pointer)?;
+                kept.retain(|name| *name != native.name);
+            }
+        }
+        self.inline_natives(kept).await
+    }
+
+    /// Reads attachments in CouchDB, including their data.
+    async fn inline_natives(&self, names: Vec<String>) -> Result<Document, Error> {
+        let mut inline = Document::default();
+        if names.is_empty() {
+            return Ok(inline);
         }
         let query = format!("{}&attachments=true", rev_query(self.source.rev().as_deref()));
         let Answer::Found(whole, _) = read(&self.from.path, &query, &self.caller).await? else {
             return Err(conflict());
         };
         let whole = whole.object(NATIVE).unwrap_or_default();
-        for name in whole.keys() {
-            let entry = whole.object(name).unwrap_or_default();
+        for name in names {
+            let entry = whole.object(&name).unwrap_or_default();
             let members = ["content_type", "data"].map(|key| (key, entry.value(key).unwrap_or_default()));
-            natives.set(name, &members.into_iter().collect())?;
+            inline.set(&name, &members.into_iter().collect())?;
         }
-        Ok(natives)
+        Ok(inline)
+    }
+
+    /// Copies an attachment that a storage has; `None` if CouchDB keeps the copy.
+    async fn copied(
+        &self,
+        name: &str,
+        original: &Pointer,
+        made: &mut Unsaved,
+        noted: &mut Noted,
+    ) -> Result<Option<Pointer>, Error> {
+        let Some(decision) = &self.decision else { return Ok(None) };
+        let stored = self.store(name, original, decision).await;
+        match self.taken(name, decision, stored, made, noted).await? {
+            Some(pointer) if original.digest.is_some() && pointer.digest != original.digest => Err(gone(original)),
+            pointer => Ok(pointer),
+        }
+    }
+
+    /// Takes over what was stored; `None` if the storage could not take it, so that CouchDB keeps it. Call this without an await in between.
+    async fn taken(
+        &self,
+        name: &str,
+        decision: &Decision,
+        stored: Result<NewObject, Untaken>,
+        made: &mut Unsaved,
+        noted: &mut Noted,
+    ) -> Result<Option<Pointer>, Error> {
+        match stored {
+            Ok(object) => made.push(name, object).map(Some),
+            Err(Untaken { error, body: Some(_) }) => {
+                let target = self.to.attachment(name);
+                let (gateway, document, id) = (&*self.gateway, &self.source, self.id);
+                let fallen = Fallen { gateway, target: &target, document, decision, id };
+                noted.extend(fallen.note(&error).await);
+                Ok(None)
+            }
+            Err(Untaken { error, body: None }) => Err(self.noted(name, error)),
+        }
     }
 
     async fn source(&self, name: &str, original: &Pointer) -> Result<Source, Error> {
@@ -117,11 +159,37 @@ impl Copy {
         Source::of(gateway, self.activity.clone(), &target, &self.source, original.clone()).await
     }
 
-    /// Stores a copy of an attachment for the destination.
+    /// Stores a copy of an attachment that a storage has.
     async fn store(&self, name: &str, original: &Pointer, decision: &Decision) -> Result<NewObject, Untaken> {
         let body = self.source(name, original).await?.open(None).await?;
-        let broken = Arc::new(AtomicBool::new(false));
-        let breaks = Arc::clone(&broken);
+        let error = || {
+            let error = storage::Error::new(Kind::Passing, "the object broke off while it was copied");
+            Error::Storage(original.stowage.storage.as_str().into(), error)
+        };
+        let (content_type, revpos, gzip) = (&original.content_type, original.generation(), original.is_gzip());
+        self.store_body(name, decision, (content_type, revpos, gzip), body, error).await
+    }
+
+    /// Stores a copy of an attachment that CouchDB has.
+    async fn store_native(&self, native: &Native, decision: &Decision) -> Result<NewObject, Untaken> {
+        let rev = self.source.rev().unwrap_or_default();
+        let body = native.open(&self.caller, &self.from, &rev).await?;
+        let error = || couch::Error::Body("the attachment broke off while it was copied".into()).into();
+        let about = (&*native.content_type, native.revpos, native.unpacked.is_some());
+        self.store_body(&native.name, decision, about, body, error).await
+    }
+
+    /// Stores the bytes of an attachment, with its type, its generation and whether it is gzip. `broken` is the error if its source breaks off.
+    async fn store_body(
+        &self,
+        name: &str,
+        decision: &Decision,
+        (content_type, revpos, gzip): (&str, u64, bool),
+        body: Body,
+        broken: impl FnOnce() -> Error,
+    ) -> Result<NewObject, Untaken> {
+        let is_broken = Arc::new(AtomicBool::new(false));
+        let breaks = Arc::clone(&is_broken);
         let body = Body::boxed(body.map_err(move |error| {
             breaks.store(true, Ordering::Release);
             error
@@ -133,20 +201,17 @@ impl Copy {
             document: &self.source,
             saved: &self.over,
             // CouchDB keeps the generation of a copied attachment.
-            revpos: original.generation(),
+            revpos,
             generation: next_generation(&self.over),
-            content_type: &original.content_type,
-            gzip: original.is_gzip(),
+            content_type,
+            gzip,
             shared: self.turns.iter().any(|turn| turn.shared),
             activity: &self.activity,
         };
         let stored = outgoing.store(body).await;
         // No await here: the caller must take care of the stored object first.
         match stored {
-            Err(_) if broken.load(Ordering::Acquire) => {
-                let error = storage::Error::new(Kind::Passing, "the object broke off while it was copied");
-                Err(Error::Storage(original.stowage.storage.as_str().into(), error).into())
-            }
+            Err(_) if is_broken.load(Ordering::Acquire) => Err(broken().into()),
             stored => stored,
         }
     }
@@ -181,5 +246,3 @@ fn gone(original: &Pointer) -> Error {
     let error = storage::Error::new(Kind::Missing, "the object is another one now");
     Error::Storage(original.stowage.storage.as_str().into(), error)
 }
-
-const NATIVE: &str = "_attachments";

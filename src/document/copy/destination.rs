@@ -1,6 +1,6 @@
 //! The `Destination` header of COPY (<https://docs.couchdb.org/en/stable/api/document/common.html#copy--db-docid>).
 
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderValue};
 use stowage_couch::canonical;
 use stowage_http::target::decode;
 
@@ -30,6 +30,13 @@ impl Destination {
         let sound = !document.is_empty() && !document.starts_with('_');
         sound.then_some(Self { document, rev })
     }
+
+    /// Returns the header with another revision.
+    pub(super) fn at(headers: &HeaderMap, rev: &str) -> Option<HeaderValue> {
+        let (path, query) = headers.get("destination")?.to_str().ok()?.split_once('?')?;
+        let (key, _) = query.split_once('=')?;
+        HeaderValue::try_from(format!("{path}?{key}={rev}")).ok()
+    }
 }
 
 #[cfg(test)]
@@ -58,6 +65,16 @@ mod tests {
         ] {
             assert_eq!(read(text), Some((document.to_owned(), expected)), "{text}");
         }
+    }
+
+    #[test]
+    fn it_can_name_another_revision() {
+        for (text, expected) in [("a%2Fb?rev=1-abc", "a%2Fb?rev=2-d"), ("a?any=1-abc", "a?any=2-d")] {
+            let mut headers = HeaderMap::new();
+            headers.insert("destination", HeaderValue::from_static(text));
+            assert_eq!(Destination::at(&headers, "2-d").unwrap(), expected);
+        }
+        assert_eq!(Destination::at(&HeaderMap::new(), "2-d"), None);
     }
 
     #[test]

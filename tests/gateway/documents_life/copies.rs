@@ -110,6 +110,40 @@ async fn what_a_copy_is_written_over_goes_where_the_plan_says_so() {
     }
 }
 
+/// CouchDB makes this copy.
+#[tokio::test]
+async fn what_a_plain_document_is_copied_over_goes_where_the_plan_says_so() {
+    for (on_delete, left) in [("keep", 1), ("delete", 0)] {
+        let gateway = planned().await;
+        set_on_delete(&gateway, json!(on_delete)).await;
+        gateway.document("plain", json!({ "n": 1 })).await;
+        let there = rev(&gateway.put("copy", "call.mp3", "", b"in the way").await);
+        let refused = copy(&gateway, "plain", "copy?rev=1-00000000000000000000000000000000").await;
+        assert_eq!(refused.status, 409, "{refused:?}");
+        gateway.settled().await;
+        reads(&gateway, "copy/call.mp3", b"in the way").await;
+        let copied = copy(&gateway, "plain", &format!("copy?rev={there}")).await;
+        assert_eq!(copied.status, 201, "{copied:?}");
+        gateway.settled().await;
+        assert_eq!(gateway.get("copy/call.mp3").await.status, 404);
+        assert_eq!(gateway.stored().len(), left, "{on_delete}: {:?}", gateway.stored());
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_older_revision_that_is_copied_over_its_document_leaves_no_object() {
+    let gateway = deleting("delete").await;
+    let first = gateway.document("doc", json!({ "n": 1 })).await;
+    let second = rev(&gateway.put("doc", "call.mp3", &first, b"recording").await);
+    let copied = copy(&gateway, &format!("doc?rev={first}"), &format!("doc?rev={second}")).await;
+    assert_eq!(copied.status, 201, "{copied:?}");
+    gateway.settled().await;
+    assert_eq!(gateway.get("doc/call.mp3").await.status, 404);
+    assert_eq!(gateway.stored(), [""; 0]);
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn a_copy_over_itself_keeps_its_objects() {
     for on_delete in ["keep", "delete"] {

@@ -174,3 +174,23 @@ async fn two_at_once_make_one_copy() {
     all(&world).await;
     world.stop().await;
 }
+
+/// CouchDB makes the copy of what the gateway has seen, and not of what came a moment later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attachment_that_comes_meanwhile_is_not_shared_with_the_copy() {
+    let world = World::start().await;
+    let before = world.document("plain").await;
+    let held = Arc::new(Notify::new());
+    world.store.rule("COPY", "/plain", 1, Act::Hold(Arc::clone(&held)));
+    let attached = async {
+        world.store.struck(1).await;
+        world.gateway.attach("plain", "call.mp3", &before, b"recording").await;
+        held.notify_one();
+    };
+    let (copied, ()) = tokio::join!(copy(&world.gateway, "plain", "copy"), attached);
+    assert_eq!(copied.status, 201, "{copied:?}");
+    let copied = world.stored("copy").await;
+    assert!(copied["pvt_attachments"].is_null(), "{copied}");
+    world.audit(&["plain".to_owned()]).await;
+    world.stop().await;
+}

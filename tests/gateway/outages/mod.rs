@@ -2,6 +2,7 @@
 //! gateway in front of the embedded store (or `COUCHDB_URL`) and a real S3 server that can be shut off.
 
 mod breaker;
+mod copies;
 mod documents;
 mod drivers;
 mod moves;
