@@ -95,7 +95,7 @@ pub struct Item {
 
 impl Item {
     /// Merges an event. Returns whether anything changed.
-    pub fn merge(&mut self, facts: &Facts) -> bool {
+    pub fn merge(&mut self, facts: Facts) -> bool {
         let mut changed = false;
         if self.first.is_none_or(|first| facts.at < first) {
             self.first = Some(facts.at);
@@ -105,26 +105,26 @@ impl Item {
             self.last = Some(facts.at);
             changed = true;
         }
-        for (attr, rank, val) in &facts.sets {
-            changed |= self.set(*attr, &Reg { rank: *rank, at: facts.at, val: val.clone() });
+        for (attr, rank, val) in facts.sets {
+            changed |= self.set(attr, Reg { rank, at: facts.at, val });
         }
-        for link in &facts.links {
+        for link in facts.links {
             changed |= keep_least(&mut self.links, link, LINKS);
         }
-        for (name, value) in &facts.extra {
+        for (name, value) in facts.extra {
             changed |= self.keep_extra(name, value, facts.at);
         }
-        if let Some(line) = &facts.line {
-            changed |= self.keep_line(line.clone());
+        if let Some(line) = facts.line {
+            changed |= self.keep_line(line);
         }
         changed
     }
 
-    fn set(&mut self, attr: Attr, reg: &Reg) -> bool {
+    fn set(&mut self, attr: Attr, reg: Reg) -> bool {
         match self.attrs.binary_search_by_key(&attr, |(known, _)| *known) {
             Ok(at) => self.attrs.get_mut(at).is_some_and(|(_, known)| known.merge(reg, attr.rule())),
             Err(at) => {
-                self.attrs.insert(at, (attr, reg.clone()));
+                self.attrs.insert(at, (attr, reg));
                 true
             }
         }
@@ -137,31 +137,31 @@ impl Item {
         }
         let is_early = self.head.len() < HEAD || self.head.last().is_some_and(|last| line < *last);
         if !is_early {
-            return keep_greatest(&mut self.tail, &line, TAIL);
+            return keep_greatest(&mut self.tail, line, TAIL);
         }
         self.head.insert(line);
         if self.head.len() > HEAD
             && let Some(later) = self.head.pop_last()
         {
-            keep_greatest(&mut self.tail, &later, TAIL);
+            keep_greatest(&mut self.tail, later, TAIL);
         }
         true
     }
 
     /// Keeps the smallest names, which does not depend on the order of arrival: those are never displaced.
-    fn keep_extra(&mut self, name: &str, value: &str, at: Micros) -> bool {
-        let val = if value.len() > EXTRA_BYTES { format!("\"({} bytes)\"", value.len()).into() } else { value.into() };
+    fn keep_extra(&mut self, name: Box<str>, value: Box<str>, at: Micros) -> bool {
+        let val = if value.len() > EXTRA_BYTES { format!("\"({} bytes)\"", value.len()).into() } else { value };
         let reg = Reg { rank: 0, at, val: Val::Text(val) };
-        if let Some(known) = self.extra.get_mut(name) {
-            return known.merge(&reg, super::value::Rule::Last);
+        if let Some(known) = self.extra.get_mut(&name) {
+            return known.merge(reg, super::value::Rule::Last);
         }
         if self.extra.len() >= EXTRAS {
-            if self.extra.last_key_value().is_none_or(|(last, _)| &**last <= name) {
+            if self.extra.last_key_value().is_none_or(|(last, _)| *last <= name) {
                 return false;
             }
             self.extra.pop_last();
         }
-        self.extra.insert(name.into(), reg);
+        self.extra.insert(name, reg);
         true
     }
 
@@ -255,8 +255,8 @@ const fn latest(at: Micros) -> Micros {
     if at % SECOND == 0 { at.saturating_add(SECOND - 1) } else { at }
 }
 
-fn keep_least<T: Ord + Clone>(set: &mut BTreeSet<T>, value: &T, most: usize) -> bool {
-    if set.len() >= most && set.last().is_some_and(|last| last < value) || !set.insert(value.clone()) {
+fn keep_least<T: Ord>(set: &mut BTreeSet<T>, value: T, most: usize) -> bool {
+    if set.len() >= most && set.last().is_some_and(|last| *last < value) || !set.insert(value) {
         return false;
     }
     if set.len() > most {
@@ -265,8 +265,8 @@ fn keep_least<T: Ord + Clone>(set: &mut BTreeSet<T>, value: &T, most: usize) -> 
     true
 }
 
-fn keep_greatest<T: Ord + Clone>(set: &mut BTreeSet<T>, value: &T, most: usize) -> bool {
-    if set.len() >= most && set.first().is_some_and(|first| first > value) || !set.insert(value.clone()) {
+fn keep_greatest<T: Ord>(set: &mut BTreeSet<T>, value: T, most: usize) -> bool {
+    if set.len() >= most && set.first().is_some_and(|first| *first > value) || !set.insert(value) {
         return false;
     }
     if set.len() > most {

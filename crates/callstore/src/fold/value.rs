@@ -86,7 +86,7 @@ fn is_zero(rank: &u8) -> bool {
 impl Reg {
     /// Takes the other register if it takes precedence. The order is total, so the result does not depend on the order or the number of
     /// merges. Returns whether anything changed.
-    pub fn merge(&mut self, other: &Self, rule: Rule) -> bool {
+    pub fn merge(&mut self, other: Self, rule: Rule) -> bool {
         let wins = match rule {
             Rule::Last => (other.rank, other.at, &other.val) > (self.rank, self.at, &self.val),
             Rule::First => {
@@ -94,7 +94,7 @@ impl Reg {
             }
         };
         if wins {
-            self.clone_from(other);
+            *self = other;
         }
         wins
     }

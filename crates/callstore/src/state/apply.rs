@@ -139,12 +139,13 @@ impl<'a> Batch<'a> {
             let known = self.meta.nodes.entry(node.clone()).or_default();
             known.event = known.event.max(event.at);
         }
-        for (place, facts) in event.facts.iter().enumerate() {
-            let item = self.item(&facts.key, hot)?;
+        for (place, facts) in event.facts.into_iter().enumerate() {
+            let key = facts.key.clone();
+            let item = self.item(&key, hot)?;
             let is_repeated = place == 0 && facts.line.as_ref().is_some_and(|line| item.item.has(line));
             if item.item.merge(facts) {
                 item.changed = entry.offset;
-                self.touched.insert(facts.key.clone(), event.name.clone());
+                self.touched.insert(key, event.name.clone());
             }
             self.done.repeated += u64::from(is_repeated);
         }

@@ -17,7 +17,7 @@ fn fold(events: &[Value]) -> Folded {
     let mut items = Folded::new();
     for event in events {
         for facts in sources::read(event.to_string().as_bytes(), BEGIN).unwrap().facts {
-            items.entry(facts.key.clone()).or_default().merge(&facts);
+            items.entry(facts.key.clone()).or_default().merge(facts);
         }
     }
     items
@@ -100,7 +100,7 @@ fn a_million_events_of_one_call_stay_bounded() {
         event[format!("X-{number}")] = json!("y".repeat(3000));
         let event = with(event, &json!({ "Event-Name": "sofia::replaced", "Replaced-By": format!("c{number}") }));
         for facts in sources::read(event.to_string().as_bytes(), BEGIN).unwrap().facts {
-            item.merge(&facts);
+            item.merge(facts);
         }
         if number % 1000 == 0 {
             largest = largest.max(serde_json::to_vec(&item).unwrap().len());
@@ -155,7 +155,7 @@ fn a_death_is_undone_by_a_newer_sign_of_life() {
     assert_eq!(item.standing(), Standing::Dead);
     let event = kazoo("CALL_UPDATE", "a1", 99.0).to_string();
     for facts in sources::read(event.as_bytes(), BEGIN).unwrap().facts {
-        item.merge(&facts);
+        item.merge(facts);
     }
     assert_eq!(item.standing(), Standing::Live);
 }
