@@ -54,6 +54,12 @@ impl Standing {
         }
     }
 
+    /// The standing of a word.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Live, Self::Suspect, Self::Ended, Self::Dead].into_iter().find(|standing| standing.name() == name)
+    }
+
     /// Returns whether the status is final.
     #[must_use]
     pub const fn is_over(self) -> bool {

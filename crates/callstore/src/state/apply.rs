@@ -1,13 +1,14 @@
 //! Applying entries of the journal to the state.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::brief::Brief;
 use super::closing::Legs;
-use super::file::Writing;
+use super::file::{Items, Writing};
 use super::stored::{Meta, Place, Stored};
 use super::{Change, Hot, State, StateError};
 use crate::decision::Decision;
@@ -49,6 +50,8 @@ pub(super) struct Batch<'a> {
     pub(super) of_others: BTreeMap<Box<str>, Vec<Decision>>,
     pub(super) done: Applied,
     now: Micros,
+    /// What the file had before, where it was looked into.
+    items: Option<Items>,
 }
 
 impl State {
@@ -78,14 +81,17 @@ impl State {
         batch.legs_of_recordings(&mut hot.items)?;
         batch.dialogs_of_legs(&mut hot.items)?;
         batch.settle(&hot.items)?;
+        // Pages that a reader may look at are not used again.
+        batch.items = None;
+        let briefs = batch.briefs();
         let writing = self.file.write(is_durable)?;
-        batch.write(&writing)?;
+        batch.write(&writing, &briefs)?;
         writing.commit()?;
         hot.is_flushed = is_durable;
         if is_durable {
             hot.flushed = Instant::now();
         }
-        batch.publish();
+        batch.publish(briefs);
         if hot.items.len() > HOT {
             hot.items.clear();
         }
@@ -109,6 +115,7 @@ impl<'a> Batch<'a> {
             of_others: BTreeMap::new(),
             done: Applied::default(),
             now,
+            items: None,
         })
     }
 
@@ -154,15 +161,17 @@ impl<'a> Batch<'a> {
 
     /// Returns an item as changed by the batch so far.
     pub(super) fn item(&mut self, key: &Key, hot: &mut HashMap<Key, Stored>) -> Result<&mut Stored, StateError> {
-        if !self.fresh.contains_key(key) {
-            let known = match hot.remove(key) {
-                Some(known) => Some(known),
-                None => self.state.file.read()?.item(key)?,
-            };
-            self.known.insert(key.clone(), known.as_ref().map(Place::of));
-            self.fresh.insert(key.clone(), known.unwrap_or_default());
-        }
-        Ok(self.fresh.entry(key.clone()).or_default())
+        let free = match self.fresh.entry(key.clone()) {
+            hash_map::Entry::Occupied(fresh) => return Ok(fresh.into_mut()),
+            hash_map::Entry::Vacant(free) => free,
+        };
+        let known = match (hot.remove(key), &mut self.items) {
+            (Some(known), _) => Some(known),
+            (None, Some(items)) => items.get(key)?,
+            (None, items) => items.insert(self.state.file.read()?.items()?).get(key)?,
+        };
+        self.known.insert(key.clone(), known.as_ref().map(Place::of));
+        Ok(free.insert(known.unwrap_or_default()))
     }
 
     /// Marks the legs of dialogs whose recording was finalised: their records name it, too.
@@ -254,14 +263,20 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn write(&self, writing: &Writing) -> Result<(), StateError> {
+    /// What was touched, in short. In their order, so that neighbours find their pages at hand.
+    fn briefs(&self) -> Vec<Touched<'_>> {
+        let mut names = self.state.names();
+        let touched = self.touched.iter().filter_map(|(key, event)| {
+            let stored = self.fresh.get(key)?;
+            let known = self.known.get(key).and_then(Option::as_ref);
+            Some(Touched { brief: Arc::new(names.brief(key, stored)), event, stored, known })
+        });
+        touched.collect()
+    }
+
+    fn write(&self, writing: &Writing, touched: &[Touched<'_>]) -> Result<(), StateError> {
         let mut tables = writing.tables()?;
-        // In key order, so that neighbours find their pages cached.
-        for key in self.touched.keys() {
-            if let Some(stored) = self.fresh.get(key) {
-                tables.item(key, self.known.get(key).and_then(Option::as_ref), stored)?;
-            }
-        }
+        touched.iter().try_for_each(|item| tables.item(&item.brief, item.known, item.stored))?;
         drop(tables);
         for (at, id, news) in &self.news {
             writing.tell(*at, id, news)?;
@@ -271,18 +286,11 @@ impl<'a> Batch<'a> {
     }
 
     /// Updates memory, and notifies subscribers.
-    fn publish(&self) {
-        let mut briefs = Vec::with_capacity(self.touched.len());
-        let mut names = self.state.names();
-        for (key, event) in &self.touched {
-            let Some(stored) = self.fresh.get(key) else { continue };
-            let was_due = self.known.get(key).and_then(Option::as_ref).is_some_and(|known| known.due.is_some());
-            briefs.push((Arc::new(names.brief(key, stored)), event, stored, was_due));
-        }
-        drop(names);
+    fn publish(&self, touched: Vec<Touched<'_>>) {
         let mut index = self.state.index_mut();
-        for (brief, _, stored, was_due) in &briefs {
-            index.waiting = (index.waiting + u64::from(stored.due.is_some())).saturating_sub(u64::from(*was_due));
+        for Touched { brief, stored, known, .. } in &touched {
+            let was_due = known.is_some_and(|known| known.due.is_some());
+            index.waiting = (index.waiting + u64::from(stored.due.is_some())).saturating_sub(u64::from(was_due));
             if stored.is_live() {
                 index.add(Arc::clone(brief));
             } else {
@@ -302,13 +310,23 @@ impl<'a> Batch<'a> {
         index.epoch = self.meta.epochs.get(&self.state.serves.group()).copied().unwrap_or_default();
         index.nodes = self.meta.nodes.iter().map(|(node, known)| (Arc::from(&**node), *known)).collect();
         drop(index);
-        for (brief, event, ..) in briefs {
+        for Touched { brief, event, .. } in touched {
             if !event.is_empty() && !brief.is_absorbed {
                 // Fails only without subscribers.
-                drop(self.state.changes.send(Change { brief, event: event.clone() }));
+                drop(self.state.changes.send(Change { brief, event: event.into() }));
             }
         }
     }
+}
+
+/// An item that a batch touched.
+struct Touched<'a> {
+    brief: Arc<Brief>,
+    /// What its last event was called.
+    event: &'a str,
+    stored: &'a Stored,
+    /// Where it stood.
+    known: Option<&'a Place>,
 }
 
 /// The interval of flushes.

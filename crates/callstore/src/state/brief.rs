@@ -129,7 +129,7 @@ impl Index {
 pub(super) struct Names(HashSet<Arc<str>>);
 
 impl Names {
-    fn get(&mut self, text: &str) -> Arc<str> {
+    pub(super) fn get(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.0.get(text) {
             return Arc::clone(known);
         }

@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use redb::{Database, Durability, ReadTransaction, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
+use redb::{Database, Durability, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::StateError;
-use super::stored::{Light, Meta, News, Stored};
+use super::brief::{Brief, Names};
+use super::short::{self, LIVE};
+use super::stored::{Meta, News, Stored};
 use super::tables::Tables;
 use crate::fold::{Key, Micros};
 
 pub(super) const ITEMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("items");
-/// The items to be held in memory, so that a start reads no others.
-pub(super) const LIVE: TableDefinition<'_, &str, ()> = TableDefinition::new("live");
 /// The items of each call.
 pub(super) const CALLS: TableDefinition<'_, (&str, &str), ()> = TableDefinition::new("calls");
 /// Records to be written, by due time.
@@ -72,18 +72,7 @@ fn open(path: &Path) -> Result<Database, StateError> {
         let mut transaction = db.begin_write().map_err(StateError::file)?;
         // Without quick repair, the whole file is read after a crash.
         transaction.set_quick_repair(true);
-        let is_new = !transaction.list_tables().map_err(StateError::file)?.any(|table| table.name() == LIVE.name());
-        {
-            let items = transaction.open_table(ITEMS).map_err(StateError::file)?;
-            let mut live = transaction.open_table(LIVE).map_err(StateError::file)?;
-            // Fill the table if an older release wrote the items.
-            for row in items.iter().map_err(StateError::file)?.take_while(|_| is_new) {
-                let (key, bytes) = row.map_err(StateError::file)?;
-                if light(bytes.value())?.is_live() {
-                    live.insert(key.value(), ()).map_err(StateError::file)?;
-                }
-            }
-        }
+        short::prepare(&transaction)?;
         drop(transaction.open_table(CALLS).map_err(StateError::file)?);
         drop(transaction.open_table(DUE).map_err(StateError::file)?);
         drop(transaction.open_table(OVER).map_err(StateError::file)?);
@@ -111,21 +100,22 @@ impl Reading {
     }
 
     pub(super) fn item(&self, key: &Key) -> Result<Option<Stored>, StateError> {
-        let table = self.0.open_table(ITEMS).map_err(StateError::file)?;
-        let found = table.get(key.as_str()).map_err(StateError::file)?;
-        found.map(|bytes| stored(bytes.value())).transpose()
+        self.items()?.get(key)
     }
 
-    /// Reads the items to be held in memory, without their stories.
-    pub(super) fn live(&self, mut each: impl FnMut(Key, Stored)) -> Result<(), StateError> {
+    /// The items, for several of them.
+    pub(super) fn items(&self) -> Result<Items, StateError> {
+        Ok(Items(self.0.open_table(ITEMS).map_err(StateError::file)?))
+    }
+
+    /// What memory holds, and whether the record of each is due.
+    pub(super) fn live(&self, names: &mut Names, mut each: impl FnMut(Brief, bool)) -> Result<(), StateError> {
         let live = self.0.open_table(LIVE).map_err(StateError::file)?;
-        let items = self.0.open_table(ITEMS).map_err(StateError::file)?;
         for row in live.iter().map_err(StateError::file)? {
-            let (key, ()) = row.map(|(key, value)| (key, value.value())).map_err(StateError::file)?;
-            let bytes = items.get(key.value()).map_err(StateError::file)?;
-            if let Some((key, bytes)) = Key::parse(key.value()).zip(bytes) {
-                each(key, light(bytes.value())?);
-            }
+            let (key, short) = row.map_err(StateError::file)?;
+            let (brief, is_due) = short::read(key.value(), short.value(), names)
+                .ok_or_else(|| StateError::Damaged("a row of what lives cannot be read".into()))?;
+            each(brief, is_due);
         }
         Ok(())
     }
@@ -172,6 +162,17 @@ impl Reading {
     }
 }
 
+/// The table of items in a view of the file.
+#[derive(Debug)]
+pub(super) struct Items(ReadOnlyTable<&'static str, &'static [u8]>);
+
+impl Items {
+    pub(super) fn get(&self, key: &Key) -> Result<Option<Stored>, StateError> {
+        let found = self.0.get(key.as_str()).map_err(StateError::file)?;
+        found.map(|bytes| stored(bytes.value())).transpose()
+    }
+}
+
 type Row<'a> = Result<(redb::AccessGuard<'a, (i64, &'static str)>, redb::AccessGuard<'a, ()>), redb::StorageError>;
 
 fn times<'a>(rows: impl Iterator<Item = Row<'a>>, most: usize) -> Result<Vec<(Micros, Key)>, StateError> {
@@ -184,13 +185,7 @@ fn times<'a>(rows: impl Iterator<Item = Row<'a>>, most: usize) -> Result<Vec<(Mi
     Ok(found)
 }
 
-/// Parses an item without its story.
-fn light(bytes: &[u8]) -> Result<Stored, StateError> {
-    let light: Light = serde_json::from_slice(bytes).map_err(|error| StateError::Damaged(error.into()))?;
-    Ok(light.into())
-}
-
-fn stored(bytes: &[u8]) -> Result<Stored, StateError> {
+pub(super) fn stored(bytes: &[u8]) -> Result<Stored, StateError> {
     serde_json::from_slice(bytes).map_err(|error| StateError::Damaged(error.into()))
 }
 

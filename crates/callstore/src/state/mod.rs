@@ -9,6 +9,7 @@ mod closing;
 mod decided;
 mod file;
 mod query;
+mod short;
 mod sites;
 mod stored;
 mod tables;
@@ -126,10 +127,13 @@ impl State {
         let mut index = self.index_mut();
         let mut names = self.names();
         index.clear();
-        reading.live(|key, stored| {
-            index.waiting += u64::from(stored.due.is_some());
-            index.add(Arc::new(names.brief(&key, &stored)));
-        })?;
+        guarded(|| {
+            reading.live(&mut names, |brief, is_due| {
+                index.waiting += u64::from(is_due);
+                index.add(Arc::new(brief));
+            })
+        })
+        .unwrap_or_else(|reason| Err(StateError::Damaged(reason.into())))?;
         drop(names);
         self.adopted.send_replace(meta.adopted.clone());
         index.offset = meta.offset;
@@ -254,10 +258,10 @@ fn wants(reading: &file::Reading, dialogs: &[Key]) -> Result<bool, StateError> {
     Ok(false)
 }
 
-/// Opens a redb file, catching the panic of redb's assertion that header and length of the file match, which fails for a truncated file. The outer
-/// error is the panic's message.
-fn guarded<T>(open: impl FnOnce() -> T) -> Result<T, String> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).map_err(|panic| {
+/// Opens or reads a file of redb, which asserts that its header and its length fit each other, and that values are of their type: one
+/// that is damaged makes it panic. The outer error is what it said then.
+fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).map_err(|panic| {
         let said =
             panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
         said.unwrap_or_else(|| "the file is not what it was".to_owned())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::brief::Node;
-use crate::fold::{Attr, Item, Key, Micros, Reg, Standing};
+use crate::fold::{Item, Micros, Standing};
 use crate::journal::Offset;
 
 /// A leg or dialog with the state's bookkeeping.
@@ -31,40 +31,6 @@ pub struct Stored {
     /// The call under which the item is in the table of calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Box<str>>,
-}
-
-/// An item without its story, which is the most expensive part to parse.
-#[derive(Deserialize)]
-pub(super) struct Light {
-    item: LightItem,
-    #[serde(default)]
-    due: Option<Micros>,
-    #[serde(default)]
-    over: Option<Micros>,
-    #[serde(default)]
-    standing: Option<Standing>,
-    #[serde(default)]
-    is_absorbed: bool,
-}
-
-#[derive(Deserialize)]
-struct LightItem {
-    #[serde(default)]
-    first: Option<Micros>,
-    #[serde(default)]
-    last: Option<Micros>,
-    #[serde(default)]
-    attrs: Vec<(Attr, Reg)>,
-    #[serde(default)]
-    links: BTreeSet<(Box<str>, Key)>,
-}
-
-impl From<Light> for Stored {
-    fn from(light: Light) -> Self {
-        let Light { item: LightItem { first, last, attrs, links }, due, over, standing, is_absorbed } = light;
-        let item = Item { first, last, attrs, links, ..Item::default() };
-        Self { item, due, over, standing, is_absorbed, ..Self::default() }
-    }
 }
 
 /// An item's place in the tables.

@@ -3,17 +3,21 @@
 use redb::{Table, WriteTransaction};
 
 use super::StateError;
-use super::file::{CALLS, DUE, ITEMS, LIVE, OVER};
+use super::brief::Brief;
+use super::file::{CALLS, DUE, ITEMS, OVER};
+use super::short::{self, LIVE, Row};
 use super::stored::{Place, Stored};
 use crate::fold::{Key, Micros};
 
 /// The open tables; they have to be dropped before the commit.
 pub(super) struct Tables<'a> {
     items: Table<'a, &'static str, &'static [u8]>,
-    live: Table<'a, &'static str, ()>,
+    live: Table<'a, &'static str, Row>,
     calls: Table<'a, (&'static str, &'static str), ()>,
     due: Times<'a>,
     over: Times<'a>,
+    /// An item on its way to its table.
+    bytes: Vec<u8>,
 }
 
 /// A table of items by time.
@@ -27,14 +31,21 @@ impl<'a> Tables<'a> {
             calls: transaction.open_table(CALLS).map_err(StateError::file)?,
             due: Times(transaction.open_table(DUE).map_err(StateError::file)?),
             over: Times(transaction.open_table(OVER).map_err(StateError::file)?),
+            bytes: Vec::new(),
         })
     }
 
     /// Writes an item, and updates its places in the tables.
-    pub(super) fn item(&mut self, key: &Key, known: Option<&Place>, now: &Stored) -> Result<(), StateError> {
-        let bytes = serde_json::to_vec(now).map_err(|error| StateError::Damaged(error.into()))?;
-        self.items.insert(key.as_str(), &*bytes).map_err(StateError::file)?;
-        self.lives(key, known.is_some_and(|known| known.is_live), now.is_live())?;
+    pub(super) fn item(&mut self, brief: &Brief, known: Option<&Place>, now: &Stored) -> Result<(), StateError> {
+        let key = &brief.key;
+        self.bytes.clear();
+        serde_json::to_writer(&mut self.bytes, now).map_err(|error| StateError::Damaged(error.into()))?;
+        self.items.insert(key.as_str(), &*self.bytes).map_err(StateError::file)?;
+        if now.is_live() {
+            self.live.insert(key.as_str(), short::of(brief, now.due.is_some())).map_err(StateError::file)?;
+        } else if known.is_some_and(|known| known.is_live) {
+            self.live.remove(key.as_str()).map_err(StateError::file)?;
+        }
         self.belongs(key, known.and_then(|known| known.call.as_deref()), now.call.as_deref())?;
         self.due.moved(key, known.and_then(|known| known.due), now.due)?;
         self.over.moved(key, known.and_then(|known| known.over), now.over)
@@ -43,18 +54,12 @@ impl<'a> Tables<'a> {
     /// Removes an item.
     pub(super) fn forget(&mut self, key: &Key, known: &Stored) -> Result<(), StateError> {
         self.items.remove(key.as_str()).map_err(StateError::file)?;
-        self.lives(key, known.is_live(), false)?;
+        if known.is_live() {
+            self.live.remove(key.as_str()).map_err(StateError::file)?;
+        }
         self.belongs(key, known.call.as_deref(), None)?;
         self.due.moved(key, known.due, None)?;
         self.over.moved(key, known.over, None)
-    }
-
-    fn lives(&mut self, key: &Key, was: bool, is: bool) -> Result<(), StateError> {
-        if was == is {
-            return Ok(());
-        }
-        let key = key.as_str();
-        if is { self.live.insert(key, ()).map(drop) } else { self.live.remove(key).map(drop) }.map_err(StateError::file)
     }
 
     fn belongs(&mut self, key: &Key, was: Option<&str>, is: Option<&str>) -> Result<(), StateError> {
