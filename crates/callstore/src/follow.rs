@@ -8,6 +8,7 @@ use stowage_base::log;
 use stowage_base::tasks::Tasks;
 use stowage_http::body::BoxError;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::journal::{Entry, Journal, Offset};
@@ -124,9 +125,10 @@ impl Follower {
                     continue;
                 }
             };
-            // Entries that have arrived meanwhile go into the same commit.
+            // What came meanwhile, or comes soon, goes into the same commit.
+            let until = Instant::now() + SOON;
             while batch.len() < BATCH {
-                let Ok(more) = entries.try_recv() else { break };
+                let Ok(Some(more)) = tokio::time::timeout_at(until, entries.recv()).await else { break };
                 batch.extend(more?);
             }
             self.apply(batch).await?;
@@ -149,6 +151,8 @@ impl Follower {
 
 /// The maximum number of entries folded in one commit.
 const BATCH: usize = 512;
+/// How long further ones are waited for.
+const SOON: Duration = Duration::from_millis(5);
 /// The idle time after which the state is flushed.
 const QUIET: Duration = Duration::from_secs(1);
 /// The delay before a retry.

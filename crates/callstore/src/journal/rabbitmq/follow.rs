@@ -90,21 +90,31 @@ impl Reader {
         let mut checks = tokio::time::interval(CHECK);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let entries = self.entries.clone();
-        let mut acknowledge = None;
+        let (mut taken, mut acknowledged) = (0, 0);
         loop {
             // The exchanges are checked however slowly entries are consumed: without them KAZOO's events are lost.
-            tokio::select! {
-                _ = checks.tick(), if !self.is_foreign => self.check(&link).await?,
+            let is_quiet = tokio::select! {
+                _ = checks.tick() => {
+                    if !self.is_foreign {
+                        self.check(&link).await?;
+                    }
+                    true
+                }
                 permit = entries.reserve(), if !self.batch.is_empty() => {
                     let Ok(permit) = permit else { return Ok(()) };
                     permit.send(Ok(std::mem::take(&mut self.batch)));
+                    false
                 }
-                taken = self.take_batch(&mut messages), if self.batch.is_empty() => acknowledge = Some(taken?),
-            }
-            if self.batch.is_empty()
-                && let Some(tag) = acknowledge.take()
-            {
-                link.asks(channel.basic_ack(tag, BasicAckOptions { multiple: true })).await?;
+                last = self.take_batch(&mut messages), if self.batch.len() < BATCH => {
+                    taken = last?;
+                    false
+                }
+            };
+            // A stream keeps what was acknowledged: this only lets the broker send more. It counts what is not for half an hour as a
+            // consumer that hangs.
+            if taken - acknowledged >= ACKNOWLEDGED || is_quiet && taken > acknowledged {
+                link.asks(channel.basic_ack(taken, BasicAckOptions { multiple: true })).await?;
+                acknowledged = taken;
             }
         }
     }
@@ -128,7 +138,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Receives what has arrived, at most [`BATCH`]; returns the tag that acknowledges all of it. Cancel safe.
+    /// Receives what has arrived, until there are [`BATCH`]; returns the tag that acknowledges all of it. Cancel safe.
     async fn take_batch(&mut self, messages: &mut Consumer) -> Result<u64, BrokerError> {
         let ended = || BrokerError::because(Kind::Unreachable, "the broker ended the reading: the stream is gone");
         let first = messages.next().await.ok_or_else(ended)??;
@@ -187,6 +197,8 @@ impl Reader {
 
 /// Maximum number of entries per batch.
 const BATCH: usize = 256;
+/// Messages per acknowledgement.
+const ACKNOWLEDGED: u64 = 256;
 /// Prefetch count.
 const PREFETCH: u16 = 2048;
 /// Interval between checks that KAZOO's exchanges still exist.
