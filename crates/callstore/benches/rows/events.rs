@@ -51,21 +51,12 @@ pub(crate) fn update(number: usize, after: usize) -> String {
     format!("{}\n", event("CALL_UPDATE", number, "a", begin() + 10_000_000 + i64::try_from(after).unwrap()))
 }
 
-/// Returns a request with whole calls of eight events, numbered from `first`, each padded to `size`.
-fn request(first: usize, size: usize) -> Vec<u8> {
-    let names = [
-        "CHANNEL_CREATE",
-        "CHANNEL_PROGRESS",
-        "CHANNEL_ANSWER",
-        "CHANNEL_BRIDGE",
-        "CALL_UPDATE",
-        "CHANNEL_HOLD",
-        "CHANNEL_UNHOLD",
-        "CHANNEL_DESTROY",
-    ];
+/// A request with calls of eight events, each padded to a size, from this event on.
+fn request(first: usize, size: usize, events: &[(&str, &str); 8]) -> Vec<u8> {
     let at = begin();
     let line = |place: usize| {
-        let mut event = event(names[place % 8], place / 8, "a", at + i64::try_from(place).unwrap());
+        let (name, leg) = events[place % 8];
+        let mut event = event(name, place / 8, leg, at + i64::try_from(place).unwrap());
         let rest = size.saturating_sub(event.to_string().len() + r#","Remote-SDP":"""#.len() + 1);
         event["Remote-SDP"] = "v".repeat(rest).into();
         format!("{event}\n")
@@ -73,8 +64,31 @@ fn request(first: usize, size: usize) -> Vec<u8> {
     (first..first + AT_ONCE).map(line).collect::<String>().into_bytes()
 }
 
+/// What the caller's leg of a call tells. The other one never does, so that it lives until it is too old.
+const ONE_LEG: [(&str, &str); 8] = [
+    ("CHANNEL_CREATE", "a"),
+    ("CHANNEL_PROGRESS", "a"),
+    ("CHANNEL_ANSWER", "a"),
+    ("CHANNEL_BRIDGE", "a"),
+    ("CALL_UPDATE", "a"),
+    ("CHANNEL_HOLD", "a"),
+    ("CHANNEL_UNHOLD", "a"),
+    ("CHANNEL_DESTROY", "a"),
+];
+/// A whole call.
+const BOTH_LEGS: [(&str, &str); 8] = [
+    ("CHANNEL_CREATE", "a"),
+    ("CHANNEL_CREATE", "b"),
+    ("CHANNEL_ANSWER", "b"),
+    ("CHANNEL_ANSWER", "a"),
+    ("CHANNEL_BRIDGE", "a"),
+    ("CALL_UPDATE", "a"),
+    ("CHANNEL_DESTROY", "b"),
+    ("CHANNEL_DESTROY", "a"),
+];
+
 fn requests(count: usize, size: usize) -> Vec<Vec<u8>> {
-    (0..count / AT_ONCE).map(|number| request(number * AT_ONCE, size)).collect()
+    (0..count / AT_ONCE).map(|number| request(number * AT_ONCE, size, &ONE_LEG)).collect()
 }
 
 /// Returns requests of 600-byte events, the size in another platform's published figure.
@@ -87,9 +101,14 @@ pub(crate) fn of_kazoo(count: usize) -> Vec<Vec<u8>> {
     requests(count, KAZOO)
 }
 
-/// Returns one such request, numbered from `first`.
+/// One such request, from this event on, of calls whose other legs never end.
 pub(crate) fn request_of_kazoo(first: usize) -> Vec<u8> {
-    request(first, KAZOO)
+    request(first, KAZOO, &ONE_LEG)
+}
+
+/// One such request, from this event on, of whole calls.
+pub(crate) fn request_of_whole_calls(first: usize) -> Vec<u8> {
+    request(first, KAZOO, &BOTH_LEGS)
 }
 
 /// The typical size of KAZOO's events, in bytes.

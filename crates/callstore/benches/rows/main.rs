@@ -1,10 +1,10 @@
-//! Measures the call store's targets, each row beside its limit. `cargo bench -p callstore` runs all of them against the program.
+//! The rows of the call store's targets, each beside its limit. `cargo bench -p callstore` runs all of them against the program.
 //!
-//! `CALLSTORE_BENCH_PROGRAM` names another program than the one just built, `CALLSTORE_BENCH_EVENTS` the number of events for the inlet,
-//! `CALLSTORE_BENCH_ROWS` the rows to run, separated by commas: `short`, `kazoo`, `live`, `hours`, `stream`.
+//! `CALLSTORE_BENCH_PROGRAM` names another program than the one that was just built, `CALLSTORE_BENCH_EVENTS` how many events the inlet gets,
+//! `CALLSTORE_BENCH_ROWS` which rows are run, separated by commas: `short`, `kazoo`, `live`, `hours`, `memory`, `stream`.
 //!
-//! Not worthwhile: computing checksums in the tasks that take requests, since CRC-32 is below one per cent of a profile. Misleading: `/metrics`,
-//! polled every 5 ms while each response counted all live calls, used as much CPU as the fold.
+//! What was not worth it: sums made by the tasks that take requests, as CRC-32 is below one per cent of a profile. What misled: `/metrics`, asked every
+//! 5 ms while all that lived was counted for each answer, took as much of the processor as the fold.
 
 #![allow(
     clippy::unwrap_used,
@@ -52,8 +52,11 @@ fn main() {
     if is_wanted("hours") {
         hours();
     }
+    if is_wanted("memory") {
+        memory();
+    }
     if is_wanted("stream") {
-        stream::row(&of_kazoo(count / 4));
+        stream::row(&of_kazoo(count));
     }
 }
 
@@ -124,29 +127,47 @@ fn hours() {
     let program = Program::start(folder.path());
     let mut client = Client::connect(program.address);
     begin_all(&mut client);
-    std::thread::scope(|scope| {
-        for part in 0..CLIENTS {
-            let address = program.address;
-            scope.spawn(move || {
-                let mut client = Client::connect(address);
-                for number in (part..HOURS / events::AT_ONCE).step_by(CLIENTS) {
-                    while client.post(&events::request_of_kazoo(DIALOGS * 8 + number * events::AT_ONCE)) != 200 {
-                        std::thread::sleep(Duration::from_millis(100));
-                    }
-                }
-            });
-        }
-    });
-    // The server has closed the first connection, which was idle for too long.
-    let mut client = Client::connect(program.address);
-    program::until(|| client.metric("callstore_lag_entries") == 0.0);
-    program::until(|| client.metric("callstore_records_waiting") == 0.0);
+    send(&program, DIALOGS * 8..DIALOGS * 8 + HOURS, events::request_of_kazoo);
     println!("| memory after {HOURS} events more (RSS) | {:.1} MB | |", program.rss());
     program.kill();
     println!(
         "| start after a kill with these in the journal, until ready | {:.2} s | under 1 s |",
         start(folder.path())
     );
+}
+
+/// Memory while whole calls come and go as fast as they are taken.
+fn memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path());
+    for part in 0..4 {
+        send(&program, part * MANY..(part + 1) * MANY, events::request_of_whole_calls);
+        println!(
+            "| memory after {} events of whole calls (RSS) | {:.1} MB | the same each time |",
+            (part + 1) * MANY,
+            program.rss()
+        );
+    }
+}
+
+/// Sends these events as fast as they are taken, and waits until they are folded and their records done.
+fn send(program: &Program, events: std::ops::Range<usize>, request: fn(usize) -> Vec<u8>) {
+    std::thread::scope(|scope| {
+        for part in 0..CLIENTS {
+            let (address, events) = (program.address, events.clone());
+            scope.spawn(move || {
+                let mut client = Client::connect(address);
+                for first in events.step_by(events::AT_ONCE).skip(part).step_by(CLIENTS) {
+                    while client.post(&request(first)) != 200 {
+                        std::thread::sleep(Duration::from_millis(100));
+                    }
+                }
+            });
+        }
+    });
+    let mut client = Client::connect(program.address);
+    program::until(|| client.metric("callstore_lag_entries") == 0.0);
+    program::until(|| client.metric("callstore_records_waiting") == 0.0);
 }
 
 /// Begins all calls, and waits until they are folded.
@@ -208,5 +229,7 @@ fn listing(program: &Program) -> Duration {
 const DIALOGS: usize = 18_000;
 /// 100 events a second for four hours.
 const HOURS: usize = 1_440_000;
+/// Events of one part of those whose memory is measured: whole requests.
+const MANY: usize = 512_000;
 /// The number of concurrent clients.
 const CLIENTS: usize = 4;

@@ -45,6 +45,11 @@ impl Program {
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1000.0
     }
 
+    /// Seconds of processor that it took.
+    pub(crate) fn cpu(&self) -> f64 {
+        cpu(&self.child.id().to_string())
+    }
+
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -109,6 +114,13 @@ impl Client {
         self.0.read_exact(&mut body).unwrap();
         (status, String::from_utf8(body).unwrap())
     }
+}
+
+/// Seconds of processor that a process took (proc_pid_stat(5)): with the kernel's, in ticks of 10 ms.
+pub(crate) fn cpu(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let after_name = stat.rsplit(')').next().unwrap();
+    after_name.split_ascii_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
 }
 
 /// Polls until the condition holds.

@@ -13,7 +13,7 @@ use stowage_base::tasks::Tasks;
 use stowage_http::connect::{Connector, Timeouts};
 use stowage_http::egress::Egress;
 
-use crate::program::{Client, Program, until};
+use crate::program::{Client, Program, cpu, until};
 use crate::servers::rabbitmq::RabbitMq;
 
 /// Publishes the requests' events to a stream, and reads it three times: only acknowledging, with the program, and only acknowledging again.
@@ -35,24 +35,40 @@ pub(crate) fn row(requests: &[Vec<u8>]) {
             journal.append(lines.map(draft).collect()).await.unwrap();
         }
         let events = requests.len() * crate::events::AT_ONCE;
-        for _ in 0..2 {
+        for _ in 0..ROUNDS {
             let before = acknowledge(&broker, events).await;
             let url = format!("[\"amqp://127.0.0.1:{}\"]", server.nodes[0].port);
             let folded = tokio::task::spawn_blocking(move || fold(&url)).await.unwrap();
             let after = acknowledge(&broker, events).await;
-            let plain = (before + after).as_secs_f64() / 2.0;
-            println!(
-                "| KAZOO's events of 1.9 KB read from a stream, folded and on disk | {:.0}/s; a consumer that only acknowledges {:.0}/s: {:.2} of it | at least 0.8 |",
-                events as f64 / folded.as_secs_f64(),
-                events as f64 / plain,
-                plain / folded.as_secs_f64()
-            );
+            report(events as f64, &before, &after, &folded);
         }
     });
 }
 
-/// Runs the program on an empty folder until it has folded the whole stream.
-fn fold(url: &str) -> Duration {
+/// How long it took, and how much of the processor.
+struct Took {
+    time: Duration,
+    cpu: f64,
+}
+
+fn report(events: f64, before: &Took, after: &Took, folded: &Took) {
+    let plain = (before.time + after.time).as_secs_f64() / 2.0;
+    let micros = |cpu: f64| cpu * 1e6 / events;
+    println!(
+        "| KAZOO's events of 1.9 KB read from a stream, folded and on disk | {:.0}/s; a consumer that only acknowledges {:.0}/s ({:.0}, {:.0}): {:.2} of it; processor for each {:.1} and {:.1} µs | at least 0.8 |",
+        events / folded.time.as_secs_f64(),
+        events / plain,
+        events / before.time.as_secs_f64(),
+        events / after.time.as_secs_f64(),
+        plain / folded.time.as_secs_f64(),
+        micros(folded.cpu),
+        micros(f64::midpoint(before.cpu, after.cpu)),
+    );
+}
+
+/// The program on an empty folder, until it has all of the stream. As with the other consumer it counts from where it connects to read: it
+/// listens once it does.
+fn fold(url: &str) -> Took {
     let folder = tempfile::tempdir().unwrap();
     let own = [
         ("CALLSTORE__JOURNAL__KIND", "rabbitmq"),
@@ -60,21 +76,22 @@ fn fold(url: &str) -> Duration {
         ("CALLSTORE__BROKER__PASSWORD", "guest"),
         ("CALLSTORE__BROKER__SWEEP", "false"),
     ];
-    let began = Instant::now();
     let program = Program::start_with(folder.path(), &own);
+    let began = Instant::now();
     let mut client = Client::connect(program.address);
     until(|| client.get("/ready").0 == 200);
-    began.elapsed()
+    Took { time: began.elapsed(), cpu: program.cpu() }
 }
 
-async fn acknowledge(broker: &Broker, events: usize) -> Duration {
+/// As the program reads: as much may be sent ahead, and as many are acknowledged at once.
+async fn acknowledge(broker: &Broker, events: usize) -> Took {
+    let (began, cpu_before) = (Instant::now(), cpu("self"));
     let link = broker.open().await.unwrap();
     let channel = link.channel().await.unwrap();
     channel.basic_qos(2048, BasicQosOptions::default()).await.unwrap();
     let mut arguments = FieldTable::default();
     arguments.insert("x-stream-offset".into(), AMQPValue::LongString("first".into()));
     let options = BasicConsumeOptions::default();
-    let began = Instant::now();
     let mut messages = channel.basic_consume(STREAM.into(), "plain".into(), options, arguments).await.unwrap();
     let mut taken = 0;
     while taken < events {
@@ -85,7 +102,7 @@ async fn acknowledge(broker: &Broker, events: usize) -> Duration {
             message.acker.ack(BasicAckOptions { multiple: true }).await.unwrap();
         }
     }
-    began.elapsed()
+    Took { time: began.elapsed(), cpu: cpu("self") - cpu_before }
 }
 
 fn broker(server: &RabbitMq) -> Broker {
@@ -104,4 +121,6 @@ fn broker(server: &RabbitMq) -> Broker {
     Broker::new(config, connector, Tasks::default())
 }
 
+/// Rounds of one run.
+const ROUNDS: usize = 3;
 const STREAM: &str = "callstore";
