@@ -34,6 +34,17 @@ async fn a_local_inlet_waits_for_its_own_broker_only() {
     // The failures drop their connections; RabbitMQ accepts nothing over new ones until it has a majority again.
     assert!(whole.take(vec![event(30)]).await.is_err(), "one of three is no majority");
     assert!(local.append(vec![event(31)]).await.is_err(), "a decision is safe or fails");
+
+    server.start_node(1).await;
+    for (journal, number) in [(&local, 40), (&whole, 41)] {
+        let appended = async || journal.append(vec![event(number)]).await.is_ok();
+        soon("it appends again", Duration::from_secs(60), appended).await;
+    }
+    local.take(vec![event(42)]).await.unwrap();
+    let (mut seen, wanted) = (BTreeSet::new(), (10..20).chain(40..43).collect::<BTreeSet<_>>());
+    while !seen.is_superset(&wanted) {
+        seen.extend(take(&mut entries, 1).await.iter().map(number));
+    }
 }
 
 /// Confirmed entries are available as long as a majority is; without a majority, nothing is confirmed.
