@@ -62,7 +62,7 @@ async fn a_deletion_that_did_not_happen_takes_nothing() {
         assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
     }
     // The request never arrived; after another client's change, the document still names the object.
-    let silent = deleted(&world, "silent", Act::CutRequest(5, End::Silence)).await.expect_status(504);
+    deleted(&world, "silent", Act::CutRequest(5, End::Silence)).await.expect_status(504);
     world.touch("silent").await;
     world.audit(&["refused", "conflict", "silent"].map(str::to_owned)).await;
     assert_eq!(world.s3.objects(BUCKET).len(), 3);

@@ -203,8 +203,7 @@ async fn what_was_read_before_a_move_is_saved_after_it() {
 async fn attachments_and_deletions_meet_no_conflict_with_a_move_either() {
     let world = without_worker().await;
     let read = moved_since(&world, "more").await;
-    let put =
-        world.gateway.put("more", "other.mp3", read["_rev"].as_str().unwrap(), &bytes(700, 2)).await.expect_status(201);
+    world.gateway.put("more", "other.mp3", read["_rev"].as_str().unwrap(), &bytes(700, 2)).await.expect_status(201);
     is_in_storage(&world, "more", "call.mp3", &bytes(1000, 1)).await;
     is_in_storage(&world, "more", "other.mp3", &bytes(700, 2)).await;
     let read = moved_since(&world, "kept").await;

@@ -1,7 +1,7 @@
 //! PUT of an attachment while its storage is down.
 
 use serde_json::json;
-use stowage_testing::gateway::rev;
+use stowage_testing::gateway::{json as json_of, rev};
 
 use super::world::{comes_back, drained, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker};
 use crate::faults::gate::{Act, End, answer};
@@ -87,6 +87,36 @@ async fn what_replaces_an_attachment_outside_hides_it_and_the_old_object_goes_wi
     is_in_storage(&world, "doc", "call.mp3", &new).await;
     assert_eq!(world.s3.objects(BUCKET).len(), 1, "the old object is gone");
     world.stop().await;
+}
+
+/// The client's document has a stub of the new attachment only, so that nothing in it names the old object.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_is_hidden_goes_although_its_document_is_saved_meanwhile() {
+    for how in ["PUT", "_bulk_docs", "DELETE"] {
+        let world = with_worker().await;
+        let old = world.with_attachment("doc", &bytes(3000, 1)).await;
+        world.bucket.shut();
+        world.gateway.put("doc", "call.mp3", &old, &bytes(5000, 2)).await.expect_status(201);
+        let mut shown = json_of(&world.gateway.get("doc").await);
+        shown["folder"] = json!("saved");
+        let path = world.gateway.path();
+        let rev = shown["_rev"].as_str().unwrap_or_default();
+        let (method, target, body) = match how {
+            "PUT" => ("PUT", format!("/{path}/doc"), shown.to_string()),
+            "_bulk_docs" => ("POST", format!("/{path}/_bulk_docs"), json!({ "docs": [shown] }).to_string()),
+            how => (how, format!("/{path}/doc/call.mp3?rev={rev}"), String::new()),
+        };
+        let content = [("Content-Type", "application/json")];
+        let answer = world.gateway.request(method, &target, &content, body.as_bytes()).await;
+        assert!(matches!(answer.status, 200 | 201), "{how}: {answer:?}");
+        if how != "DELETE" {
+            comes_back(&world, "doc", "call.mp3", &bytes(5000, 2)).await;
+        }
+        world.bucket.open();
+        drained(&world).await;
+        assert_eq!(world.s3.objects(BUCKET).len(), usize::from(how != "DELETE"), "{how}");
+        world.audit_and_stop(&["doc"]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

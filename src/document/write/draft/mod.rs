@@ -177,7 +177,14 @@ impl Draft {
                 // An entry that cannot be parsed is kept unchanged.
                 Err(pointer::Unreadable) => None,
                 Ok(Some(entry)) => Some(entry),
-                Ok(None) if is_native(&base.document, &one.name) => continue,
+                Ok(None) if is_native(&base.document, &one.name) => {
+                    // The object that CouchDB's newer attachment hides is removed when that is moved out: until then it must stay named.
+                    if let Some(raw) = before.raw(&one.name).filter(|_| pointers.raw(&one.name).is_none()) {
+                        pointers.set_raw(&one.name, raw);
+                        changed = true;
+                    }
+                    continue;
+                }
                 Ok(None) => return Ok(Err(one.name.clone())),
             };
             if !entry.as_ref().is_none_or(|entry| fits(entry, one.revpos)) {
