@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::journal::{Entry, Journal, Offset};
+use crate::journal::{Journal, Offset};
 use crate::metrics::Metrics;
-use crate::state::State;
+use crate::state::{State, StateError};
 
 /// The task that folds the journal; cheap to clone.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ impl Follower {
         let mut has_failed = false;
         loop {
             let outcome = tokio::select! {
-                outcome = self.follow(has_failed) => outcome,
+                outcome = self.follow(has_failed, &tasks) => outcome,
                 () = tasks.stopping() => return,
             };
             has_failed = outcome.is_err();
@@ -99,17 +99,15 @@ impl Follower {
         }
     }
 
-    async fn follow(&self, has_failed: bool) -> Result<(), BoxError> {
+    async fn follow(&self, has_failed: bool, tasks: &Tasks) -> Result<(), BoxError> {
         if has_failed {
-            let state = Arc::clone(&self.state);
-            tokio::task::spawn_blocking(move || state.mend()).await??;
+            self.work(tasks, |state| state.mend()).await?;
         }
         let mut begin = self.state.index().offset;
         let end = self.journal.end().await?;
         if begin.is_some_and(|begin| end.is_none_or(|end| end < begin)) {
             tracing::error!(begin, end, "the journal lost entries or was made anew: it is read from its beginning");
-            let state = Arc::clone(&self.state);
-            tokio::task::spawn_blocking(move || state.rewind()).await??;
+            self.work(tasks, |state| state.rewind()).await?;
             begin = None;
         }
         self.note(begin, end);
@@ -120,8 +118,7 @@ impl Follower {
                 Ok(None) => return Ok(()),
                 // Flush, so that a start after a crash in a quiet period folds nothing again.
                 Err(_) => {
-                    let state = Arc::clone(&self.state);
-                    tokio::task::spawn_blocking(move || state.flush()).await??;
+                    self.work(tasks, |state| state.flush()).await?;
                     continue;
                 }
             };
@@ -131,7 +128,9 @@ impl Follower {
                 let Ok(Some(more)) = tokio::time::timeout_at(until, entries.recv()).await else { break };
                 batch.extend(more?);
             }
-            self.apply(batch).await?;
+            let now = self.clock.now();
+            let applied = self.work(tasks, move |state| state.apply(&batch, now)).await?;
+            self.metrics.applied(&applied);
             self.note(self.state.index().offset, end);
         }
     }
@@ -141,11 +140,16 @@ impl Follower {
         self.progress.at(at, end.is_none_or(|end| at.is_some_and(|at| at >= end)));
     }
 
-    async fn apply(&self, batch: Vec<Entry>) -> Result<(), BoxError> {
-        let (state, now) = (Arc::clone(&self.state), self.clock.now());
-        let applied = tokio::task::spawn_blocking(move || state.apply(&batch, now)).await??;
-        self.metrics.applied(&applied);
-        Ok(())
+    /// Works with the state on a thread that may block. The program's end waits for it, so that the file is closed then.
+    async fn work<T, W>(&self, tasks: &Tasks, work: W) -> Result<T, BoxError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&State) -> Result<T, StateError> + Send + 'static,
+    {
+        let state = Arc::clone(&self.state);
+        let blocking = async move { tokio::task::spawn_blocking(move || work(&state)).await };
+        let done = tasks.spawn("work with the state", blocking).await?;
+        Ok(done.ok_or("work with the state panicked")???)
     }
 }
 
