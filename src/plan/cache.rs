@@ -127,6 +127,12 @@ impl Plans {
         documents.map(|(_, held)| held.loaded.elapsed()).collect()
     }
 
+    /// Returns whether a plan counts as absent because it could never be read.
+    #[must_use]
+    pub fn is_any_unread(&self) -> bool {
+        self.0.documents.iter().any(|(_, held)| held.document.is_none() && held.failed.is_some())
+    }
+
     /// Returns the last known plan, however old, to locate databases while the plans cannot be read.
     ///
     /// # Errors

@@ -108,6 +108,18 @@ fn a_document_is_read_for_its_type_and_owner() {
 }
 
 #[test]
+fn plans_that_cannot_be_read_are_not_taken_for_absent() {
+    let serving = Serving::start();
+    let output = command(serving.folder.path(), &["explain", "--db", MODB, "--type", "fax"])
+        .env("STOWAGE__COUCHDB__URL", "http://127.0.0.1:1")
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert!(text(&output.stderr).contains("the storage plans cannot be read"), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+}
+
+#[test]
 fn accounts_systems_and_others_have_their_class() {
     let serving = planned();
     let account = MODB.trim_end_matches("-202411");
