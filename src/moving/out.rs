@@ -39,7 +39,11 @@ impl Found {
         let mut replaced = Vec::new();
         let mut changed = self.document.clone();
         for native in &moved {
-            let object = self.store(gateway, native, &decision, (&rev, shared), &activity).await?;
+            let object = match self.store(gateway, native, &decision, (&rev, shared), &activity).await {
+                // CouchDB may have compacted the revision away once a client had saved another.
+                Err(Error::Refused(_)) if self.is_superseded(gateway).await? => return Ok(Moved::Conflict),
+                stored => stored?,
+            };
             let pointer = objects.push(&native.name, object)?;
             let target = self.target.attachment(&native.name);
             let old = pointer::entry(&changed, target.at()).ok().flatten().and_then(Entry::object);
@@ -54,6 +58,12 @@ impl Found {
             true => Moved::Done { attachments: moved.len() as u64, bytes },
             false => Moved::Conflict,
         })
+    }
+
+    /// Returns whether a client has saved another revision since this one was read.
+    async fn is_superseded(&self, gateway: &Gateway) -> Result<bool, Error> {
+        let now = Self::read(gateway, &self.target.attachment("")).await?;
+        Ok(now.is_some_and(|now| now.document.rev() != self.document.rev()))
     }
 
     /// Describes the upload of one attachment; `document` is the document without CouchDB's own attachments.
