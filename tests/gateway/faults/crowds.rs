@@ -26,7 +26,7 @@ fn raise_the_limit_of_open_files() {
 
 async fn start() -> Running {
     raise_the_limit_of_open_files();
-    let setup = Setup::default().set("limits.in_flight", "2000");
+    let setup = Setup::default().set("limits.in_flight", "2000").set("limits.storage_in_flight", "2000");
     // Do not wait for clients that are gone.
     let gateway = setup.set("timeouts.request_head", "1s").start().await;
     gateway.plan("file", json!({ "directory": "calls" })).await;
