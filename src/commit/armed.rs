@@ -52,7 +52,7 @@ impl Armed {
         for job in &mut self.jobs {
             match self.gateway.jobs.save(self.gateway.jobs.held(job.clone())).await {
                 Ok(Some(held)) => *job = held,
-                // Whoever saved it in the meantime has it now.
+                // The gateway that saved the job in the meantime holds it now.
                 Ok(None) => {}
                 Err(reason) => tracing::debug!(reason, "a job could not be renewed"),
             }

@@ -29,7 +29,7 @@ pub(super) async fn look(walk: Walk<'_>, named: &Named, (age, remove): (Duration
             Ok(opened) => through(&opened, &settings, (named, &accounts), (age, remove), progress).await,
             Err(error) => Err(error),
         };
-        // What is wrong with one storage keeps nobody from looking into the others.
+        // A fault of one storage does not end the search of the others.
         if let Err(error) = looked {
             progress.says(fault(&settings, "", "unreadable", error.to_string()));
         }

@@ -152,7 +152,7 @@ async fn forget(parts: &Shared) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Refuses a journal in a form that is not read any more; beside it a new one would begin, and nobody would notice what is missing.
+/// Refuses a journal in an unsupported form. A new journal beside it would hide that the old entries are missing.
 ///
 /// # Errors
 /// Where there is one, or where that cannot be found out.

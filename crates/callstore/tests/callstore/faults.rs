@@ -143,7 +143,7 @@ async fn a_torn_state_is_made_anew_from_the_journal() {
     assert!(refused.to_string().contains("damaged"), "{refused}");
 }
 
-/// Whoever had a journal of that form gets to know that it is not read, and nothing is made beside it.
+/// The program reports that it does not read a journal of that form, and creates nothing beside it.
 #[tokio::test]
 async fn a_journal_of_an_older_form_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -34,7 +34,7 @@ fn localhost(port: u16) -> Origin {
     Origin { tls: true, host: "localhost".to_owned(), port }
 }
 
-/// Whoever shows none, or another authority's, learns nothing and does not act; once the files are renewed it does.
+/// A member with no certificate, or with another authority's, reads nothing from etcd and does not act. It acts once the files are renewed.
 #[tokio::test]
 async fn etcd_gets_the_certificate_that_it_asks_for() {
     let (etcd, others) = (Etcd::asking_for_certificates().await, Certs::make(&[]));
