@@ -7,6 +7,7 @@
 pub(crate) mod armed;
 pub(crate) mod asking;
 pub(crate) mod cleanup;
+pub(crate) mod fate;
 pub(crate) mod save;
 
 use std::sync::Arc;

@@ -9,8 +9,7 @@ use stowage_couch::Caller;
 use stowage_http::body::Body;
 
 use crate::commit::armed::Armed;
-use crate::commit::cleanup::{remove_once_gone, remove_unnamed};
-use crate::commit::save::never_left;
+use crate::commit::fate::Fate;
 use crate::error::Error;
 use crate::exchange::outlive::outlive;
 use crate::exchange::{Exchange, Requester};
@@ -107,13 +106,6 @@ struct Deletion {
     objects: Vec<(String, Pointer)>,
 }
 
-/// What CouchDB did.
-enum Fate {
-    Deleted,
-    Refused,
-    Unknown,
-}
-
 impl Deletion {
     /// Reads the revision to be deleted, with the client's rights; `None` if no object is removed with it.
     async fn of(
@@ -154,25 +146,11 @@ impl Deletion {
         outlive(gateway.tasks.clone(), "deletion", |reply| async move {
             let armed = Armed::arm(&gateway, &target, &plan, &objects).await;
             let outcome = forward(&gateway.homes, caller.couch(), exchange).await;
-            let fate = fate(&outcome);
+            let fate = Fate::of(&outcome, StatusCode::OK);
             reply.give(outcome);
-            match fate {
-                Fate::Deleted => remove_unnamed(&gateway, &caller, &target, &plan, objects).await,
-                Fate::Refused => {}
-                Fate::Unknown => remove_once_gone(&gateway, &caller, &target, &plan, (&rev, objects)).await,
-            }
+            fate.settle(&gateway, &caller, &target, &plan, (&rev, objects)).await;
             armed.done().await;
         })
         .await
-    }
-}
-
-/// Judges the outcome. Anything but a 200 or a refusal is inconclusive; after a 202 the deletion may still fail.
-fn fate(outcome: &Result<Response<Body>, Error>) -> Fate {
-    match outcome {
-        Ok(answer) if answer.status() == StatusCode::OK => Fate::Deleted,
-        Ok(answer) if answer.status().is_client_error() => Fate::Refused,
-        Err(Error::Couch(error)) if never_left(error) => Fate::Refused,
-        Ok(_) | Err(_) => Fate::Unknown,
     }
 }

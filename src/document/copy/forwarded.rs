@@ -16,8 +16,7 @@ use super::{Asked, Over};
 use crate::attachment::copy::make_later;
 use crate::attachment::fallback::Noted;
 use crate::commit::armed::Armed;
-use crate::commit::cleanup::{remove_once_gone, remove_unnamed};
-use crate::commit::save::never_left;
+use crate::commit::fate::Fate;
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::exchange::outlive::outlive;
@@ -49,13 +48,6 @@ struct Dropped {
     plan: DocumentPlan,
     rev: String,
     objects: Vec<(String, Pointer)>,
-}
-
-/// Whether CouchDB has made the copy.
-enum Made {
-    Yes,
-    No,
-    Unknown,
 }
 
 impl Forwarded {
@@ -101,14 +93,14 @@ impl Forwarded {
                 None => None,
             };
             let outcome = forward(&gateway.homes, caller.couch(), exchange).await;
-            let made = Made::of(&outcome);
+            let fate = Fate::of(&outcome, StatusCode::CREATED);
             reply.give(outcome);
             noted.are_sent(&gateway, id).await;
-            if let Some(decision) = decision.filter(|decision| decision.stub && !matches!(made, Made::No)) {
+            if let Some(decision) = decision.filter(|decision| decision.stub && fate != Fate::Refused) {
                 make_later(&gateway, &to, &source, names(), &decision, id).await;
             }
-            if let Some(dropped) = dropped {
-                dropped.settle(&gateway, &caller, &to, made).await;
+            if let Some(Dropped { plan, rev, objects }) = dropped {
+                fate.settle(&gateway, &caller, &to, &plan, (&rev, objects)).await;
             }
             if let Some(armed) = armed {
                 armed.done().await;
@@ -137,26 +129,5 @@ impl Dropped {
         let plan = plan_for(&gateway.plans, &to.database, over).await?;
         let goes = on_delete(&plan, &to.database, over)? == OnDelete::Delete;
         Ok(goes.then_some(Self { plan, rev, objects }))
-    }
-
-    async fn settle(self, gateway: &Gateway, caller: &Caller, to: &DocumentTarget, made: Made) {
-        let Self { plan, rev, objects } = self;
-        match made {
-            Made::Yes => remove_unnamed(gateway, caller, to, &plan, objects).await,
-            Made::No => {}
-            Made::Unknown => remove_once_gone(gateway, caller, to, &plan, (&rev, objects)).await,
-        }
-    }
-}
-
-impl Made {
-    /// Judges by the answer. After a 202 the copy may still fail.
-    fn of(outcome: &Result<Response<Body>, Error>) -> Self {
-        match outcome {
-            Ok(answer) if answer.status() == StatusCode::CREATED => Self::Yes,
-            Ok(answer) if answer.status().is_client_error() => Self::No,
-            Err(Error::Couch(error)) if never_left(error) => Self::No,
-            Ok(_) | Err(_) => Self::Unknown,
-        }
     }
 }
