@@ -13,7 +13,7 @@ pub struct Limits {
     pub connections: usize,
     /// The limit on concurrent requests, counted until the last byte of their responses.
     pub in_flight: usize,
-    /// The limit on concurrent operations on one storage; operations above it fail as if the storage were down.
+    /// The limit on concurrent operations on one storage, and on those that wait for their turn.
     pub storage_in_flight: usize,
     /// The memory for the chunks of all uploads together, in bytes.
     pub upload_buffer_bytes: u64,

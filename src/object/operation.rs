@@ -27,7 +27,7 @@ impl<'a> Operation<'a> {
     ///
     /// # Errors
     /// Returns `Passing` if the storage is down.
-    pub(crate) fn of_request(
+    pub(crate) async fn of_request(
         gateway: &'a Gateway,
         activity: &'a Activity,
         opened: &Opened,
@@ -36,7 +36,7 @@ impl<'a> Operation<'a> {
     ) -> Result<Self> {
         activity.uses(backend, storage);
         let health = opened.health();
-        let admission = if name == "get" { health.admit_read() } else { health.admit() };
+        let admission = if name == "get" { health.admit_read().await } else { health.admit().await };
         Self::begin(gateway, activity, admission, (backend, storage), (name, true))
     }
 
@@ -44,14 +44,14 @@ impl<'a> Operation<'a> {
     ///
     /// # Errors
     /// Returns `Passing` if the storage is down.
-    pub(crate) fn beside_request(
+    pub(crate) async fn beside_request(
         gateway: &'a Gateway,
         activity: &'a Activity,
         opened: &Opened,
         (backend, storage): (&'a str, &str),
         name: &'static str,
     ) -> Result<Self> {
-        Self::begin(gateway, activity, opened.health().admit(), (backend, storage), (name, false))
+        Self::begin(gateway, activity, opened.health().admit().await, (backend, storage), (name, false))
     }
 
     fn begin(

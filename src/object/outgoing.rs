@@ -123,7 +123,7 @@ impl Outgoing<'_> {
         let backend = open(gateway, &decision.settings)?;
         let Some(place) = backend.places(&object).into_iter().next() else { return Ok(None) };
         let whose = (decision.handler(), decision.storage());
-        let operation = Operation::beside_request(gateway, self.activity, &backend, whose, "get");
+        let operation = Operation::beside_request(gateway, self.activity, &backend, whose, "get").await;
         let operation = operation.map_err(|error| self.refused(error))?;
         let fetch = Fetch { range: None, length: None, metadata: &object.document };
         let outcome = backend.get(&place, fetch).await;
@@ -154,8 +154,8 @@ impl Outgoing<'_> {
         let upload = Upload::new(body, gateway.limits.attachment_bytes, budget);
         let report = upload.report();
         let begun = match tells {
-            true => Operation::of_request(gateway, self.activity, &backend, whose, "put"),
-            false => Operation::beside_request(gateway, self.activity, &backend, whose, "put"),
+            true => Operation::of_request(gateway, self.activity, &backend, whose, "put").await,
+            false => Operation::beside_request(gateway, self.activity, &backend, whose, "put").await,
         };
         let mut intent = None;
         let outcome = match begun {

@@ -37,7 +37,7 @@ pub(crate) async fn try_to_remove(
     location: &Location,
     activity: &Activity,
 ) -> storage::Result<()> {
-    let operation = Operation::beside_request(gateway, activity, backend, whose, "delete")?;
+    let operation = Operation::beside_request(gateway, activity, backend, whose, "delete").await?;
     let outcome = backend.delete(location).await;
     operation.done(&outcome);
     outcome

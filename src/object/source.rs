@@ -82,7 +82,7 @@ impl Source {
     async fn fetch(&self, range: Option<ByteRange>) -> Result<Download, Error> {
         let place = &self.pointer.stowage;
         let whose = (&*place.handler, &*place.storage);
-        let operation = Operation::of_request(&self.gateway, &self.activity, &self.backend, whose, "get");
+        let operation = Operation::of_request(&self.gateway, &self.activity, &self.backend, whose, "get").await;
         let operation = operation.map_err(|error| self.failed(error))?;
         let fetch = Fetch { range, length: self.length, metadata: &self.metadata };
         let outcome = operation.bound(self.backend.get(&place.location, fetch)).await;

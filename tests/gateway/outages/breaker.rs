@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::world::{drained, is_in_couchdb, is_in_storage, with_worker, without_worker};
+use stowage_testing::gateway::Setup;
+
+use super::world::{drained, falling_back, is_in_couchdb, is_in_storage, jobs, with_worker, without_worker};
 use crate::faults::gate::{Act, End};
-use crate::faults::world::bytes;
+use crate::faults::world::{World, bytes};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_storage_is_asked_no_more_once_its_breaker_is_open() {
@@ -100,5 +102,22 @@ async fn one_reader_at_a_time_waits_for_a_storage_that_says_nothing_and_not_for_
     .await;
     let slow = waits.iter().filter(|wait| **wait > Duration::from_millis(1500)).count();
     assert!(slow <= 2, "{slow} readers waited: {waits:?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_at_a_storage_that_answers_is_no_outage() {
+    let world = World::with(falling_back(Setup::default()).set("limits.storage_in_flight", "20")).await;
+    let ids: Vec<String> = (0..40).map(|index| format!("doc-{index}")).collect();
+    let puts = ids.iter().map(|id| async {
+        let rev = world.document(id).await;
+        world.gateway.put(id, "call.mp3", &rev, &bytes(3000, 1)).await.expect_status(201);
+    });
+    join_all(puts).await;
+    assert!(jobs(&world).await.is_empty(), "CouchDB keeps what the storage could have taken");
+    let gets = ids.iter().map(async |id| world.gateway.get(&format!("{id}/call.mp3")).await);
+    for got in join_all(gets).await {
+        assert_eq!(got.status, 200, "{got:?}");
+    }
     world.stop().await;
 }

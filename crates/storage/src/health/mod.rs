@@ -1,7 +1,7 @@
 //! A circuit breaker for each opened storage, and a limit on concurrent operations.
 //!
-//! A storage that is down must cost one account little and all others nothing: while its breaker is open, requests fail immediately, and at most
-//! `limits.storage_in_flight` operations are ever in flight.
+//! A storage that is down must cost one account little and all others nothing: while its breaker is open, requests fail immediately. At most
+//! `limits.storage_in_flight` operations are ever in flight; as many more wait briefly, because a burst of requests is no outage.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use stowage_base::log::chain;
 use stowage_http::body::cause;
 use stowage_http::client;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::error::{Error, Kind, Result};
@@ -25,14 +26,18 @@ struct Inner {
     storage: String,
     handler: &'static str,
     breakers: Breakers,
+    /// Room for operations in flight, given in order of arrival.
+    room: Arc<Semaphore>,
+    /// Room for operations that wait for the former.
+    queue: Semaphore,
+    /// Wakes those that wait when the breaker opens.
+    opened: Notify,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The number of operations in flight.
-    in_flight: usize,
-    /// Whether one of them is the probe of an open breaker.
+    /// Whether one operation in flight is the probe of an open breaker.
     is_probed: bool,
     /// The outcomes since the window began, while the breaker is closed.
     window: Window,
@@ -93,61 +98,107 @@ pub struct Admission {
     /// Whether the operation is a probe before the breaker's pause is over.
     is_early: bool,
     is_done: bool,
+    _room: OwnedSemaphorePermit,
+}
+
+/// What an operation is for.
+#[derive(Debug, Clone, Copy)]
+enum Use {
+    Read,
+    Any,
+}
+
+impl Use {
+    /// Returns how long an operation waits for its turn. A read has no alternative; other operations have CouchDB, or a job.
+    const fn waits(self) -> Duration {
+        match self {
+            Self::Read => Duration::from_secs(10),
+            Self::Any => Duration::from_secs(1),
+        }
+    }
 }
 
 impl Health {
     /// Creates the health of a storage without known outcomes.
     #[must_use]
     pub fn new(storage: &str, handler: &'static str, breakers: Breakers) -> Self {
-        let state = State { in_flight: 0, is_probed: false, window: Window::begin(), open: None };
-        Self(Arc::new(Inner { storage: storage.to_owned(), handler, breakers, state: Mutex::new(state) }))
+        let state = State { is_probed: false, window: Window::begin(), open: None };
+        Self(Arc::new(Inner {
+            storage: storage.to_owned(),
+            handler,
+            breakers,
+            room: Arc::new(Semaphore::new(breakers.room())),
+            queue: Semaphore::new(breakers.room()),
+            opened: Notify::new(),
+            state: Mutex::new(state),
+        }))
     }
 
-    /// Admits an operation.
+    /// Admits an operation, which may have to wait for a second.
     ///
     /// # Errors
-    /// Returns `Passing` immediately if the breaker is open or too many operations are in flight. Once the breaker's pause is over, one operation is
-    /// admitted as its probe.
-    pub fn admit(&self) -> Result<Admission> {
-        self.admit_one(false)
+    /// Returns `Passing` immediately if the breaker is open or too many operations wait, and otherwise after the wait. Once the breaker's pause is
+    /// over, one operation is admitted as its probe.
+    pub async fn admit(&self) -> Result<Admission> {
+        self.admit_one(Use::Any).await
     }
 
-    /// Admits a read, which has no alternative to this storage: while the breaker is open and no probe is in flight, one read per second is admitted
-    /// as a probe, with a [`deadline`](Admission::deadline) of its own.
+    /// Admits a read, which has no alternative to this storage. It may wait longer for its turn. While the breaker is open and no probe is in flight,
+    /// one read per second is admitted as a probe, with a [`deadline`](Admission::deadline) of its own.
     ///
     /// # Errors
     /// As for [`admit`](Self::admit).
-    pub fn admit_read(&self) -> Result<Admission> {
-        self.admit_one(true)
+    pub async fn admit_read(&self) -> Result<Admission> {
+        self.admit_one(Use::Read).await
     }
 
-    fn admit_one(&self, reads: bool) -> Result<Admission> {
+    async fn admit_one(&self, what: Use) -> Result<Admission> {
+        if let Some(refusal) = self.refusal(&self.state(), what) {
+            return Err(refusal);
+        }
+        let room = match Arc::clone(&self.0.room).try_acquire_owned() {
+            Ok(room) => room,
+            Err(_) => self.turn(what).await.ok_or_else(crowded)?,
+        };
         let mut state = self.state();
-        if let Some(refusal) = self.refusal(&state, reads) {
+        if let Some(refusal) = self.refusal(&state, what) {
             return Err(refusal);
         }
         let is_probe = state.open.is_some();
         state.is_probed |= is_probe;
-        state.in_flight += 1;
         let now = Instant::now();
         let is_early = state.open.as_ref().is_some_and(|open| now < open.until);
         if let Some(open) = &mut state.open {
             open.read_from = now + BETWEEN_READS;
         }
-        Ok(Admission { health: self.clone(), is_probe, is_early, is_done: false })
+        Ok(Admission { health: self.clone(), is_probe, is_early, is_done: false, _room: room })
     }
 
-    /// Returns why no operation except a read would be admitted now, if so. The result may be outdated immediately.
+    /// Waits for room; `None` if too many wait, if none is free in time, or when the breaker opens.
+    async fn turn(&self, what: Use) -> Option<OwnedSemaphorePermit> {
+        let opened = self.0.opened.notified();
+        if self.state().open.is_some() {
+            return None;
+        }
+        let _place = self.0.queue.try_acquire().ok()?;
+        let room = Arc::clone(&self.0.room).acquire_owned();
+        tokio::select! {
+            room = tokio::time::timeout(what.waits(), room) => room.ok()?.ok(),
+            () = opened => None,
+        }
+    }
+
+    /// Returns why no operation except a read would be admitted now, if the breaker is open. The result may be outdated immediately.
     #[must_use]
     pub fn down(&self) -> Option<Error> {
-        self.refusal(&self.state(), false)
+        self.refusal(&self.state(), Use::Any)
     }
 
-    fn refusal(&self, state: &State, reads: bool) -> Option<Error> {
-        if state.in_flight >= self.0.breakers.in_flight {
-            return Some(Error::new(Kind::Passing, "too many requests wait for it already"));
-        }
-        let from = |open: &Open| if reads { open.until.min(open.read_from) } else { open.until };
+    fn refusal(&self, state: &State, what: Use) -> Option<Error> {
+        let from = |open: &Open| match what {
+            Use::Read => open.until.min(open.read_from),
+            Use::Any => open.until,
+        };
         let open = state.open.as_ref().filter(|open| state.is_probed || Instant::now() < from(open))?;
         let since = humantime::format_rfc3339_seconds(open.since);
         Some(Error::new(Kind::Passing, format!("it is down since {since}: {}", open.why)))
@@ -161,7 +212,7 @@ impl Health {
         Standing {
             storage: self.0.storage.clone(),
             handler: self.0.handler,
-            in_flight: state.in_flight,
+            in_flight: self.0.breakers.room() - self.0.room.available_permits(),
             in_flight_limit: self.0.breakers.in_flight,
             down: state.open.as_ref().map(|open| (open.since, open.why.clone())),
             is_probed: state.open.as_ref().is_some_and(|open| state.is_probed || Instant::now() >= open.until),
@@ -214,6 +265,7 @@ impl Health {
                 let now = Instant::now();
                 let (until, read_from) = (now + jittered(pause), now + BETWEEN_READS.max(asked));
                 *open = Some(Open { since: SystemTime::now(), why, until, pause, read_from });
+                self.0.opened.notify_waiters();
             }
             None => {}
         }
@@ -266,7 +318,6 @@ impl Admission {
     fn end(&mut self) {
         if !std::mem::replace(&mut self.is_done, true) {
             let mut state = self.health.state();
-            state.in_flight -= 1;
             state.is_probed &= !self.is_probe;
         }
     }
@@ -276,6 +327,10 @@ impl Drop for Admission {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+fn crowded() -> Error {
+    Error::new(Kind::Passing, "too many requests wait for it already")
 }
 
 /// Returns whether no connection was made.
