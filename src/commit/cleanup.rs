@@ -4,7 +4,7 @@ use http::StatusCode;
 use stowage_base::log::chain;
 use stowage_couch::{self as couch, Answer, Caller, Document};
 
-use super::asking::Asking;
+use super::polls::Polls;
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::jobs::Job;
@@ -67,13 +67,13 @@ pub(crate) async fn remove_once_gone(
     plan: &DocumentPlan,
     (rev, dropped): (&str, Vec<(String, Pointer)>),
 ) {
-    let mut asking = Asking::begin();
-    while asking.go_on(&gateway.tasks).await {
+    let mut polls = Polls::begin();
+    while polls.next(&gateway.tasks).await {
         let Ok(leaves) = leaves(caller, target).await else { continue };
         if leaves.iter().all(|leaf| leaf.rev().as_deref() != Some(rev)) {
             return remove_unnamed(gateway, caller, target, plan, dropped).await;
         }
-        if asking.is_settled() {
+        if polls.is_settled() {
             return;
         }
     }

@@ -5,9 +5,9 @@
 //! are removed. If its outcome is unknown, the document is read again rather than guessed. A removal works the same way, without new objects.
 
 pub(crate) mod armed;
-pub(crate) mod asking;
 pub(crate) mod cleanup;
 pub(crate) mod fate;
+pub(crate) mod polls;
 pub(crate) mod save;
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::router::{DocumentTarget, Target};
 use crate::upstream::answer::{conflict, kept_headers};
 use armed::Armed;
 use cleanup::{left, remove_unnamed};
-use save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
+use save::{Expected, Outcome, Resolved, Saved, Write, resolve, save_surely};
 
 /// A document to save with a changed set of pointers.
 pub(crate) struct Commit {
@@ -135,16 +135,16 @@ impl Commit {
             Outcome::Unknown(error) => {
                 self.turns.clear();
                 reply.give(Err(Error::from(error)));
-                self.find_out(target, expected).await;
+                self.resolve(target, expected).await;
             }
         }
     }
 
     /// Resolves an outcome that was reported to the client as unknown. All objects stay until the document shows which of them it names.
-    async fn find_out(self, target: &Target, expected: Expected<'_>) {
+    async fn resolve(self, target: &Target, expected: Expected<'_>) {
         let Self { gateway, caller, change, plan, replaced, .. } = self;
-        match find_out(&gateway, target, &caller, expected).await {
-            Fate::Known { saved, document } => {
+        match resolve(&gateway, target, &caller, expected).await {
+            Resolved::Known { saved, document } => {
                 if saved {
                     if matches!(change, Change::Stored(_)) {
                         tracing::info!(request = %caller.activity().id(), "the document was saved after all");
@@ -158,7 +158,7 @@ impl Commit {
                     remove_unnamed(&gateway, &caller, &self.target, &plan, replaced).await;
                 }
             }
-            Fate::Unknown => change.leave(&gateway, &caller, &self.target, &plan).await,
+            Resolved::Unknown => change.leave(&gateway, &caller, &self.target, &plan).await,
         }
     }
 }

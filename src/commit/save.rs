@@ -11,7 +11,7 @@ use stowage_couch::{self as couch, Caller, Document, Save};
 use stowage_http::client;
 use tokio::time::Instant;
 
-use super::asking::Asking;
+use super::polls::Polls;
 use crate::gateway::Gateway;
 use crate::pointer::{self, Entry};
 use crate::router::Target;
@@ -98,11 +98,13 @@ pub(crate) async fn save_surely(
             Ok(Ok(save)) if !tried => return Outcome::Refused(save),
             // An earlier attempt may have succeeded: the refusal is about this one.
             Ok(Ok(save)) => {
-                return match look_again(target, caller, expected).await {
-                    Look::Ours(found) => Outcome::Saved(found.0),
-                    Look::NotOurs { moved: true, .. } if save.head.status == StatusCode::CONFLICT => Outcome::Conflict,
-                    Look::NotOurs { moved: true, .. } => Outcome::Refused(save),
-                    Look::NotOurs { moved: false, .. } | Look::Unknown => Outcome::Unknown(silent()),
+                return match reread(target, caller, expected).await {
+                    Reread::Ours(found) => Outcome::Saved(found.0),
+                    Reread::NotOurs { moved: true, .. } if save.head.status == StatusCode::CONFLICT => {
+                        Outcome::Conflict
+                    }
+                    Reread::NotOurs { moved: true, .. } => Outcome::Refused(save),
+                    Reread::NotOurs { moved: false, .. } | Reread::Unknown => Outcome::Unknown(silent()),
                 };
             }
             // Only conclusive on the first attempt: an earlier one may have arrived.
@@ -112,9 +114,9 @@ pub(crate) async fn save_surely(
         };
         tried = true;
         tracing::debug!(error = %chain(&error), "a save has no answer");
-        match tokio::time::timeout_at(deadline, look(target, caller, expected)).await {
-            Ok(Look::Ours(found)) => return Outcome::Saved(found.0),
-            Ok(Look::NotOurs { .. } | Look::Unknown) => {}
+        match tokio::time::timeout_at(deadline, read_once(target, caller, expected)).await {
+            Ok(Reread::Ours(found)) => return Outcome::Saved(found.0),
+            Ok(Reread::NotOurs { .. } | Reread::Unknown) => {}
             Err(_) => return Outcome::Unknown(error),
         }
         if Instant::now() + SAVE_AGAIN_AFTER >= deadline {
@@ -154,7 +156,7 @@ fn silent() -> couch::Error {
     couch::Error::Client(client::Error::from(client::Kind::Silent))
 }
 
-enum Look {
+enum Reread {
     /// The save succeeded; holds the document as it is now.
     Ours(Box<(Saved, Document)>),
     /// The document differs; `moved` is set if its revision is no longer the one that was read.
@@ -165,14 +167,14 @@ enum Look {
     Unknown,
 }
 
-/// Reads the document again to see whether a save succeeded. Looks at the leaves that descend from the previous revision, including tombstones and
+/// Reads the document again to see whether a save succeeded. Judges by the leaves that descend from the previous revision, including tombstones and
 /// losing branches.
-async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
+async fn read_once(target: &Target, caller: &Caller, expected: Expected<'_>) -> Reread {
     if expected.rev.is_some() {
         return match read(&target.path, &rev_query(expected.rev), caller).await {
             Ok(Answer::Found(document, head)) => expected.judge(target, document, &head),
-            Ok(Answer::Missing(_)) => Look::NotOurs { moved: false, document: None },
-            Ok(Answer::Refused(_)) | Err(_) => Look::Unknown,
+            Ok(Answer::Missing(_)) => Reread::NotOurs { moved: false, document: None },
+            Ok(Answer::Refused(_)) | Err(_) => Reread::Unknown,
         };
     }
     let (revs, query) = match expected.base {
@@ -180,14 +182,14 @@ async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look 
         None => ("all".to_owned(), "&revs=true"),
     };
     // A revision unknown to CouchDB was deleted together with its database.
-    let mut found = Look::NotOurs { moved: expected.base.is_some(), document: None };
+    let mut found = Reread::NotOurs { moved: expected.base.is_some(), document: None };
     let (leaves, head) = match caller.open_revs(&target.path, &revs, query).await {
         Ok(Answer::Found(leaves, head)) => (leaves, head),
         Ok(answer) => {
             let is_missing = expected.base.is_none() && matches!(answer, Answer::Missing(_));
-            return if is_missing { found } else { Look::Unknown };
+            return if is_missing { found } else { Reread::Unknown };
         }
-        Err(_) => return Look::Unknown,
+        Err(_) => return Reread::Unknown,
     };
     for leaf in leaves.into_iter().flatten() {
         let is_tombstone = leaf.is_deleted();
@@ -196,7 +198,7 @@ async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look 
             continue;
         }
         let judged = expected.judge(target, leaf, &head);
-        if matches!(judged, Look::Ours(_)) {
+        if matches!(judged, Reread::Ours(_)) {
             return judged;
         }
         // A new document may still follow a tombstone.
@@ -209,7 +211,7 @@ async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look 
 
 impl Expected<'_> {
     /// Judges a save by a leaf.
-    fn judge(&self, target: &Target, document: Document, head: &http::response::Parts) -> Look {
+    fn judge(&self, target: &Target, document: Document, head: &http::response::Parts) -> Reread {
         let there = pointer::find(&document, target.at()).ok().flatten();
         let is_there = there.is_some_and(|there| there.is_same(self.entry));
         match self.rev.map(str::to_owned).or_else(|| rev_after(&document, self.base)) {
@@ -218,22 +220,22 @@ impl Expected<'_> {
                 let is_tombstone = document.is_deleted() && document.rev().as_deref() == Some(&rev);
                 let status = if is_tombstone { StatusCode::OK } else { StatusCode::CREATED };
                 let saved = Saved { status, head: head.clone(), rev, body: None };
-                Look::Ours(Box::new((saved, document)))
+                Reread::Ours(Box::new((saved, document)))
             }
-            moved => Look::NotOurs { moved: moved.is_some(), document: Some(document) },
+            moved => Reread::NotOurs { moved: moved.is_some(), document: Some(document) },
         }
     }
 }
 
-/// Looks several times if there is no response: CouchDB may be closing the connection on which it has just refused.
-async fn look_again(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
-    for _ in 1..LOOKS {
-        match look(target, caller, expected).await {
-            Look::Unknown => tokio::time::sleep(SAVE_AGAIN_AFTER).await,
+/// Tries several times if there is no response: CouchDB may be closing the connection on which it has just refused.
+async fn reread(target: &Target, caller: &Caller, expected: Expected<'_>) -> Reread {
+    for _ in 1..REREADS {
+        match read_once(target, caller, expected).await {
+            Reread::Unknown => tokio::time::sleep(SAVE_AGAIN_AFTER).await,
             told => return told,
         }
     }
-    look(target, caller, expected).await
+    read_once(target, caller, expected).await
 }
 
 /// Returns the revision after `base` in the document's history, or the current one if the history does not list it; `None` if the document has not
@@ -259,7 +261,7 @@ fn rev_after(document: &Document, base: Option<&str>) -> Option<String> {
 }
 
 /// The final outcome of a save.
-pub(crate) enum Fate {
+pub(crate) enum Resolved {
     /// The save succeeded, or it did not and never will; holds the document as it is now, if it exists.
     Known { saved: bool, document: Option<Document> },
     /// CouchDB did not say.
@@ -267,23 +269,23 @@ pub(crate) enum Fate {
 }
 
 /// Polls for the outcome of a save that was reported to the client as unknown. Gives up early if the program stops.
-pub(crate) async fn find_out(gateway: &Gateway, target: &Target, caller: &Caller, expected: Expected<'_>) -> Fate {
-    let mut asking = Asking::begin();
-    while asking.go_on(&gateway.tasks).await {
-        match look(target, caller, expected).await {
-            Look::Ours(found) => return Fate::Known { saved: true, document: Some(found.1) },
-            Look::NotOurs { moved, document } if moved || asking.is_settled() => {
-                return Fate::Known { saved: false, document };
+pub(crate) async fn resolve(gateway: &Gateway, target: &Target, caller: &Caller, expected: Expected<'_>) -> Resolved {
+    let mut polls = Polls::begin();
+    while polls.next(&gateway.tasks).await {
+        match read_once(target, caller, expected).await {
+            Reread::Ours(found) => return Resolved::Known { saved: true, document: Some(found.1) },
+            Reread::NotOurs { moved, document } if moved || polls.is_settled() => {
+                return Resolved::Known { saved: false, document };
             }
-            Look::NotOurs { .. } | Look::Unknown => {}
+            Reread::NotOurs { .. } | Reread::Unknown => {}
         }
     }
-    Fate::Unknown
+    Resolved::Unknown
 }
 
 /// The minimum time before the client's deadline to start a save: with less, its outcome would be unknown.
 const SAVE_TAKES: Duration = Duration::from_millis(100);
 /// The delay before a save without a response is retried.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_millis(200);
-/// The number of looks while the client waits for the outcome of a save that was first doubtful, then refused.
-const LOOKS: usize = 3;
+/// The number of attempts to read while the client waits for the outcome of a save that was first doubtful, then refused.
+const REREADS: usize = 3;

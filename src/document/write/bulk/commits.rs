@@ -15,7 +15,7 @@ use super::rows::{self, Answers, Row};
 use crate::attachment::copy::{Copying, Verdict};
 use crate::commit::armed::Armed;
 use crate::commit::cleanup::remove_unnamed;
-use crate::commit::save::{Expected, Fate, find_out, never_left};
+use crate::commit::save::{Expected, Resolved, never_left, resolve};
 use crate::error::Error;
 use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
@@ -218,9 +218,9 @@ impl BatchDocument {
                 let entry = Entry::Object(Box::new(pointer.clone()));
                 let (base, rev) = (base.as_deref(), rev.as_deref());
                 let expected = Expected { entry: &entry, present: true, deleted: false, base, rev };
-                match find_out(gateway, &attachment, &caller, expected).await {
-                    Fate::Known { saved, .. } => saved,
-                    Fate::Unknown => return objects.leave().await,
+                match resolve(gateway, &attachment, &caller, expected).await {
+                    Resolved::Known { saved, .. } => saved,
+                    Resolved::Unknown => return objects.leave().await,
                 }
             }
         };

@@ -6,18 +6,18 @@ use stowage_base::tasks::Tasks;
 use tokio::time::Instant;
 
 /// A schedule of polls with growing delays.
-pub(crate) struct Asking {
+pub(crate) struct Polls {
     began: Instant,
     pause: Duration,
 }
 
-impl Asking {
+impl Polls {
     pub(crate) fn begin() -> Self {
         Self { began: Instant::now(), pause: Duration::from_secs(1) }
     }
 
     /// Waits for the next poll; returns false if there is none. When the program stops, the last poll is due at once.
-    pub(crate) async fn go_on(&mut self, tasks: &Tasks) -> bool {
+    pub(crate) async fn next(&mut self, tasks: &Tasks) -> bool {
         if self.began.elapsed() >= ASK_FOR || tasks.is_stopping() {
             return false;
         }
