@@ -265,7 +265,7 @@ impl Home {
     }
 
     /// Saves a document of this database with the gateway's own account, or the connection's. Creates a missing database, as the platform creates a
-    /// month's database when it first needs it; `database` is set if plans cover it.
+    /// month's database when it first needs it; `database` is set if plans cover it. If CouchDB refuses to create the database, that is the answer.
     ///
     /// # Errors
     /// Returns an error if CouchDB cannot be reached.
@@ -282,7 +282,13 @@ impl Home {
         }
         let query = database.map(|database| self.create_query(database, None)).transpose()?.unwrap_or_default();
         let mark = if query.is_empty() { "" } else { "?" };
-        account.send(Method::PUT, &format!("{}{mark}{query}", path.database), Bytes::new()).await?;
+        let created = account.send(Method::PUT, &format!("{}{mark}{query}", path.database), Bytes::new()).await?;
+        let status = created.status();
+        // 412: another request has created it in the meantime.
+        if !status.is_success() && status != StatusCode::PRECONDITION_FAILED {
+            let (head, body) = created.into_parts();
+            return Ok(Save { head, body });
+        }
         Ok(account.save(path, bytes).await?)
     }
 

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::connections::{CDR, FIRST, SECOND, World, ask};
 use stowage_testing::gateway::{Couch, STORAGE, json as parsed};
+use stowage_testing::log::Log;
 use stowage_testing::recorder::{Answer, Recorder};
 
 fn this_month(world: &World) -> String {
@@ -48,6 +49,29 @@ async fn records_are_written_and_listed_at_the_databases_home() {
     let (status, answer) = ask(&world.gateway, "GET", &path, None).await;
     assert_eq!((status, answer["data"].as_array().map(Vec::len)), (200, Some(1)), "{answer}");
     world.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_whose_database_may_not_be_created_says_so() {
+    let log = Log::default();
+    let guard = log.begin(tracing::Level::WARN);
+    let (world, mut connections) = start().await;
+    let (name, password) = world.first_couch.user().await;
+    connections[FIRST]["settings"]["credentials"] = json!({"username": name, "password": password});
+    let server = Recorder::start().await;
+    server.always(Answer::Status(403, "no"));
+    let storage = json!({STORAGE: {"handler": "http", "settings": {"url": server.url("/r")}}});
+    world
+        .plan(json!({"connections": connections, "attachments": storage, "plan": {
+            "modb": {"connection": FIRST}, "yodb": {"attachments": {"handler": STORAGE}}}}))
+        .await;
+    let year = world.gateway.path().replace("-202411", "-2024");
+    world.gateway.couch.request("PUT", &format!("/{year}"), "", b"").await;
+    world.gateway.request("PUT", &format!("/{year}/doc/a.mp3"), &[], b"x").await.expect_status(502);
+    world.gateway.settled().await;
+    world.gateway.stop().await;
+    drop(guard);
+    assert_eq!(log.lines("CouchDB answers 401").len(), 1, "{}", log.text());
 }
 
 #[tokio::test]
