@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 use stowage_base::console::say;
 use stowage_base::log;
@@ -13,7 +14,7 @@ use super::serve::runtime;
 use super::watch::Format;
 use crate::app::gateway_of;
 use crate::config::Config;
-use crate::jobs::{Job, Jobs as Queue};
+use crate::jobs::{Job, Jobs as Queue, LONG_PAGE};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Jobs {
@@ -76,9 +77,10 @@ async fn each(queue: &Queue, ids: &Ids, act: impl AsyncFn(Job) -> Result<bool, B
     }
     let mut from = ids.all.then(String::new);
     while let Some(start) = from {
-        let page = queue.page(&start).await?;
-        for job in page.jobs {
-            count += u64::from(act(job).await?);
+        let page = queue.page(&start, LONG_PAGE).await?;
+        let mut acts = stream::iter(page.jobs).map(|job| act(job)).buffer_unordered(AT_ONCE);
+        while let Some(done) = acts.try_next().await? {
+            count += u64::from(done);
         }
         from = page.next;
     }
@@ -88,7 +90,7 @@ async fn each(queue: &Queue, ids: &Ids, act: impl AsyncFn(Job) -> Result<bool, B
 async fn list(queue: &Queue, format: Format) -> Result<(), BoxError> {
     let (mut from, mut count) = (Some(String::new()), 0);
     while let Some(start) = from {
-        let page = queue.page(&start).await?;
+        let page = queue.page(&start, LONG_PAGE).await?;
         for job in &page.jobs {
             count += 1;
             say(&match format {
@@ -115,3 +117,6 @@ fn line(job: &Job, now: SystemTime) -> String {
     let (kind, age) = (kind.as_str(), humantime::format_duration(age));
     format!("{id}  {kind}  {database} {document} {attachment}  storage {storage}  for {age}: {state}")
 }
+
+/// The number of jobs that `--all` changes at once.
+const AT_ONCE: usize = 16;

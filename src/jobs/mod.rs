@@ -21,7 +21,7 @@ use crate::router::{Database, Target};
 
 pub use held::Held;
 pub use queue::{Claim, Jobs};
-pub use read::{Change, Feed, Page};
+pub use read::{Change, Feed, LONG_PAGE, Page};
 
 /// A unit of deferred work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -36,11 +36,11 @@ pub enum Change {
 }
 
 impl Jobs {
-    /// Reads a page of jobs from an id on. If the database does not exist yet, the page is empty.
+    /// Reads a page of `size` jobs from an id on. If the database does not exist yet, the page is empty.
     ///
     /// # Errors
     /// Fails as [`save`](Self::save) does.
-    pub async fn page(&self, from: &str) -> Result<Page, Reason> {
+    pub async fn page(&self, from: &str, size: usize) -> Result<Page, Reason> {
         #[derive(Deserialize)]
         struct Rows {
             rows: Vec<Row>,
@@ -51,14 +51,14 @@ impl Jobs {
             doc: Option<Value>,
         }
         let start = encode(&json!(from).to_string());
-        let target = format!("{}/_all_docs?include_docs=true&limit={}&startkey={start}", self.database(), PAGE + 1);
+        let target = format!("{}/_all_docs?include_docs=true&limit={}&startkey={start}", self.database(), size + 1);
         let answer = self.send(Method::GET, &target, Bytes::new()).await?;
         let mut rows = match answer.status() {
             StatusCode::OK => serde_json::from_slice::<Rows>(answer.body()).map_err(|error| error.to_string())?.rows,
             StatusCode::NOT_FOUND => return Ok(Page::default()),
             status => return Err(format!("CouchDB answers {}", status.as_u16())),
         };
-        let next = if rows.len() > PAGE { rows.pop().map(|row| row.id) } else { None };
+        let next = if rows.len() > size { rows.pop().map(|row| row.id) } else { None };
         // Design documents, and an operator's own documents, are not jobs.
         let jobs = rows.into_iter().filter_map(|row| serde_json::from_value(row.doc?).ok()).collect();
         Ok(Page { jobs, next })
@@ -131,8 +131,8 @@ fn change(line: &[u8]) -> Result<Change, Reason> {
     Ok(job.map_or(Change::Gone(id), |job| Change::Saved(Box::new(job))))
 }
 
-/// Jobs per page.
-const PAGE: usize = 100;
+/// The size of a page that a program reads, rather than a person.
+pub const LONG_PAGE: usize = 500;
 /// The interval between CouchDB's empty lines, which let `timeouts.idle_body` detect a dead connection.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 

@@ -7,13 +7,14 @@ use tokio::time::Instant;
 
 use super::Worker;
 use super::known::Counted;
+use crate::jobs::LONG_PAGE;
 
 impl Worker {
     /// Records all waiting jobs; returns false if there are more than can be kept in memory.
     pub(super) async fn read(&self) -> Result<bool, String> {
         let mut from = String::new();
         loop {
-            let page = self.gateway.jobs.page(&from).await?;
+            let page = self.gateway.jobs.page(&from, LONG_PAGE).await?;
             let mut known = self.known();
             if !page.jobs.iter().all(|job| known.note(job)) {
                 known.clear();
@@ -33,7 +34,7 @@ impl Worker {
         let (mut queue, mut reading, mut from) = (Counted::default(), Duration::ZERO, String::new());
         loop {
             let began = Instant::now();
-            let page = self.gateway.jobs.page(&from).await?;
+            let page = self.gateway.jobs.page(&from, LONG_PAGE).await?;
             reading += began.elapsed();
             for job in page.jobs {
                 let now = SystemTime::now();

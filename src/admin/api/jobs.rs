@@ -9,7 +9,7 @@ use super::Api;
 use super::envelope::{Failure, Success};
 use super::request::Query;
 use super::route::OfQueue;
-use crate::jobs::{Job, Kind, Page};
+use crate::jobs::{Job, Kind, LONG_PAGE, Page};
 
 /// The waiting jobs of a kind.
 #[derive(Default)]
@@ -69,7 +69,7 @@ impl Api {
         let mut from = Some(String::new());
         for _ in 0..MOST_PAGES {
             let Some(start) = from.take() else { break };
-            let page = jobs.page(&start).await.map_err(Failure::queue)?;
+            let page = jobs.page(&start, LONG_PAGE).await.map_err(Failure::queue)?;
             for job in page.jobs {
                 let waiting = kinds.entry(job.kind.as_str()).or_default();
                 waiting.jobs += 1;
@@ -94,7 +94,7 @@ impl Api {
     /// Returns a page of jobs, ordered by id; `start_key` is where the previous page ended.
     async fn page(&self, query: &Query) -> Result<Page, Failure> {
         let from = query.get("start_key").unwrap_or_default();
-        self.0.gateway.jobs.page(from).await.map_err(Failure::queue)
+        self.0.gateway.jobs.page(from, PAGE).await.map_err(Failure::queue)
     }
 
     async fn job(&self, id: &str) -> Result<Job, Failure> {
@@ -103,4 +103,6 @@ impl Api {
 }
 
 /// The number of pages that are counted: 5,000 jobs.
-const MOST_PAGES: usize = 50;
+const MOST_PAGES: usize = 10;
+/// The number of jobs in a response.
+const PAGE: usize = 100;
