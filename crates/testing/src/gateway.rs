@@ -163,11 +163,15 @@ impl Running {
         exchange(self.address, method, target, &all, body).await
     }
 
+    /// Sends a request about something of the month database.
+    pub async fn ask(&self, method: &str, rest: &str, headers: &[(&str, &str)], body: &[u8]) -> RawResponse {
+        self.request(method, &format!("/{}/{rest}", self.path()), headers, body).await
+    }
+
     /// Saves a document of the month database and returns its revision.
     pub async fn document(&self, id: &str, document: Value) -> String {
-        let target = format!("/{}/{id}", self.path());
         let text = document.to_string();
-        let saved = self.request("PUT", &target, &[("Content-Type", "application/json")], text.as_bytes()).await;
+        let saved = self.ask("PUT", id, &[("Content-Type", "application/json")], text.as_bytes()).await;
         // CouchDB does not return 201 for a deletion by PUT.
         assert_eq!(saved.status, if document["_deleted"] == true { 200 } else { 201 }, "{saved:?}");
         rev(&saved)
@@ -176,8 +180,7 @@ impl Running {
     /// PUTs an attachment of the month database; with a revision unless that is empty.
     pub async fn put(&self, id: &str, name: &str, rev: &str, body: &[u8]) -> RawResponse {
         let query = if rev.is_empty() { String::new() } else { format!("?rev={rev}") };
-        let target = format!("/{}/{id}/{name}{query}", self.path());
-        self.request("PUT", &target, &[("Content-Type", "audio/mpeg")], body).await
+        self.ask("PUT", &format!("{id}/{name}{query}"), &[("Content-Type", "audio/mpeg")], body).await
     }
 
     /// PUTs an attachment of the month database and asserts success; the response contains its revision.
@@ -189,12 +192,12 @@ impl Running {
 
     /// GETs something of the month database.
     pub async fn get(&self, rest: &str) -> RawResponse {
-        self.request("GET", &format!("/{}/{rest}", self.path()), &[], b"").await
+        self.ask("GET", rest, &[], b"").await
     }
 
     /// DELETEs something of the month database.
     pub async fn delete(&self, rest: &str) -> RawResponse {
-        self.request("DELETE", &format!("/{}/{rest}", self.path()), &[], b"").await
+        self.ask("DELETE", rest, &[], b"").await
     }
 
     /// Saves a document of the month database verbatim, bypassing the gateway, and returns its revision.

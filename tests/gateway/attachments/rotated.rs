@@ -26,12 +26,11 @@ async fn stored(gateway: &Running, id: &str, kind: &str) -> String {
 /// Reads, copies, replaces and removes the attachment; afterwards no object is left.
 async fn lives_on(storage: &Storage, gateway: &Running, mut revision: String) {
     let handler = storage.handler;
-    let target = format!("/{}/doc/{NAME}", gateway.path());
     let got = gateway.get(&format!("doc/{NAME}")).await;
     assert_eq!((got.status, got.body.as_slice()), (200, BYTES), "{handler}: {got:?}");
-    let head = gateway.request("HEAD", &target, &[], b"").await;
+    let head = gateway.ask("HEAD", &format!("doc/{NAME}"), &[], b"").await;
     assert_eq!((head.status, head.header("etag")), (200, got.header("etag")), "{handler}");
-    let copied = gateway.request("COPY", &format!("/{}/doc", gateway.path()), &[("Destination", "copy")], b"").await;
+    let copied = gateway.ask("COPY", "doc", &[("Destination", "copy")], b"").await;
     assert_eq!(copied.status, 201, "{handler}: {copied:?}");
     let put = gateway.attach("doc", NAME, &revision, b"another").await;
     revision = rev(&put);

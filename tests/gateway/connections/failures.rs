@@ -109,8 +109,7 @@ async fn a_types_server_that_is_down_is_no_matter_for_what_is_at_home() {
     assert_eq!(world.gateway.get("home/a.mp3").await.body, b"x");
     // Whether it exists is unknown: the response is not a 404, and nothing is stored twice.
     for (method, rest) in [("GET", "none"), ("GET", "none/a.mp3"), ("PUT", "none/a.mp3"), ("DELETE", "none?rev=1-a")] {
-        let target = format!("/{}/{rest}", world.gateway.path());
-        let (status, _, reason) = refusal(&world.gateway.request(method, &target, &[], b"").await);
+        let (status, _, reason) = refusal(&world.gateway.ask(method, rest, &[], b"").await);
         assert!(status == 504 && reason.contains(SECOND), "{method} {rest}: {status} {reason}");
     }
     world.gateway.stop().await;

@@ -165,9 +165,8 @@ async fn a_type_whose_server_is_down_is_not_written_elsewhere() {
                 "plan": {"modb": {"connection": FIRST, "attachments": {"handler": STORAGE}, "types": types}}}))
             .await;
         let body = json!({"pvt_type": kind, "_attachments": inline}).to_string();
-        let target = format!("/{}/new", world.gateway.path());
         let headers = [("Content-Type", "application/json")];
-        let answer = world.gateway.request("PUT", &target, &headers, body.as_bytes()).await;
+        let answer = world.gateway.ask("PUT", "new", &headers, body.as_bytes()).await;
         let (found, _, reason) = crate::connections::refusal(&answer);
         assert!(found == status && reason.contains(id), "{kind}: {found} {reason}");
     }

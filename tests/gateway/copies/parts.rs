@@ -18,9 +18,8 @@ async fn put(world: &World, id: &str, parts: &[(&str, &[u8])]) -> RawResponse {
         body.extend_from_slice(bytes);
     }
     body.extend_from_slice(b"\r\n--abc--");
-    let target = format!("/{}/{id}", world.gateway.path());
     let headers = [("Content-Type", "multipart/related; boundary=abc")];
-    let answer = world.gateway.request("PUT", &target, &headers, &body).await;
+    let answer = world.gateway.ask("PUT", id, &headers, &body).await;
     world.quiet().await;
     answer
 }

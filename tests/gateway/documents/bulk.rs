@@ -7,8 +7,7 @@ use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed, rev};
 use stowage_testing::raw::RawResponse;
 
 async fn bulk(gateway: &Running, body: &Value) -> RawResponse {
-    let target = format!("/{}/_bulk_docs", gateway.path());
-    gateway.request("POST", &target, &[JSON], body.to_string().as_bytes()).await
+    gateway.ask("POST", "_bulk_docs", &[JSON], body.to_string().as_bytes()).await
 }
 
 #[tokio::test]

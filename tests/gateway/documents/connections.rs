@@ -55,8 +55,7 @@ async fn a_document_goes_where_its_type_is_and_stays_there() {
     // Also as multipart, and by POST.
     let entry = json!({ "pvt_type": "call", "_attachments": { "a": { "follows": true, "length": 3 } } });
     let kind = ("Content-Type", "multipart/related; boundary=\"b\"");
-    let target = format!("/{}/related", gateway.path());
-    gateway.request("PUT", &target, &[kind], &multipart("b", &entry, &[b"two"])).await.expect_status(201);
+    gateway.ask("PUT", "related", &[kind], &multipart("b", &entry, &[b"two"])).await.expect_status(201);
     assert!(there(&gateway, &other, "related").await["pvt_attachments"]["a"].is_object());
     let posted = json!({ "pvt_type": "call", "_id": "posted" }).to_string();
     gateway.request("POST", &format!("/{}", gateway.path()), &[JSON], posted.as_bytes()).await;
@@ -76,8 +75,7 @@ async fn bulk_documents_are_split_and_their_rows_keep_their_order() {
         { "_id": "n2", "_attachments": { "a": inline("x/y", b"two") } },
         { "_id": "c2", "pvt_type": "call" },
     ] });
-    let target = format!("/{}/_bulk_docs", gateway.path());
-    let saved = gateway.request("POST", &target, &[JSON], docs.to_string().as_bytes()).await.expect_status(201);
+    let saved = gateway.ask("POST", "_bulk_docs", &[JSON], docs.to_string().as_bytes()).await.expect_status(201);
     let rows = parsed(&saved);
     let said: Vec<_> =
         rows.as_array().unwrap().iter().map(|row| (row["id"].as_str().unwrap(), row["ok"] == true)).collect();
@@ -96,7 +94,7 @@ async fn bulk_documents_are_split_and_their_rows_keep_their_order() {
         { "_id": "x1", "_attachments": { "a": inline("x/y", b"one") } },
         { "_id": "x2", "pvt_type": "call", "_attachments": { "a": { "stub": true } } },
     ] });
-    let refused = gateway.request("POST", &target, &[JSON], docs.to_string().as_bytes()).await;
+    let refused = gateway.ask("POST", "_bulk_docs", &[JSON], docs.to_string().as_bytes()).await;
     assert_eq!(
         (refused.status, parsed(&refused)["reason"].as_str()),
         (412, Some("Invalid attachment stub in x2 for a"))

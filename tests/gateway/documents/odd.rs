@@ -9,8 +9,7 @@ use stowage_testing::gateway::{Running, json as parsed, rev};
 const GOOD: &str = r#""data":"aGVsbG8=""#;
 
 async fn put_text(gateway: &Running, rest: &str, text: &str) -> (u16, Value) {
-    let target = format!("/{}/{rest}", gateway.path());
-    let answer = gateway.request("PUT", &target, &[JSON], text.as_bytes()).await;
+    let answer = gateway.ask("PUT", rest, &[JSON], text.as_bytes()).await;
     (answer.status, parsed(&answer))
 }
 
@@ -76,8 +75,7 @@ async fn a_revision_however_it_is_written_does_not_keep_one_either() {
     let next = format!(r#"{{"_rev":"1-{upper}","_attachments":{{"a":{{"stub":true}},"c":{{{GOOD}}}}}}}"#);
     assert_eq!(put_text(&gateway, "r2", &next).await.0, 201);
     let (name, revision) = ("If-Match", parsed(&gateway.get("r2").await)["_rev"].as_str().unwrap().to_uppercase());
-    let target = format!("/{}/r2/b", gateway.path());
-    assert_eq!(gateway.request("PUT", &target, &[(name, &revision)], b"b").await.status, 201);
+    assert_eq!(gateway.ask("PUT", "r2/b", &[(name, &revision)], b"b").await.status, 201);
     audit_and_stop(gateway, &["r1", "r2", "r3", "r4"]).await;
 }
 
@@ -85,7 +83,6 @@ async fn a_revision_however_it_is_written_does_not_keep_one_either() {
 async fn one_odd_document_of_many_takes_nobody_elses_attachments_along() {
     let gateway = planned().await;
     let good = |id: &str| json!({ "_id": id, "_attachments": { "a": inline("x/y", b"hello") } });
-    let target = format!("/{}/_bulk_docs", gateway.path());
     // CouchDB crashes on the first two, and refuses the third after saving documents in other shards.
     for odd in [
         r#"{"follows":true,"length":3}"#.to_owned(),
@@ -95,7 +92,7 @@ async fn one_odd_document_of_many_takes_nobody_elses_attachments_along() {
     ] {
         let docs =
             format!(r#"{{"docs":[{},{{"_id":"odd","_attachments":{{"a":{odd}}}}},{}]}}"#, good("g1"), good("g2"));
-        let refused = gateway.request("POST", &target, &[JSON], docs.as_bytes()).await;
+        let refused = gateway.ask("POST", "_bulk_docs", &[JSON], docs.as_bytes()).await;
         assert!(matches!(refused.status, 400 | 412), "{odd}: {refused:?}");
         for id in ["g1", "g2", "odd"] {
             assert_eq!(stored(&gateway, id).await, Value::Null, "{odd}");
@@ -107,7 +104,7 @@ async fn one_odd_document_of_many_takes_nobody_elses_attachments_along() {
         good("g1"),
         good("g2")
     );
-    gateway.request("POST", &target, &[JSON], docs.as_bytes()).await.expect_status(201);
+    gateway.ask("POST", "_bulk_docs", &[JSON], docs.as_bytes()).await.expect_status(201);
     for id in ["g1", "g2", "odd"] {
         is_outside(&gateway, id, "a", &docs).await;
     }

@@ -55,8 +55,7 @@ async fn parts_that_do_not_fit_are_refused_as_couchdb_refuses_them() {
         (missing, "attachment shorter than expected"),
         (corrupt, "Possible message corruption."),
     ] {
-        let target = format!("/{}/doc", gateway.path());
-        let refused = gateway.request("PUT", &target, &[KIND], &body).await;
+        let refused = gateway.ask("PUT", "doc", &[KIND], &body).await;
         assert_eq!((refused.status, parsed(&refused)["reason"].as_str()), (400, Some(reason)), "{refused:?}");
     }
     audit(&gateway, &[]).await;
@@ -86,7 +85,7 @@ async fn whatever_stands_in_the_headers_of_parts_they_are_stored() {
         let document = json!({ "_attachments": { *name: follows(3) } });
         let head = format!("Content-Disposition: attachment; filename=\"{name}\"\r\nContent-Type: audio/mpeg\r\n");
         let body = with_head(&document, head.as_bytes(), &[b"one"], "\r\n--abc123--");
-        let saved = gateway.request("PUT", &format!("/{}/{id}", gateway.path()), &[KIND], &body).await;
+        let saved = gateway.ask("PUT", &id, &[KIND], &body).await;
         assert_eq!(saved.status, 201, "{name:?}: {saved:?}");
         let there = stored(&gateway, &id).await;
         assert_eq!(there.get("_attachments"), None, "{name:?}");
@@ -117,14 +116,14 @@ async fn parts_need_not_be_as_many_as_entries() {
     {
         let id = format!("p{number}");
         let body = with_head(&document, b"", parts, end);
-        let saved = gateway.request("PUT", &format!("/{}/{id}", gateway.path()), &[KIND], &body).await;
+        let saved = gateway.ask("PUT", &id, &[KIND], &body).await;
         assert_eq!(saved.status, 201, "{number}: {saved:?}");
         assert_eq!(gateway.get(&format!("{id}/a")).await.body, first, "{number}");
         assert_eq!(gateway.get(&format!("{id}/b")).await.body, b"two", "{number}");
         ids.push(id);
     }
     let joined = with_head(&of(3, 3), b"", &[b"onetwo"], end);
-    let refused = gateway.request("PUT", &format!("/{}/p", gateway.path()), &[KIND], &joined).await;
+    let refused = gateway.ask("PUT", "p", &[KIND], &joined).await;
     assert_eq!(parsed(&refused)["reason"], "attachment longer than expected");
     audit(&gateway, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
     gateway.stop().await;
@@ -140,7 +139,7 @@ async fn what_the_gateway_does_not_understand_is_couchdbs_to_refuse() {
     let without = [("Content-Type", "multipart/related; x=y")];
     let directly = direct(&gateway, "PUT", "/doc", &without, &fine).await;
     assert!(directly.status >= 400, "{directly:?}");
-    let refused = gateway.request("PUT", &format!("/{}/doc", gateway.path()), &without, &fine).await;
+    let refused = gateway.ask("PUT", "doc", &without, &fine).await;
     assert_eq!((refused.status, parsed(&refused)["error"].as_str()), (400, Some("bad_request")), "{refused:?}");
     let other = String::from_utf8(fine.clone()).unwrap().replace("application/json", "text/plain");
     both(&gateway, "PUT", "/doc", &[KIND], other.as_bytes()).await;
@@ -161,10 +160,9 @@ async fn a_part_that_is_packed_stays_packed() {
     let pointer = stored(&gateway, "doc").await["pvt_attachments"]["a.txt"].clone();
     assert_eq!((pointer["digest"].clone(), pointer["length"].clone()), (json!(digest(&packed)), json!(packed.len())));
     assert_eq!((&pointer["stowage"]["encoding"], &pointer["stowage"]["unpacked"]), (&json!("gzip"), &json!(23)));
-    let target = format!("/{}/doc/a.txt", gateway.path());
-    let got = gateway.request("GET", &target, &[], b"").await;
+    let got = gateway.ask("GET", "doc/a.txt", &[], b"").await;
     assert_eq!(got.body, b"hello hello hello hello");
-    let got = gateway.request("GET", &target, &[("Accept-Encoding", "gzip")], b"").await;
+    let got = gateway.ask("GET", "doc/a.txt", &[("Accept-Encoding", "gzip")], b"").await;
     assert_eq!((got.header("content-encoding"), &got.body), (Some("gzip"), &packed));
     gateway.stop().await;
 }
@@ -179,8 +177,7 @@ async fn parts_of_couchdbs_own_flow_on_behind_a_document_that_has_changed() {
     let document =
         json!({ "_rev": rev(&first), "_attachments": { "old": { "stub": true }, "a": follows(3), "b": follows(5) } });
     let body = multipart("abc123", &document, &[b"one", b"three"]);
-    let target = format!("/{}/doc", gateway.path());
-    gateway.request("PUT", &target, &[KIND], &body).await.expect_status(201);
+    gateway.ask("PUT", "doc", &[KIND], &body).await.expect_status(201);
     let there = stored(&gateway, "doc").await;
     assert_eq!(there["_attachments"]["b"]["length"], 5);
     assert!(there["pvt_attachments"]["old"].is_object());

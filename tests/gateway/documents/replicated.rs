@@ -12,8 +12,7 @@ const THREE: &str = "33333333333333333333333333333333";
 const OTHER: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 async fn replicate(gateway: &Running, id: &str, document: &Value) -> RawResponse {
-    let target = format!("/{}/{id}?new_edits=false", gateway.path());
-    gateway.request("PUT", &target, &[JSON], document.to_string().as_bytes()).await
+    gateway.ask("PUT", &format!("{id}?new_edits=false"), &[JSON], document.to_string().as_bytes()).await
 }
 
 #[tokio::test]

@@ -101,8 +101,7 @@ pub fn digest(bytes: &[u8]) -> String {
 
 /// PUTs a document of the month database through the gateway.
 pub async fn put(gateway: &Running, id: &str, document: &Value) -> RawResponse {
-    let target = format!("/{}/{id}", gateway.path());
-    gateway.request("PUT", &target, &[JSON], document.to_string().as_bytes()).await
+    gateway.ask("PUT", id, &[JSON], document.to_string().as_bytes()).await
 }
 
 /// Returns the document directly from the store.

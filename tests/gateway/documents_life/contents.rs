@@ -107,9 +107,8 @@ async fn what_does_not_fit_into_a_document_is_refused_and_nothing_is_saved() {
 async fn gzip_stays_gzip_in_a_storage_and_is_unpacked_for_couchdb() {
     let gateway = planned().await;
     let packed = stowage_testing::gzip(b"a text that was packed");
-    let target = format!("/{}/doc/a.txt", gateway.path());
     let headers = [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")];
-    assert_eq!(gateway.request("PUT", &target, &headers, &packed).await.status, 201);
+    assert_eq!(gateway.ask("PUT", "doc/a.txt", &headers, &packed).await.status, 201);
     assert_eq!(copy(&gateway, "doc", "copy").await.status, 201);
     send_to_couchdb(&gateway, json!({})).await;
     assert_eq!(copy(&gateway, "doc", "inside").await.status, 201);
@@ -117,8 +116,7 @@ async fn gzip_stays_gzip_in_a_storage_and_is_unpacked_for_couchdb() {
         let got = gateway.get(&format!("{id}/a.txt")).await;
         assert_eq!(got.text(), "a text that was packed", "{id}: {got:?}");
     }
-    let target = format!("/{}/copy/a.txt", gateway.path());
-    assert_eq!(gateway.request("GET", &target, &[("Accept-Encoding", "gzip")], b"").await.body, packed);
+    assert_eq!(gateway.ask("GET", "copy/a.txt", &[("Accept-Encoding", "gzip")], b"").await.body, packed);
     gateway.stop().await;
 }
 

@@ -85,7 +85,7 @@ async fn an_older_revision_is_copied_as_it_was() {
     assert_eq!(gateway.get("a%2Fb%20c/other.mp3").await.status, 404);
     let header = format!("\"{}\"", rev(&first));
     let headers = [("Destination", "second"), ("If-Match", header.as_str())];
-    gateway.request("COPY", &format!("/{}/doc", gateway.path()), &headers, b"").await.expect_status(201);
+    gateway.ask("COPY", "doc", &headers, b"").await.expect_status(201);
     assert_eq!(gateway.get("second/other.mp3").await.status, 404);
     gateway.settled().await;
     assert_eq!(gateway.stored().len(), 4);
@@ -178,9 +178,8 @@ async fn a_copy_of_a_deleted_revision_outlives_it() {
     let gone = "2-00000000000000000000000000000003";
     let inline = json!({ "call.mp3": { "content_type": "audio/mpeg", "data": "cmVjb3JkaW5n" } });
     let document = json!({ "_id": "doc", "_rev": gone, "_deleted": true, "_attachments": inline }).to_string();
-    let target = format!("/{}/doc?new_edits=false", gateway.path());
     let json = [("Content-Type", "application/json")];
-    assert_eq!(gateway.request("PUT", &target, &json, document.as_bytes()).await.status, 200);
+    assert_eq!(gateway.ask("PUT", "doc?new_edits=false", &json, document.as_bytes()).await.status, 200);
     let copied = copy(&gateway, &format!("doc?rev={gone}"), "copy").await.expect_status(201);
     let attachment = format!("copy/call.mp3?rev={}", rev(&copied));
     reads(&gateway, &attachment, b"recording").await;
@@ -217,9 +216,8 @@ async fn a_post_that_stands_for_a_copy_is_one() {
     let gateway = planned().await;
     let first = gateway.document("doc", json!({ "n": 1 })).await;
     let second = rev(&gateway.put("doc", "call.mp3", &first, b"recording").await);
-    let target = format!("/{}/doc", gateway.path());
     let headers = [("X-HTTP-Method-Override", "COPY"), ("Destination", "copy")];
-    gateway.request("POST", &target, &headers, b"").await.expect_status(201);
+    gateway.ask("POST", "doc", &headers, b"").await.expect_status(201);
     assert_eq!(gateway.delete(&format!("doc/call.mp3?rev={second}")).await.status, 200);
     gateway.settled().await;
     reads(&gateway, "copy/call.mp3", b"recording").await;

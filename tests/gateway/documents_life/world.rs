@@ -56,5 +56,5 @@ pub async fn conflict(gateway: &Running, id: &str, wins: bool) -> (String, Strin
 
 /// COPYs a document of the month database, with this `Destination` header.
 pub async fn copy(gateway: &Running, rest: &str, destination: &str) -> RawResponse {
-    gateway.request("COPY", &format!("/{}/{rest}", gateway.path()), &[("Destination", destination)], b"").await
+    gateway.ask("COPY", rest, &[("Destination", destination)], b"").await
 }

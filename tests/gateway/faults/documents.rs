@@ -18,15 +18,12 @@ fn carrying() -> Value {
 }
 
 async fn put(world: &World, id: &str, document: &Value) -> RawResponse {
-    let target = format!("/{}/{id}", world.gateway.path());
-    let headers = [("Content-Type", "application/json")];
-    world.gateway.request("PUT", &target, &headers, document.to_string().as_bytes()).await
+    world.gateway.ask("PUT", id, &[("Content-Type", "application/json")], document.to_string().as_bytes()).await
 }
 
 async fn bulk(world: &World, docs: &Value) -> RawResponse {
-    let target = format!("/{}/_bulk_docs", world.gateway.path());
     let headers = [("Content-Type", "application/json")];
-    world.gateway.request("POST", &target, &headers, json!({ "docs": docs }).to_string().as_bytes()).await
+    world.gateway.ask("POST", "_bulk_docs", &headers, json!({ "docs": docs }).to_string().as_bytes()).await
 }
 
 fn named(id: &str) -> Value {

@@ -11,8 +11,7 @@ use crate::faults::gate::answer;
 use crate::faults::world::{BUCKET, World, bytes};
 
 async fn copy(world: &World, from: &str, to: &str) -> RawResponse {
-    let target = format!("/{}/{from}", world.gateway.path());
-    world.gateway.request("COPY", &target, &[("Destination", to)], b"").await
+    world.gateway.ask("COPY", from, &[("Destination", to)], b"").await
 }
 
 /// A document with `call.mp3` in CouchDB, where it waits, and then `fax.pdf` in the storage.
@@ -100,9 +99,8 @@ async fn what_replaces_an_attachment_of_a_replicated_copy_counts() {
     let entry = json!({ "content_type": "audio/mpeg", "revpos": 7, "data": "cmVjb3JkaW5n" });
     let document = json!({ "_id": "copy", "_rev": "1-0123456789abcdef0123456789abcdef", "pvt_type": "fax",
         "_attachments": { "call.mp3": entry } });
-    let target = format!("/{}/copy?new_edits=false", world.gateway.path());
     let headers = [("Content-Type", "application/json")];
-    let brought = world.gateway.request("PUT", &target, &headers, document.to_string().as_bytes()).await;
+    let brought = world.gateway.ask("PUT", "copy?new_edits=false", &headers, document.to_string().as_bytes()).await;
     assert_eq!(brought.status, 201, "{brought:?}");
     assert_eq!(world.gateway.pointer("copy", "call.mp3").await["revpos"], 7);
     world.bucket.shut();

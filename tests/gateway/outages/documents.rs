@@ -54,9 +54,8 @@ async fn parts_that_follow_a_document_are_kept_too() {
         let mut request = format!("--b\r\nContent-Type: application/json\r\n\r\n{head}\r\n--b\r\n\r\n").into_bytes();
         request.extend_from_slice(&body);
         request.extend_from_slice(b"\r\n--b--");
-        let target = format!("/{}/doc", world.gateway.path());
         let headers = [("Content-Type", "multipart/related; boundary=b")];
-        world.gateway.request("PUT", &target, &headers, &request).await.expect_status(201);
+        world.gateway.ask("PUT", "doc", &headers, &request).await.expect_status(201);
         is_in_couchdb(&world, "doc", "part", &body).await;
         world.bucket.relent();
         drained(&world).await;
@@ -89,10 +88,9 @@ async fn a_batch_is_saved_whole() {
         let documents: Vec<Value> = (0..3)
             .map(|index| json!({ "_id": format!("doc-{index}"), "_attachments": { "a": inline(&bytes(2000, index)) } }))
             .collect();
-        let target = format!("/{}/_bulk_docs", world.gateway.path());
         let text = json!({ "docs": documents }).to_string();
         let saved =
-            world.gateway.request("POST", &target, &[("Content-Type", "application/json")], text.as_bytes()).await;
+            world.gateway.ask("POST", "_bulk_docs", &[("Content-Type", "application/json")], text.as_bytes()).await;
         assert_eq!(saved.status, 201, "{saved:?}");
         assert!(json(&saved).as_array().unwrap().iter().all(|row| row["ok"] == true), "{saved:?}");
         world.bucket.relent();
@@ -111,10 +109,9 @@ async fn a_batch_that_is_refused_puts_no_job_off() {
     break_storage(&world, true).await;
     let document = json!({ "_id": "known-0", "_attachments": { "a": inline(b"y") } });
     let stub = json!({ "_id": "other", "_attachments": { "a": { "stub": true } } });
-    let target = format!("/{}/_bulk_docs", world.gateway.path());
     let text = json!({ "docs": [document, stub] }).to_string();
     let refused =
-        world.gateway.request("POST", &target, &[("Content-Type", "application/json")], text.as_bytes()).await;
+        world.gateway.ask("POST", "_bulk_docs", &[("Content-Type", "application/json")], text.as_bytes()).await;
     assert_eq!(refused.status, 412, "{refused:?}");
     let now = std::time::SystemTime::now();
     for job in jobs(&world).await {
@@ -129,8 +126,7 @@ async fn a_copy_is_kept_where_the_original_can_be_read() {
     let world = with_worker().await;
     world.with_attachment("doc", &bytes(3000, 1)).await;
     world.bucket.rule("PUT", "", 1000, answer(500, "x"));
-    let target = format!("/{}/doc", world.gateway.path());
-    world.gateway.request("COPY", &target, &[("Destination", "other")], b"").await.expect_status(201);
+    world.gateway.ask("COPY", "doc", &[("Destination", "other")], b"").await.expect_status(201);
     is_in_couchdb(&world, "other", "call.mp3", &bytes(3000, 1)).await;
     world.bucket.relent();
     drained(&world).await;
@@ -151,8 +147,7 @@ async fn a_copy_of_what_waits_in_couchdb_is_moved_out_too() {
     let before = world.stored("some").await["_rev"].as_str().unwrap().to_owned();
     assert_eq!(world.gateway.put("some", "fax.pdf", &before, &bytes(500, 2)).await.status, 201);
     for name in ["all", "some"] {
-        let target = format!("/{}/{name}", world.gateway.path());
-        world.gateway.request("COPY", &target, &[("Destination", &format!("of-{name}"))], b"").await.expect_status(201);
+        world.gateway.ask("COPY", name, &[("Destination", &format!("of-{name}"))], b"").await.expect_status(201);
     }
     let other = beside(&world).await;
     drained(&world).await;

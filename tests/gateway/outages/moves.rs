@@ -43,9 +43,8 @@ async fn what_a_client_does_meanwhile_stays_done() {
     let mut document = json(&world.gateway.get("doc").await);
     document["heard"] = json!(true);
     // If the move was faster, it is a conflict as with any other writer.
-    let target = format!("/{}/doc", world.gateway.path());
     let headers = [("Content-Type", "application/json")];
-    let saved = world.gateway.request("PUT", &target, &headers, document.to_string().as_bytes()).await;
+    let saved = world.gateway.ask("PUT", "doc", &headers, document.to_string().as_bytes()).await;
     assert!(matches!(saved.status, 201 | 409), "{saved:?} after {put:?}");
     drained(&world).await;
     is_in_storage(&world, "doc", "call.mp3", &bytes(1000, 1)).await;
@@ -131,11 +130,10 @@ async fn what_couchdb_has_packed_is_moved_packed_and_reads_the_same() {
     let world = without_worker().await;
     world.bucket.shut();
     let before = world.document("doc").await;
-    let target = format!("/{}/doc/note.txt?rev={before}", world.gateway.path());
     let text = "the same line again and again\n".repeat(200).into_bytes();
     let packed = stowage_testing::gzip(&text);
     let headers = [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")];
-    world.gateway.request("PUT", &target, &headers, &packed).await.expect_status(201);
+    world.gateway.ask("PUT", &format!("doc/note.txt?rev={before}"), &headers, &packed).await.expect_status(201);
     let shown = json(&world.gateway.get("doc").await)["_attachments"]["note.txt"].clone();
     world.bucket.open();
     let other = beside(&world).await;
@@ -218,10 +216,9 @@ async fn attachments_and_deletions_meet_no_conflict_with_a_move_either() {
     let mut read = moved_since(&world, "changed").await;
     let now = json(&world.gateway.get("changed").await);
     let headers = [("Content-Type", "application/json")];
-    let target = format!("/{}/changed", world.gateway.path());
-    world.gateway.request("PUT", &target, &headers, now.to_string().as_bytes()).await.expect_status(201);
+    world.gateway.ask("PUT", "changed", &headers, now.to_string().as_bytes()).await.expect_status(201);
     read["heard"] = json!(true);
-    world.gateway.request("PUT", &target, &headers, read.to_string().as_bytes()).await.expect_status(409);
+    world.gateway.ask("PUT", "changed", &headers, read.to_string().as_bytes()).await.expect_status(409);
     world.gateway.delete(&format!("changed?rev={}", read["_rev"].as_str().unwrap())).await.expect_status(409);
     world.gateway.put("changed", "x", read["_rev"].as_str().unwrap(), b"x").await.expect_status(409);
     world.stop().await;

@@ -12,8 +12,7 @@ async fn they_go_when_their_storage_is_back() {
     let world = with_worker().await;
     let before = world.with_attachment("doc", &bytes(100, 1)).await;
     world.bucket.rule("DELETE", "", 1000, answer(503, "x"));
-    let target = format!("/{}/doc/call.mp3?rev={before}", world.gateway.path());
-    world.gateway.request("DELETE", &target, &[], b"").await.expect_status(200);
+    world.gateway.ask("DELETE", &format!("doc/call.mp3?rev={before}"), &[], b"").await.expect_status(200);
     world.gateway.settled().await;
     assert_eq!(world.s3.objects(BUCKET).len(), 1);
     assert_eq!(jobs(&world).await[0]["kind"], "remove");
@@ -28,9 +27,8 @@ async fn an_object_that_a_document_names_stays_whatever_a_job_says() {
     let world = without_worker().await;
     let before = world.with_attachment("doc", &bytes(100, 1)).await;
     world.bucket.rule("DELETE", "", 1000, answer(503, "x"));
-    let target = format!("/{}/doc/call.mp3?rev={before}", world.gateway.path());
     let pointer = world.gateway.pointer("doc", "call.mp3").await;
-    let gone = world.gateway.request("DELETE", &target, &[], b"").await;
+    let gone = world.gateway.ask("DELETE", &format!("doc/call.mp3?rev={before}"), &[], b"").await;
     world.gateway.settled().await;
     // A restored backup, for example, makes the document name the object again.
     let mut document = world.stored("doc").await;

@@ -35,8 +35,7 @@ async fn both_are_in_every_form() {
     };
     for query in ["", "?attachments=true", "?attachments=true&att_encoding_info=true"] {
         let accept = [("Accept", "application/json")];
-        let target = format!("/{}/doc{query}", twins.gateway.path());
-        let shown = twins.gateway.request("GET", &target, &accept, b"").await;
+        let shown = twins.gateway.ask("GET", &format!("doc{query}"), &accept, b"").await;
         let native = twins.couch("GET", &format!("/{}/doc{query}", twins.native), &accept, b"").await;
         assert_eq!(expected(&shown.text()), expected(&native.text()));
         assert_eq!(shown.header("content-length"), native.header("content-length"));
@@ -89,8 +88,7 @@ async fn long_attachments_of_couchdbs_own_are_not_held() {
     let rev = twins.stored("doc").await["_rev"].as_str().unwrap().to_owned();
     let target = format!("/{}/doc/long.mp3?rev={rev}", twins.gateway.path());
     assert_eq!(twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], &[7; 300_000]).await.status, 201);
-    let target = format!("/{}/doc?attachments=true", twins.gateway.path());
-    let shown = parsed(&twins.gateway.request("GET", &target, &[("Accept", "application/json")], b"").await);
+    let shown = parsed(&twins.gateway.ask("GET", "doc?attachments=true", &[("Accept", "application/json")], b"").await);
     let names: Vec<&String> = shown["_attachments"].as_object().unwrap().keys().collect();
     assert_eq!(names.len(), 3, "{names:?}");
     for (name, length) in [("long.mp3", 400_000), ("nat.mp3", 16), ("out.mp3", 12)] {
@@ -106,8 +104,7 @@ async fn the_newer_of_two_with_one_name_counts() {
     let target = format!("/{}/doc/a.mp3?rev={first}", twins.gateway.path());
     let put = twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], b"native, newer").await.expect_status(201);
     for accept in ["application/json", "*/*"] {
-        let target = format!("/{}/doc?attachments=true", twins.gateway.path());
-        let shown = twins.gateway.request("GET", &target, &[("Accept", accept)], b"").await;
+        let shown = twins.gateway.ask("GET", "doc?attachments=true", &[("Accept", accept)], b"").await;
         assert!(!shown.text().contains("pvt_attachments") && !shown.text().contains("outside"), "{}", shown.text());
         assert_eq!(shown.header("content-length"), Some(&*shown.body.len().to_string()));
     }

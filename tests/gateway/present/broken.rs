@@ -24,14 +24,12 @@ async fn an_object_that_is_gone_is_said_before_anything_else() {
         std::fs::remove_file(twins.gateway.files().join(file)).unwrap();
     }
     for (method, rest, accept) in FORMS {
-        let target = format!("/{}/{rest}", twins.gateway.path());
-        let shown = twins.gateway.request(method, &target, &[("Accept", accept)], b"").await;
+        let shown = twins.gateway.ask(method, rest, &[("Accept", accept)], b"").await;
         assert_eq!(shown.status, 404, "{rest} {accept}: {shown:?}");
         assert!(parsed(&shown)["reason"].as_str().unwrap().contains("gone from storage"), "{shown:?}");
     }
-    let target = format!("/{}/_bulk_get?attachments=true", twins.gateway.path());
-    let json = [("Content-Type", "application/json")];
-    twins.gateway.request("POST", &target, &json, br#"{"docs":[{"id":"doc"}]}"#).await.expect_status(404);
+    let (json, docs) = ([("Content-Type", "application/json")], br#"{"docs":[{"id":"doc"}]}"#);
+    twins.gateway.ask("POST", "_bulk_get?attachments=true", &json, docs).await.expect_status(404);
     assert_eq!(twins.gateway.get("doc").await.status, 200, "stubs ask no storage");
     let records = twins.gateway.app.gateway.records.last();
     assert_eq!(
@@ -50,8 +48,7 @@ async fn a_storage_that_is_down_is_504() {
     gateway.attach("doc", "a.mp3", "", b"sound").await;
     drop(storage);
     for (method, rest, accept) in FORMS {
-        let target = format!("/{}/{rest}", gateway.path());
-        let shown = gateway.request(method, &target, &[("Accept", accept)], b"").await;
+        let shown = gateway.ask(method, rest, &[("Accept", accept)], b"").await;
         assert_eq!(shown.status, 504, "{rest} {accept}: {shown:?}");
     }
     gateway.stop().await;
@@ -68,8 +65,7 @@ async fn what_breaks_later_breaks_the_body() {
         twins.gateway.stored().into_iter().find(|file| second.contains(file.rsplit('/').next().unwrap())).unwrap();
     std::fs::remove_file(twins.gateway.files().join(file)).unwrap();
     for (method, rest, accept) in FORMS {
-        let target = format!("/{}/{rest}", twins.gateway.path());
-        let shown = twins.gateway.request(method, &target, &[("Accept", accept)], b"").await;
+        let shown = twins.gateway.ask(method, rest, &[("Accept", accept)], b"").await;
         assert_eq!((shown.status, shown.complete), (200, false), "{rest} {accept}: {shown:?}");
     }
     twins.stop().await;
@@ -83,8 +79,7 @@ async fn an_object_that_is_shorter_than_its_document_says_is_no_clean_end() {
     let file = twins.gateway.files().join(&twins.gateway.stored()[0]);
     std::fs::write(file, &long[..50_000]).unwrap();
     for (method, rest, accept) in FORMS {
-        let target = format!("/{}/{rest}", twins.gateway.path());
-        let shown = twins.gateway.request(method, &target, &[("Accept", accept)], b"").await;
+        let shown = twins.gateway.ask(method, rest, &[("Accept", accept)], b"").await;
         assert!(!(shown.status == 200 && shown.complete), "{rest} {accept}");
     }
     twins.stop().await;

@@ -32,8 +32,7 @@ async fn the_words_of_couchdb_are_used() {
     // As sent by CouchDB 3.5: a document in JSON, and with its attachment as a part.
     let twins = Twins::start().await;
     twins.make("inl", &json!({"k": 1}), &[("b.bin", b"\x00\x01\x02\x03\x04\x05")]).await;
-    let shown =
-        twins.gateway.request("GET", &format!("/{}/inl?attachments=true", twins.gateway.path()), &[], b"").await;
+    let shown = twins.gateway.ask("GET", "inl?attachments=true", &[], b"").await;
     let media_type = shown.header("content-type").unwrap();
     let boundary = media_type.strip_prefix("multipart/related; boundary=\"").unwrap().strip_suffix('"').unwrap();
     let (rev, _) = (parsed(&twins.gateway.get("inl").await)["_rev"].clone(), ());
@@ -49,8 +48,7 @@ async fn the_words_of_couchdb_are_used() {
     assert_eq!(shown.header("cache-control"), None);
     assert_eq!(shown.header("etag"), Some(&*format!("\"{rev}\"")));
     let accept = [("Accept", "application/json")];
-    let target = format!("/{}/inl?attachments=true", twins.gateway.path());
-    let shown = twins.gateway.request("GET", &target, &accept, b"").await;
+    let shown = twins.gateway.ask("GET", "inl?attachments=true", &accept, b"").await;
     let expected = format!(
         "{{\"_id\":\"inl\",\"_rev\":\"{rev}\",\"k\":1,\"_attachments\":{{\"b.bin\":{{\"content_type\":\"audio/mpeg\",\
          \"revpos\":2,\"digest\":\"md5-0VrlOTGID9e3JN14iLS07Q==\",\"data\":\"AAECAwQF\"}}}}}}\n"
@@ -69,8 +67,7 @@ async fn what_came_as_gzip_is_plain_in_json_and_packed_in_parts() {
     assert_eq!(twins.gateway.request("PUT", &target, &headers, &packed).await.status, 201);
     let length = packed.len();
     let get = async |query: &str, accept: &str| {
-        let target = format!("/{}/doc{query}", twins.gateway.path());
-        twins.gateway.request("GET", &target, &[("Accept", accept)], b"").await
+        twins.gateway.ask("GET", &format!("doc{query}"), &[("Accept", accept)], b"").await
     };
     let stub = &parsed(&get("", "*/*").await)["_attachments"]["hello.txt"];
     assert_eq!((&stub["length"], stub.get("encoding")), (&json!(length), None));

@@ -11,13 +11,12 @@ async fn check(handler: &str, settings: Value) {
     gateway.plan(handler, settings).await;
     let bytes: Vec<u8> = (0..200_000_u32).map(|index| (index % 251) as u8).collect();
     gateway.attach("doc", "a.mp3", "", &bytes).await;
-    let target = format!("/{}/doc?attachments=true", gateway.path());
-    let inline = gateway.request("GET", &target, &[("Accept", "application/json")], b"").await;
+    let inline = gateway.ask("GET", "doc?attachments=true", &[("Accept", "application/json")], b"").await;
     let data = parsed(&inline)["_attachments"]["a.mp3"]["data"].as_str().unwrap().to_owned();
     use base64::Engine as _;
     assert!(base64::engine::general_purpose::STANDARD.decode(data).unwrap() == bytes, "{handler}");
     assert_eq!(inline.header("content-length"), Some(&*inline.body.len().to_string()));
-    let parts = gateway.request("GET", &target, &[], b"").await;
+    let parts = gateway.ask("GET", "doc?attachments=true", &[], b"").await;
     assert!(parts.body.windows(bytes.len()).any(|window| window == bytes), "{handler}");
     assert_eq!(parts.header("content-length"), Some(&*parts.body.len().to_string()));
     let open = gateway.get("doc?open_revs=all").await;

@@ -76,8 +76,7 @@ impl Twins {
         headers: &[(&str, &str)],
         bodies: (&[u8], &[u8]),
     ) -> RawResponse {
-        let target = format!("/{}/{outside}", self.gateway.path());
-        let shown = self.gateway.request(method, &target, headers, bodies.0).await;
+        let shown = self.gateway.ask(method, outside, headers, bodies.0).await;
         let expected = self.couch(method, &format!("/{}/{native}", self.native), headers, bodies.1).await;
         assert!(!shown.text().contains("pvt_attachments"), "{method} {outside}: {}", shown.text());
         let (mut here, mut there) = (seen(&shown), seen(&expected));

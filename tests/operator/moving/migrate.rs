@@ -239,9 +239,8 @@ async fn clients_that_save_meanwhile_meet_no_conflict() {
                     let mut document = stowage_testing::gateway::json(&gateway.get(id).await);
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     document["heard"] = json!(client);
-                    let target = format!("/{}/{id}", gateway.path());
                     let headers = [("Content-Type", "application/json")];
-                    let saved = gateway.request("PUT", &target, &headers, document.to_string().as_bytes()).await;
+                    let saved = gateway.ask("PUT", id, &headers, document.to_string().as_bytes()).await;
                     assert_eq!(saved.status, 201, "{id}: {saved:?}");
                 }
             }

@@ -37,8 +37,7 @@ pub async fn experienced() -> Running {
     let rev = gateway.document("doc", json!({})).await;
     gateway.attach("doc", "a.mp3", &rev, b"0123456789").await;
     assert_eq!(gateway.get("doc/a.mp3").await.text(), "0123456789");
-    let ranged =
-        gateway.request("GET", &format!("/{}/doc/a.mp3", gateway.path()), &[("Range", "bytes=2-4")], b"").await;
+    let ranged = gateway.ask("GET", "doc/a.mp3", &[("Range", "bytes=2-4")], b"").await;
     assert_eq!(ranged.text(), "234");
     let mut client = RawClient::connect(gateway.address).await.expect("a connection");
     let (name, login) = authorization(&gateway.couch.admin);
@@ -155,7 +154,6 @@ async fn a_clients_malformed_multipart_is_no_failure_of_the_storage() {
     let gateway = Setup::default().start().await;
     gateway.plan("file", json!({ "directory": "d" })).await;
     let document = json!({ "_attachments": { "a.mp3": { "follows": true, "length": 5 } } });
-    let target = format!("/{}/doc", gateway.path());
     let kind = ("Content-Type", "multipart/related; boundary=b");
     for parts in [
         "--b\r\n\r\nsou\r\n--b--",
@@ -165,7 +163,7 @@ async fn a_clients_malformed_multipart_is_no_failure_of_the_storage() {
         "--b--",
     ] {
         let body = format!("--b\r\nContent-Type: application/json\r\n\r\n{document}\r\n{parts}");
-        let answer = gateway.request("PUT", &target, &[kind], body.as_bytes()).await;
+        let answer = gateway.ask("PUT", "doc", &[kind], body.as_bytes()).await;
         assert_eq!(answer.status, 400, "{parts:?}: {answer:?}");
     }
     gateway.settled().await;

@@ -20,7 +20,7 @@ async fn with_entry(entry: Value) -> (Running, String) {
 }
 
 async fn ask(gateway: &Running, method: &str, headers: &[(&str, &str)]) -> RawResponse {
-    gateway.request(method, &format!("/{}/doc/{NAME}", gateway.path()), headers, b"").await
+    gateway.ask(method, &format!("doc/{NAME}"), headers, b"").await
 }
 
 #[tokio::test]

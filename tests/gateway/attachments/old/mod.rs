@@ -106,8 +106,7 @@ impl Scene {
     }
 
     pub async fn ask(&self, method: &str, headers: &[(&str, &str)]) -> RawResponse {
-        let target = format!("/{}/doc/{NAME}", self.gateway.path());
-        self.gateway.request(method, &target, headers, b"").await
+        self.gateway.ask(method, &format!("doc/{NAME}"), headers, b"").await
     }
 
     pub async fn delete(&self) -> RawResponse {
