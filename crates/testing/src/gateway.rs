@@ -200,6 +200,11 @@ impl Running {
         self.ask("DELETE", rest, &[], b"").await
     }
 
+    /// COPYs a document of the month database, with this `Destination` header.
+    pub async fn copy(&self, rest: &str, destination: &str) -> RawResponse {
+        self.ask("COPY", rest, &[("Destination", destination)], b"").await
+    }
+
     /// Saves a document of the month database verbatim, bypassing the gateway, and returns its revision.
     pub async fn save(&self, id: &str, text: impl ToString) -> String {
         self.couch.save(&format!("/{}/{id}", self.path()), text).await

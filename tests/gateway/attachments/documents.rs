@@ -116,15 +116,14 @@ async fn nor_where_the_plan_sends_nothing_outside_any_more() {
 async fn a_copy_is_readable_and_its_deletion_leaves_the_original() {
     let gateway = planned().await;
     let put = gateway.put("doc", "call.mp3", "", b"recording").await;
-    let headers = [("Destination", "copy")];
-    let copied = gateway.ask("COPY", "doc", &headers, b"").await.expect_status(201);
+    let copied = gateway.copy("doc", "copy").await.expect_status(201);
     assert_eq!(gateway.get("copy/call.mp3").await.body, b"recording");
     assert_eq!(gateway.delete(&format!("copy/call.mp3?rev={}", rev(&copied))).await.status, 200);
     gateway.settled().await;
     assert_eq!(gateway.get("copy/call.mp3").await.status, 404);
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording");
 
-    let copied = gateway.ask("COPY", "doc", &[("Destination", "second")], b"").await;
+    let copied = gateway.copy("doc", "second").await;
     gateway.attach("second", "call.mp3", &rev(&copied), b"another recording").await;
     gateway.settled().await;
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording", "replacing in a copy leaves the original");

@@ -30,7 +30,7 @@ async fn lives_on(storage: &Storage, gateway: &Running, mut revision: String) {
     assert_eq!((got.status, got.body.as_slice()), (200, BYTES), "{handler}: {got:?}");
     let head = gateway.ask("HEAD", &format!("doc/{NAME}"), &[], b"").await;
     assert_eq!((head.status, head.header("etag")), (200, got.header("etag")), "{handler}");
-    let copied = gateway.ask("COPY", "doc", &[("Destination", "copy")], b"").await;
+    let copied = gateway.copy("doc", "copy").await;
     assert_eq!(copied.status, 201, "{handler}: {copied:?}");
     let put = gateway.attach("doc", NAME, &revision, b"another").await;
     revision = rev(&put);

@@ -66,18 +66,17 @@ async fn lists_and_views_stay_with_the_class() {
 #[tokio::test]
 async fn a_document_is_deleted_and_copied_where_it_is() {
     let (world, _, away) = start(false).await;
-    let target = format!("/{}/away", world.gateway.path());
-    let copied = world.gateway.request("COPY", &target, &[("Destination", "copy")], b"").await;
+    let copied = world.gateway.copy("away", "copy").await;
     if copied.status != 405 && copied.status != 501 {
         assert_eq!(copied.status, 201, "{copied:?}");
         assert_eq!(parsed(&world.gateway.get("copy").await)["n"], 2);
         world.second_couch.request("GET", &format!("/{}/copy", world.gateway.path()), "", b"").await.expect_status(200);
     }
-    world.gateway.request("DELETE", &format!("{target}?rev=1-none"), &[], b"").await.expect_status(409);
-    let deleted = world.gateway.request("DELETE", &format!("{target}?rev={away}"), &[], b"").await.expect_status(200);
+    world.gateway.delete("away?rev=1-none").await.expect_status(409);
+    let deleted = world.gateway.delete(&format!("away?rev={away}")).await.expect_status(200);
     assert_eq!(refusal(&world.gateway.get("away").await), (404, "not_found".into(), "deleted".into()));
-    let tombstone = format!("{target}?rev={}", rev_of(&deleted));
-    assert_eq!(parsed(&world.gateway.request("GET", &tombstone, &[], b"").await)["_deleted"], true);
+    let tombstone = world.gateway.get(&format!("away?rev={}", rev_of(&deleted))).await;
+    assert_eq!(parsed(&tombstone)["_deleted"], true);
     world.gateway.stop().await;
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{copy, planned};
+use super::world::planned;
 use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed, rev};
 
 /// Puts an attachment directly into CouchDB; returns the revision.
@@ -25,7 +25,7 @@ async fn attachments_of_couchdb_are_copied_too() {
     // Newer than the gateway's attachment, which must not reappear in the copy.
     let third = rev(&gateway.put("doc", "both.mp3", &second, b"older").await);
     put_native(&gateway, "doc", "both.mp3", &third, b"newer").await;
-    copy(&gateway, "doc", "copy").await.expect_status(201);
+    gateway.copy("doc", "copy").await.expect_status(201);
     for (name, body) in [("call.mp3", "recording"), ("native.mp3", "native"), ("both.mp3", "newer")] {
         let got = gateway.get(&format!("copy/{name}")).await;
         assert_eq!((got.status, got.text().as_str()), (200, body), "{got:?}");
@@ -52,7 +52,7 @@ async fn an_older_attachment_of_couchdb_does_not_come_back_in_the_copy() {
     let both = json!({ "_rev": third, "_attachments": document["_attachments"], "pvt_attachments": pointers });
     gateway.document("doc", both).await;
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"other");
-    assert_eq!(copy(&gateway, "doc", "copy").await.status, 201);
+    assert_eq!(gateway.copy("doc", "copy").await.status, 201);
     assert_eq!(gateway.get("copy/call.mp3").await.body, b"other");
     assert_eq!(gateway.inside("copy").await.get("_attachments"), None);
     gateway.stop().await;
@@ -66,7 +66,7 @@ async fn what_the_plan_sends_to_couchdb_now_is_copied_into_it() {
         let first = rev(&gateway.put("doc", "call.mp3", "", b"recording").await);
         let second = rev(&gateway.put("doc", "other.mp3", &first, b"other").await);
         send_to_couchdb(&gateway, plan).await;
-        let copied = copy(&gateway, "doc", "copy").await.expect_status(201);
+        let copied = gateway.copy("doc", "copy").await.expect_status(201);
         assert!(rev(&copied).starts_with("1-"));
         let document = gateway.inside("copy").await;
         assert_eq!(document.get("pvt_attachments"), None, "{document}");
@@ -85,18 +85,18 @@ async fn what_does_not_fit_into_a_document_is_refused_and_nothing_is_saved() {
     let gateway = Setup::default().set("limits.document_bytes", "64 KiB").start().await;
     gateway.plan("file", json!({ "directory": "recordings" })).await;
     let put = gateway.put("doc", "call.mp3", "", &[1; 60_000]).await;
-    assert_eq!(copy(&gateway, "doc", "fits").await.status, 201, "objects of any length are copied");
+    assert_eq!(gateway.copy("doc", "fits").await.status, 201, "objects of any length are copied");
     let too_large = |answer: stowage_testing::raw::RawResponse| {
         assert_eq!(answer.status, 413, "{answer:?}");
         assert_eq!(parsed(&answer)["error"], "document_too_large", "{answer:?}");
     };
     put_native(&gateway, "doc", "native.mp3", &rev(&put), &[1; 60_000]).await;
-    assert_eq!(copy(&gateway, "doc", "both").await.status, 201, "also from CouchDB");
+    assert_eq!(gateway.copy("doc", "both").await.status, 201, "also from CouchDB");
     // Each fits by itself, but not both together in base64.
     send_to_couchdb(&gateway, json!({})).await;
-    too_large(copy(&gateway, "doc", "copy").await);
+    too_large(gateway.copy("doc", "copy").await);
     gateway.attach("plain", "call.mp3", "", b"x").await;
-    too_large(copy(&gateway, "fits", "copy").await);
+    too_large(gateway.copy("fits", "copy").await);
     gateway.settled().await;
     assert_eq!(gateway.get("copy").await.status, 404);
     assert_eq!(gateway.stored().len(), 4);
@@ -109,9 +109,9 @@ async fn gzip_stays_gzip_in_a_storage_and_is_unpacked_for_couchdb() {
     let packed = stowage_testing::gzip(b"a text that was packed");
     let headers = [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")];
     assert_eq!(gateway.ask("PUT", "doc/a.txt", &headers, &packed).await.status, 201);
-    assert_eq!(copy(&gateway, "doc", "copy").await.status, 201);
+    assert_eq!(gateway.copy("doc", "copy").await.status, 201);
     send_to_couchdb(&gateway, json!({})).await;
-    assert_eq!(copy(&gateway, "doc", "inside").await.status, 201);
+    assert_eq!(gateway.copy("doc", "inside").await.status, 201);
     for id in ["copy", "inside"] {
         let got = gateway.get(&format!("{id}/a.txt")).await;
         assert_eq!(got.text(), "a text that was packed", "{id}: {got:?}");
@@ -130,7 +130,7 @@ async fn links_and_entries_of_others_are_copied_as_they_are() {
     });
     let first = gateway.document("doc", json!({ "pvt_attachments": entries })).await;
     gateway.attach("doc", "call.mp3", &first, b"recording").await;
-    assert_eq!(copy(&gateway, "doc", "copy").await.status, 201);
+    assert_eq!(gateway.copy("doc", "copy").await.status, 201);
     let copied = gateway.inside("copy").await["pvt_attachments"].clone();
     for (name, entry) in entries.as_object().unwrap() {
         assert_eq!(copied[name], *entry, "{name}");
@@ -150,9 +150,9 @@ async fn a_copy_has_the_generations_and_the_order_of_its_original() {
     last = put_native(&gateway, "doc", "second.mp3", &last, b"22").await;
     last = rev(&gateway.put("doc", "third.mp3", &last, b"333").await);
     put_native(&gateway, "doc", "fourth.mp3", &last, b"4444").await;
-    assert_eq!(copy(&gateway, "doc", "copy").await.status, 201);
+    assert_eq!(gateway.copy("doc", "copy").await.status, 201);
     let there = gateway.document("over", json!({})).await;
-    assert_eq!(copy(&gateway, "doc", &format!("over?rev={there}")).await.status, 201);
+    assert_eq!(gateway.copy("doc", &format!("over?rev={there}")).await.status, 201);
     let [original, copied, over] = ["doc", "copy", "over"];
     let listed = async |id: &str| parsed(&gateway.get(id).await)["_attachments"].to_string();
     assert_eq!(listed(copied).await, listed(original).await);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{copy, deleting, planned, set_on_delete};
+use super::world::{deleting, planned, set_on_delete};
 use stowage_testing::gateway::{Running, json as parsed, rev};
 use stowage_testing::storages::Storage;
 
@@ -24,7 +24,7 @@ async fn outlives(handler: &'static str) {
     let gateway = storage.gateway().await;
     gateway.plan(handler, storage.settings.clone()).await;
     let revision = original(&gateway).await;
-    let copied = copy(&gateway, "doc", "copy").await;
+    let copied = gateway.copy("doc", "copy").await;
     assert_eq!(copied.status, 201, "{handler}: {copied:?}");
     gateway.settled().await;
     assert_eq!(storage.objects(&gateway).len(), 4, "{handler}: {:?}", storage.objects(&gateway));
@@ -79,7 +79,7 @@ async fn an_older_revision_is_copied_as_it_was() {
     let gateway = planned().await;
     let first = gateway.put("doc", "call.mp3", "", b"recording").await;
     gateway.attach("doc", "other.mp3", &rev(&first), b"other").await;
-    let copied = copy(&gateway, &format!("doc?rev={}", rev(&first)), "a%2Fb+c").await;
+    let copied = gateway.copy(&format!("doc?rev={}", rev(&first)), "a%2Fb+c").await;
     assert_eq!(parsed(&copied)["id"], "a/b c", "{copied:?}");
     reads(&gateway, "a%2Fb%20c/call.mp3", b"recording").await;
     assert_eq!(gateway.get("a%2Fb%20c/other.mp3").await.status, 404);
@@ -100,7 +100,7 @@ async fn what_a_copy_is_written_over_goes_where_the_plan_says_so() {
         set_on_delete(&gateway, json!(on_delete)).await;
         gateway.attach("doc", "call.mp3", "", b"recording").await;
         let there = gateway.put("copy", "call.mp3", "", b"in the way").await;
-        let copied = copy(&gateway, "doc", &format!("copy?rev={}", rev(&there))).await.expect_status(201);
+        let copied = gateway.copy("doc", &format!("copy?rev={}", rev(&there))).await.expect_status(201);
         assert!(rev(&copied).starts_with("2-"), "{copied:?}");
         gateway.settled().await;
         reads(&gateway, "copy/call.mp3", b"recording").await;
@@ -118,11 +118,11 @@ async fn what_a_plain_document_is_copied_over_goes_where_the_plan_says_so() {
         set_on_delete(&gateway, json!(on_delete)).await;
         gateway.document("plain", json!({ "n": 1 })).await;
         let there = rev(&gateway.put("copy", "call.mp3", "", b"in the way").await);
-        let refused = copy(&gateway, "plain", "copy?rev=1-00000000000000000000000000000000").await;
+        let refused = gateway.copy("plain", "copy?rev=1-00000000000000000000000000000000").await;
         assert_eq!(refused.status, 409, "{refused:?}");
         gateway.settled().await;
         reads(&gateway, "copy/call.mp3", b"in the way").await;
-        let copied = copy(&gateway, "plain", &format!("copy?rev={there}")).await;
+        let copied = gateway.copy("plain", &format!("copy?rev={there}")).await;
         assert_eq!(copied.status, 201, "{copied:?}");
         gateway.settled().await;
         assert_eq!(gateway.get("copy/call.mp3").await.status, 404);
@@ -136,7 +136,7 @@ async fn an_older_revision_that_is_copied_over_its_document_leaves_no_object() {
     let gateway = deleting("delete").await;
     let first = gateway.document("doc", json!({ "n": 1 })).await;
     let second = rev(&gateway.put("doc", "call.mp3", &first, b"recording").await);
-    let copied = copy(&gateway, &format!("doc?rev={first}"), &format!("doc?rev={second}")).await;
+    let copied = gateway.copy(&format!("doc?rev={first}"), &format!("doc?rev={second}")).await;
     assert_eq!(copied.status, 201, "{copied:?}");
     gateway.settled().await;
     assert_eq!(gateway.get("doc/call.mp3").await.status, 404);
@@ -149,7 +149,7 @@ async fn a_copy_over_itself_keeps_its_objects() {
     for on_delete in ["keep", "delete"] {
         let gateway = deleting(on_delete).await;
         let put = gateway.put("doc", "call.mp3", "", b"recording").await;
-        let copied = copy(&gateway, "doc", &format!("doc?rev={}", rev(&put))).await.expect_status(201);
+        let copied = gateway.copy("doc", &format!("doc?rev={}", rev(&put))).await.expect_status(201);
         gateway.settled().await;
         reads(&gateway, "doc/call.mp3", b"recording").await;
         assert_eq!(gateway.stored().len(), 1, "{on_delete}");
@@ -166,7 +166,7 @@ async fn a_deleted_document_can_be_copied_over() {
     gateway.attach("doc", "call.mp3", "", b"recording").await;
     let gone = gateway.document("copy", json!({})).await;
     assert_eq!(gateway.delete(&format!("copy?rev={gone}")).await.status, 200);
-    copy(&gateway, "doc", "copy").await.expect_status(201);
+    gateway.copy("doc", "copy").await.expect_status(201);
     reads(&gateway, "copy/call.mp3", b"recording").await;
     gateway.stop().await;
 }
@@ -180,7 +180,7 @@ async fn a_copy_of_a_deleted_revision_outlives_it() {
     let document = json!({ "_id": "doc", "_rev": gone, "_deleted": true, "_attachments": inline }).to_string();
     let json = [("Content-Type", "application/json")];
     assert_eq!(gateway.ask("PUT", "doc?new_edits=false", &json, document.as_bytes()).await.status, 200);
-    let copied = copy(&gateway, &format!("doc?rev={gone}"), "copy").await.expect_status(201);
+    let copied = gateway.copy(&format!("doc?rev={gone}"), "copy").await.expect_status(201);
     let attachment = format!("copy/call.mp3?rev={}", rev(&copied));
     reads(&gateway, &attachment, b"recording").await;
     assert_eq!(gateway.get("copy").await.status, 404, "the copy is deleted like the original");
@@ -196,7 +196,7 @@ async fn a_plan_with_a_wrong_word_is_refused_by_its_place() {
     gateway.attach("doc", "call.mp3", "", b"recording").await;
     let there = gateway.put("copy", "call.mp3", "", b"in the way").await;
     set_on_delete(&gateway, json!("purge")).await;
-    let copied = copy(&gateway, "doc", &format!("copy?rev={}", rev(&there))).await;
+    let copied = gateway.copy("doc", &format!("copy?rev={}", rev(&there))).await;
     let deleted = gateway.delete(&format!("copy?rev={}", rev(&there))).await;
     for answer in [copied, deleted] {
         assert_eq!(answer.status, 502, "{answer:?}");
@@ -206,7 +206,7 @@ async fn a_plan_with_a_wrong_word_is_refused_by_its_place() {
     gateway.settled().await;
     assert_eq!((gateway.stored().len(), gateway.get("copy/call.mp3").await.body), (2, b"in the way".to_vec()));
     set_on_delete(&gateway, Value::Null).await;
-    assert_eq!(copy(&gateway, "doc", &format!("copy?rev={}", rev(&there))).await.status, 201);
+    assert_eq!(gateway.copy("doc", &format!("copy?rev={}", rev(&there))).await.status, 201);
     gateway.stop().await;
 }
 

@@ -7,7 +7,6 @@ use tokio::sync::Notify;
 
 use super::faulty::{BUCKET, World, assert_refusal, bytes};
 use super::gate::{Act, End, answer};
-use super::world::copy;
 use stowage_testing::gateway::{authorization, json as parsed, rev};
 use stowage_testing::raw::{RawClient, RawResponse};
 
@@ -25,7 +24,7 @@ async fn world() -> World {
 }
 
 async fn make(world: &World) -> RawResponse {
-    copy(&world.gateway, "doc", "copy").await
+    world.gateway.copy("doc", "copy").await
 }
 
 /// Checks that there is no trace of the copy, and the original is complete.
@@ -187,7 +186,7 @@ async fn an_attachment_that_comes_meanwhile_is_not_shared_with_the_copy() {
         world.gateway.attach("plain", "call.mp3", &before, b"recording").await;
         held.notify_one();
     };
-    let (copied, ()) = tokio::join!(copy(&world.gateway, "plain", "copy"), attached);
+    let (copied, ()) = tokio::join!(world.gateway.copy("plain", "copy"), attached);
     assert_eq!(copied.status, 201, "{copied:?}");
     let copied = world.stored("copy").await;
     assert!(copied["pvt_attachments"].is_null(), "{copied}");

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 pub use stowage_testing::gateway::planned;
 use stowage_testing::gateway::{Running, STORAGE, json as parsed, rev};
-use stowage_testing::raw::RawResponse;
 
 /// Starts a gateway that stores the month database's attachments in a folder, with this `on_delete`.
 pub async fn deleting(on_delete: &str) -> Running {
@@ -52,9 +51,4 @@ pub async fn conflict(gateway: &Running, id: &str, wins: bool) -> (String, Strin
     let other = rev_of(format!("{generation}-{}", uuid::Uuid::new_v4().simple()));
     let other = branch_at(gateway, id, other, &json!({ "pvt_attachments": pointers })).await;
     (rev(&first), other)
-}
-
-/// COPYs a document of the month database, with this `Destination` header.
-pub async fn copy(gateway: &Running, rest: &str, destination: &str) -> RawResponse {
-    gateway.ask("COPY", rest, &[("Destination", destination)], b"").await
 }

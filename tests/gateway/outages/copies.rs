@@ -2,17 +2,12 @@
 
 use serde_json::{Value, json};
 use stowage_testing::gateway::{json as parsed, rev};
-use stowage_testing::raw::RawResponse;
 
 use super::world::{
     beside, comes_back, drained, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker,
 };
 use crate::faults::gate::answer;
 use crate::faults::world::{BUCKET, World, bytes};
-
-async fn copy(world: &World, from: &str, to: &str) -> RawResponse {
-    world.gateway.ask("COPY", from, &[("Destination", to)], b"").await
-}
 
 /// A document with `call.mp3` in CouchDB, where it waits, and then `fax.pdf` in the storage.
 async fn mixed(world: &World, id: &str) -> String {
@@ -36,7 +31,7 @@ async fn a_copy_is_stored_at_once_although_its_original_waits_in_couchdb() {
     let world = without_worker().await;
     mixed(&world, "doc").await;
     let waiting = jobs(&world).await.len();
-    assert_eq!(copy(&world, "doc", "copy").await.status, 201);
+    assert_eq!(world.gateway.copy("doc", "copy").await.status, 201);
     is_in_storage(&world, "copy", "call.mp3", &bytes(3000, 1)).await;
     is_in_storage(&world, "copy", "fax.pdf", &bytes(500, 2)).await;
     assert_eq!(jobs(&world).await.len(), waiting);
@@ -54,14 +49,14 @@ async fn a_copy_in_couchdb_is_refused_where_the_law_says_so() {
     let before = world.document("doc").await;
     assert_eq!(world.gateway.put("doc", "call.mp3", &before, &bytes(3000, 1)).await.status, 201);
     plan(&world, json!({ "on_unavailable": "refuse" })).await;
-    let refused = copy(&world, "doc", "copy").await;
+    let refused = world.gateway.copy("doc", "copy").await;
     assert_eq!(refused.status, 504, "{refused:?}");
     assert_eq!(world.stored("copy").await, Value::Null);
     world.bucket.open();
-    let mut copied = copy(&world, "doc", "copy").await;
+    let mut copied = world.gateway.copy("doc", "copy").await;
     while copied.status == 504 {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        copied = copy(&world, "doc", "copy").await;
+        copied = world.gateway.copy("doc", "copy").await;
     }
     assert_eq!(copied.status, 201, "{copied:?}");
     is_in_storage(&world, "copy", "call.mp3", &bytes(3000, 1)).await;
@@ -76,7 +71,7 @@ async fn what_replaces_an_attachment_of_a_copy_counts() {
     for _ in 0..4 {
         last = rev(&world.gateway.put("doc", "call.mp3", &last, &bytes(1000, 1)).await);
     }
-    let copied = copy(&world, "doc", "copy").await;
+    let copied = world.gateway.copy("doc", "copy").await;
     assert_eq!(world.gateway.pointer("copy", "call.mp3").await["revpos"], 5);
     world.bucket.shut();
     let put = world.gateway.put("copy", "call.mp3", &rev(&copied), &bytes(3000, 2)).await;
@@ -128,13 +123,13 @@ async fn a_copy_over_a_document_that_was_moved_meets_no_conflict() {
     comes_back(&world, "stored", "call.mp3", &bytes(700, 3)).await;
     for (from, to, rev) in [("plain", "one", &before[0]), ("stored", "two", &before[1])] {
         assert_ne!(world.stored(to).await["_rev"], rev.as_str());
-        let copied = copy(&world, from, &format!("{to}?rev={rev}")).await;
+        let copied = world.gateway.copy(from, &format!("{to}?rev={rev}")).await;
         assert_eq!(copied.status, 201, "{from}: {copied:?}");
     }
     assert_eq!(world.gateway.get("one/call.mp3").await.status, 404);
     comes_back(&world, "two", "call.mp3", &bytes(700, 3)).await;
     world.touch("three").await;
-    let copied = copy(&world, "plain", &format!("three?rev={}", before[2])).await;
+    let copied = world.gateway.copy("plain", &format!("three?rev={}", before[2])).await;
     assert_eq!(copied.status, 409, "{copied:?}");
     other.stop().await;
     world.stop().await;
@@ -150,10 +145,10 @@ async fn a_copy_of_what_couchdb_keeps_beside_a_storage_has_copies_of_its_own() {
     assert_eq!(put.status, 201, "{put:?}");
     world.gateway.settled().await;
     let there = world.document("over").await;
-    assert_eq!(copy(&world, "doc", "over").await.status, 409);
+    assert_eq!(world.gateway.copy("doc", "over").await.status, 409);
     world.gateway.settled().await;
     assert!(jobs(&world).await.is_empty());
-    assert_eq!(copy(&world, "doc", &format!("over?rev={there}")).await.status, 201);
+    assert_eq!(world.gateway.copy("doc", &format!("over?rev={there}")).await.status, 201);
     world.gateway.settled().await;
     drained(&world).await;
     let objects = world.s3.objects(BUCKET);
@@ -161,7 +156,7 @@ async fn a_copy_of_what_couchdb_keeps_beside_a_storage_has_copies_of_its_own() {
     assert!(objects.keys().any(|key| key.ends_with("over_call.mp3")), "{objects:?}");
     // A copy of a copy that waits, and is gone when it is its turn.
     world.bucket.rule("PUT", "again_call", 1000, answer(503, ""));
-    let copied = copy(&world, "over", "again").await;
+    let copied = world.gateway.copy("over", "again").await;
     assert_eq!(copied.status, 201, "{copied:?}");
     world.gateway.settled().await;
     assert_eq!(world.gateway.delete(&format!("again?rev={}", rev(&copied))).await.status, 200);
@@ -177,7 +172,7 @@ async fn what_is_copied_into_couchdb_beside_a_storage_has_a_copy_there() {
     let world = with_worker().await;
     world.with_attachment("doc", &bytes(1500, 5)).await;
     plan(&world, json!({ "stub": true })).await;
-    assert_eq!(copy(&world, "doc", "copy").await.status, 201);
+    assert_eq!(world.gateway.copy("doc", "copy").await.status, 201);
     world.gateway.settled().await;
     drained(&world).await;
     is_in_couchdb(&world, "copy", "call.mp3", &bytes(1500, 5)).await;

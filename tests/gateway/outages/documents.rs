@@ -126,7 +126,7 @@ async fn a_copy_is_kept_where_the_original_can_be_read() {
     let world = with_worker().await;
     world.with_attachment("doc", &bytes(3000, 1)).await;
     world.bucket.rule("PUT", "", 1000, answer(500, "x"));
-    world.gateway.ask("COPY", "doc", &[("Destination", "other")], b"").await.expect_status(201);
+    world.gateway.copy("doc", "other").await.expect_status(201);
     is_in_couchdb(&world, "other", "call.mp3", &bytes(3000, 1)).await;
     world.bucket.relent();
     drained(&world).await;
@@ -147,7 +147,7 @@ async fn a_copy_of_what_waits_in_couchdb_is_moved_out_too() {
     let before = world.stored("some").await["_rev"].as_str().unwrap().to_owned();
     assert_eq!(world.gateway.put("some", "fax.pdf", &before, &bytes(500, 2)).await.status, 201);
     for name in ["all", "some"] {
-        world.gateway.ask("COPY", name, &[("Destination", &format!("of-{name}"))], b"").await.expect_status(201);
+        world.gateway.copy(name, &format!("of-{name}")).await.expect_status(201);
     }
     let other = beside(&world).await;
     drained(&world).await;

@@ -161,7 +161,7 @@ async fn a_copy_of_a_document_does_not_take_the_original_with_it() {
 #[tokio::test]
 async fn a_copy_gets_an_object_of_its_own() {
     each(None, Secrets::Good, true, async |row, scene| {
-        let copied = scene.gateway.ask("COPY", "doc", &[("Destination", "copy")], b"").await;
+        let copied = scene.gateway.copy("doc", "copy").await;
         assert_eq!(copied.status, 201, "{}: {copied:?}", row.name());
         let pointer = scene.gateway.pointer("copy", NAME).await;
         assert_eq!(pointer["stowage"]["owner"]["document"], "copy", "{}: {pointer}", row.name());
