@@ -92,8 +92,7 @@ impl Couch {
         let name = format!("user_{}", uuid::Uuid::new_v4().simple());
         let target = format!("/_users/org.couchdb.user:{name}");
         let text = json!({"name": name, "password": USER, "roles": [], "type": "user"}).to_string();
-        let saved = self.request("PUT", &target, "application/json", text.as_bytes()).await;
-        assert_eq!(saved.status, 201, "{saved:?}");
+        self.request("PUT", &target, "application/json", text.as_bytes()).await.expect_status(201);
         (name, USER.to_owned())
     }
 

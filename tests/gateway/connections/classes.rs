@@ -129,8 +129,7 @@ async fn a_location_names_the_host_that_the_client_asked() {
         body.len()
     );
     let mut client = stowage_testing::raw::RawClient::connect(world.gateway.address).await.unwrap();
-    let answer = client.exchange([request.as_bytes(), body].concat()).await.unwrap();
-    assert_eq!(answer.status, 201, "{answer:?}");
+    let answer = client.exchange([request.as_bytes(), body].concat()).await.unwrap().expect_status(201);
     let expected = format!("http://db.example:5984/{}/doc", world.gateway.path());
     assert_eq!(answer.header("location"), Some(expected.as_str()));
     world.gateway.stop().await;

@@ -33,8 +33,7 @@ async fn a_slow_storage_slows_the_client_and_gets_everything() {
 
     hold.notify_one();
     client.write_all(&body[sent..]).await.expect("sent");
-    let answer = RawClient::over(client).response().await.expect("an answer");
-    assert_eq!(answer.status, 201, "{answer:?}");
+    RawClient::over(client).response().await.expect("an answer").expect_status(201);
     world.quiet().await;
     assert!(native(&world.gateway, "doc", "call.mp3").await.body == body);
     assert!(world.objects() == [body]);

@@ -118,8 +118,7 @@ async fn who_may_not_write_hears_that_first() {
     let wrong = br#"{"_attachments":{"a":{"data":"!"}}}"#;
     let mut client = stowage_testing::raw::RawClient::connect(gateway.address).await.unwrap();
     let head = format!("PUT {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", wrong.len());
-    let answer = client.exchange([head.as_bytes(), wrong].concat()).await.unwrap();
-    assert_eq!(answer.status, 401, "{answer:?}");
+    client.exchange([head.as_bytes(), wrong].concat()).await.unwrap().expect_status(401);
     let answer = gateway.request("PUT", &target, &[JSON], wrong).await;
     assert_eq!((answer.status, parsed(&answer)["reason"].as_str()), (400, Some("Invalid attachment data for a")));
     gateway.stop().await;

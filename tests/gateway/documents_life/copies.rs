@@ -118,12 +118,10 @@ async fn what_a_plain_document_is_copied_over_goes_where_the_plan_says_so() {
         set_on_delete(&gateway, json!(on_delete)).await;
         gateway.document("plain", json!({ "n": 1 })).await;
         let there = rev(&gateway.put("copy", "call.mp3", "", b"in the way").await);
-        let refused = gateway.copy("plain", "copy?rev=1-00000000000000000000000000000000").await;
-        assert_eq!(refused.status, 409, "{refused:?}");
+        gateway.copy("plain", "copy?rev=1-00000000000000000000000000000000").await.expect_status(409);
         gateway.settled().await;
         reads(&gateway, "copy/call.mp3", b"in the way").await;
-        let copied = gateway.copy("plain", &format!("copy?rev={there}")).await;
-        assert_eq!(copied.status, 201, "{copied:?}");
+        gateway.copy("plain", &format!("copy?rev={there}")).await.expect_status(201);
         gateway.settled().await;
         assert_eq!(gateway.get("copy/call.mp3").await.status, 404);
         assert_eq!(gateway.stored().len(), left, "{on_delete}: {:?}", gateway.stored());
@@ -136,8 +134,7 @@ async fn an_older_revision_that_is_copied_over_its_document_leaves_no_object() {
     let gateway = deleting("delete").await;
     let first = gateway.document("doc", json!({ "n": 1 })).await;
     let second = rev(&gateway.put("doc", "call.mp3", &first, b"recording").await);
-    let copied = gateway.copy(&format!("doc?rev={first}"), &format!("doc?rev={second}")).await;
-    assert_eq!(copied.status, 201, "{copied:?}");
+    gateway.copy(&format!("doc?rev={first}"), &format!("doc?rev={second}")).await.expect_status(201);
     gateway.settled().await;
     assert_eq!(gateway.get("doc/call.mp3").await.status, 404);
     assert_eq!(gateway.stored(), [""; 0]);

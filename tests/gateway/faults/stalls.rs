@@ -79,8 +79,7 @@ async fn who_sends_slowly_is_not_cut_off() {
         client.send([*byte]).await.expect("sent");
     }
     assert!(began.elapsed() > Duration::from_millis(800), "longer than the deadline on silence");
-    let put = client.response().await.expect("an answer");
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = client.response().await.expect("an answer").expect_status(201);
     drop((rev(&put), client));
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"0123456789ab");
     gateway.stop().await;
@@ -206,8 +205,7 @@ async fn who_sends_for_longer_than_an_answer_may_take_is_served() {
             tokio::time::sleep(Duration::from_millis(100)).await;
             client.send([*byte]).await.expect("sent");
         }
-        let put = client.response().await.expect("an answer");
-        assert_eq!(put.status, 201, "{put:?}");
+        client.response().await.expect("an answer").expect_status(201);
     }
     gateway.stop().await;
 }

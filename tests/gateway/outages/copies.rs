@@ -13,11 +13,9 @@ use crate::faults::world::{BUCKET, World, bytes};
 async fn mixed(world: &World, id: &str) -> String {
     world.bucket.shut();
     let before = world.document(id).await;
-    let put = world.gateway.put(id, "call.mp3", &before, &bytes(3000, 1)).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = world.gateway.put(id, "call.mp3", &before, &bytes(3000, 1)).await.expect_status(201);
     world.bucket.open();
-    let put = world.gateway.put(id, "fax.pdf", &rev(&put), &bytes(500, 2)).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = world.gateway.put(id, "fax.pdf", &rev(&put), &bytes(500, 2)).await.expect_status(201);
     rev(&put)
 }
 
@@ -49,8 +47,7 @@ async fn a_copy_in_couchdb_is_refused_where_the_law_says_so() {
     let before = world.document("doc").await;
     assert_eq!(world.gateway.put("doc", "call.mp3", &before, &bytes(3000, 1)).await.status, 201);
     plan(&world, json!({ "on_unavailable": "refuse" })).await;
-    let refused = world.gateway.copy("doc", "copy").await;
-    assert_eq!(refused.status, 504, "{refused:?}");
+    world.gateway.copy("doc", "copy").await.expect_status(504);
     assert_eq!(world.stored("copy").await, Value::Null);
     world.bucket.open();
     let mut copied = world.gateway.copy("doc", "copy").await;
@@ -99,8 +96,7 @@ async fn what_replaces_an_attachment_of_a_replicated_copy_counts() {
     assert_eq!(brought.status, 201, "{brought:?}");
     assert_eq!(world.gateway.pointer("copy", "call.mp3").await["revpos"], 7);
     world.bucket.shut();
-    let put = world.gateway.put("copy", "call.mp3", &rev(&brought), &bytes(3000, 2)).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.put("copy", "call.mp3", &rev(&brought), &bytes(3000, 2)).await.expect_status(201);
     comes_back(&world, "copy", "call.mp3", &bytes(3000, 2)).await;
     world.stop().await;
 }
@@ -129,8 +125,7 @@ async fn a_copy_over_a_document_that_was_moved_meets_no_conflict() {
     assert_eq!(world.gateway.get("one/call.mp3").await.status, 404);
     comes_back(&world, "two", "call.mp3", &bytes(700, 3)).await;
     world.touch("three").await;
-    let copied = world.gateway.copy("plain", &format!("three?rev={}", before[2])).await;
-    assert_eq!(copied.status, 409, "{copied:?}");
+    world.gateway.copy("plain", &format!("three?rev={}", before[2])).await.expect_status(409);
     other.stop().await;
     world.stop().await;
 }
@@ -141,8 +136,7 @@ async fn a_copy_of_what_couchdb_keeps_beside_a_storage_has_copies_of_its_own() {
     let world = with_worker().await;
     plan(&world, json!({ "stub": true })).await;
     let before = world.document("doc").await;
-    let put = world.gateway.put("doc", "call.mp3", &before, &bytes(2500, 4)).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.put("doc", "call.mp3", &before, &bytes(2500, 4)).await.expect_status(201);
     world.gateway.settled().await;
     let there = world.document("over").await;
     assert_eq!(world.gateway.copy("doc", "over").await.status, 409);
@@ -156,8 +150,7 @@ async fn a_copy_of_what_couchdb_keeps_beside_a_storage_has_copies_of_its_own() {
     assert!(objects.keys().any(|key| key.ends_with("over_call.mp3")), "{objects:?}");
     // A copy of a copy that waits, and is gone when it is its turn.
     world.bucket.rule("PUT", "again_call", 1000, answer(503, ""));
-    let copied = world.gateway.copy("over", "again").await;
-    assert_eq!(copied.status, 201, "{copied:?}");
+    let copied = world.gateway.copy("over", "again").await.expect_status(201);
     world.gateway.settled().await;
     assert_eq!(world.gateway.delete(&format!("again?rev={}", rev(&copied))).await.status, 200);
     world.bucket.relent();

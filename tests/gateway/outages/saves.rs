@@ -146,14 +146,12 @@ async fn a_long_recording_that_is_refused_before_it_flows_is_kept() {
         world.bucket.rule("POST", "uploads=", 1, answer(status, "x"));
         let id = format!("doc{index}");
         let before = world.document(&id).await;
-        let put = world.gateway.put(&id, "call.mp3", &before, &body).await;
-        assert_eq!(put.status, 201, "{put:?}");
+        world.gateway.put(&id, "call.mp3", &before, &body).await.expect_status(201);
         is_in_couchdb(&world, &id, "call.mp3", &body).await;
     }
     world.bucket.shut();
     let before = world.document("last").await;
-    let put = world.gateway.put("last", "call.mp3", &before, &body).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.put("last", "call.mp3", &before, &body).await.expect_status(201);
     is_in_couchdb(&world, "last", "call.mp3", &body).await;
     world.stop().await;
 }

@@ -36,8 +36,7 @@ async fn upload(gateway: &Running, order: &Value, bytes: &[u8]) -> Value {
     let leg = order["legs"][0].as_str().unwrap();
     let (document, attachment) = (format!("202411-{leg}"), format!("call_recording_{leg}.mp3"));
     let saved = gateway.document(&document, json!({ "pvt_type": "call_recording", "call_id": leg })).await;
-    let put = gateway.put(&document, &attachment, &saved, bytes).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = gateway.put(&document, &attachment, &saved, bytes).await.expect_status(201);
     assert!(rev(&put).starts_with("2-"));
     json!({
         "event": "recording_finalised", "id": order["id"], "dialog_id": order["dialog_id"], "time": order["found"],
