@@ -52,11 +52,10 @@ impl World {
         Self { gateway, s3, store, bucket }
     }
 
-    /// Creates a document with an attachment `call.mp3` in S3; returns its revision.
+    /// Creates a document with an attachment `call.mp3`; returns its revision.
     pub async fn with_attachment(&self, id: &str, body: &[u8]) -> String {
         let rev = self.document(id).await;
-        let put = self.gateway.attach(id, "call.mp3", &rev, body).await;
-        stowage_testing::gateway::rev(&put)
+        stowage_testing::gateway::rev(&self.gateway.attach(id, "call.mp3", &rev, body).await)
     }
 
     /// Creates a document; returns its revision.

@@ -30,9 +30,7 @@ async fn a_silent_storage_is_asked_no_more_once_its_breaker_is_open() {
     // From now on, only CouchDB takes time: 50 requests take less time than one timeout.
     let before = Instant::now();
     for index in 0..50 {
-        let id = format!("later-{index}");
-        let rev = world.document(&id).await;
-        world.gateway.put(&id, "call.mp3", &rev, &bytes(1000, 2)).await.expect_status(201);
+        world.with_attachment(&format!("later-{index}"), &bytes(1000, 2)).await;
     }
     let took = before.elapsed();
     assert!(took < Duration::from_secs(50 * 2), "{took:?}");
@@ -47,14 +45,11 @@ async fn a_storage_that_answers_again_is_used_again() {
     let world = with_worker().await;
     world.bucket.shut();
     for index in 0..5 {
-        let id = format!("doc-{index}");
-        let rev = world.document(&id).await;
-        world.gateway.put(&id, "call.mp3", &rev, &bytes(1000, 1)).await.expect_status(201);
+        world.with_attachment(&format!("doc-{index}"), &bytes(1000, 1)).await;
     }
     world.bucket.open();
     drained(&world).await;
-    let rev = world.document("new").await;
-    world.gateway.put("new", "call.mp3", &rev, &bytes(1000, 3)).await.expect_status(201);
+    world.with_attachment("new", &bytes(1000, 3)).await;
     is_in_storage(&world, "new", "call.mp3", &bytes(1000, 3)).await;
     world.stop().await;
 }
@@ -69,8 +64,7 @@ async fn a_storage_that_is_back_is_read_within_a_second_or_two() {
     // Each failed probe doubles the pause, which is at least 20 seconds when the storage is back.
     while world.gateway.app.gateway.storages.standings().next().unwrap().down.is_none() || breaks < 12 {
         let id = format!("other-{breaks}");
-        let rev = world.document(&id).await;
-        assert_eq!(world.gateway.put(&id, "call.mp3", &rev, b"x").await.status, 201);
+        world.with_attachment(&id, b"x").await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         breaks += 1;
     }

@@ -12,11 +12,9 @@ use crate::faults::world::{BUCKET, World, bytes};
 /// A document with `call.mp3` in CouchDB, where it waits, and then `fax.pdf` in the storage.
 async fn mixed(world: &World, id: &str) -> String {
     world.bucket.shut();
-    let before = world.document(id).await;
-    let put = world.gateway.put(id, "call.mp3", &before, &bytes(3000, 1)).await.expect_status(201);
+    let before = world.with_attachment(id, &bytes(3000, 1)).await;
     world.bucket.open();
-    let put = world.gateway.put(id, "fax.pdf", &rev(&put), &bytes(500, 2)).await.expect_status(201);
-    rev(&put)
+    rev(&world.gateway.attach(id, "fax.pdf", &before, &bytes(500, 2)).await)
 }
 
 /// What clients see of the attachments, in their order.
@@ -44,8 +42,7 @@ async fn a_copy_is_stored_at_once_although_its_original_waits_in_couchdb() {
 async fn a_copy_in_couchdb_is_refused_where_the_law_says_so() {
     let world = without_worker().await;
     world.bucket.shut();
-    let before = world.document("doc").await;
-    assert_eq!(world.gateway.put("doc", "call.mp3", &before, &bytes(3000, 1)).await.status, 201);
+    world.with_attachment("doc", &bytes(3000, 1)).await;
     plan(&world, json!({ "on_unavailable": "refuse" })).await;
     world.gateway.copy("doc", "copy").await.expect_status(504);
     assert_eq!(world.stored("copy").await, Value::Null);
@@ -110,8 +107,7 @@ async fn a_copy_over_a_document_that_was_moved_meets_no_conflict() {
     world.bucket.shut();
     let mut before = Vec::new();
     for id in ["one", "two", "three"] {
-        let rev_before = world.document(id).await;
-        before.push(rev(&world.gateway.put(id, "call.mp3", &rev_before, &bytes(1000, 1)).await));
+        before.push(world.with_attachment(id, &bytes(1000, 1)).await);
     }
     world.bucket.open();
     let other = beside(&world).await;
@@ -135,8 +131,7 @@ async fn a_copy_over_a_document_that_was_moved_meets_no_conflict() {
 async fn a_copy_of_what_couchdb_keeps_beside_a_storage_has_copies_of_its_own() {
     let world = with_worker().await;
     plan(&world, json!({ "stub": true })).await;
-    let before = world.document("doc").await;
-    world.gateway.put("doc", "call.mp3", &before, &bytes(2500, 4)).await.expect_status(201);
+    world.with_attachment("doc", &bytes(2500, 4)).await;
     world.gateway.settled().await;
     let there = world.document("over").await;
     assert_eq!(world.gateway.copy("doc", "over").await.status, 409);

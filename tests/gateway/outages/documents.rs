@@ -140,8 +140,7 @@ async fn a_copy_of_what_waits_in_couchdb_is_moved_out_too() {
     let world = without_worker().await;
     world.bucket.shut();
     for name in ["all", "some"] {
-        let before = world.document(name).await;
-        assert_eq!(world.gateway.put(name, "call.mp3", &before, &bytes(3000, 1)).await.status, 201);
+        world.with_attachment(name, &bytes(3000, 1)).await;
     }
     world.bucket.open();
     let before = world.stored("some").await["_rev"].as_str().unwrap().to_owned();

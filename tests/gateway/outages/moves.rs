@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use serde_json::json;
-use stowage_testing::gateway::{json, rev};
+use stowage_testing::gateway::json;
 
 use super::world::{beside, drained, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker};
 use crate::faults::gate::{Act, answer};
@@ -14,8 +14,7 @@ async fn two_gateways_share_the_work_and_do_nothing_twice() {
     world.bucket.shut();
     let ids: Vec<String> = (0..60).map(|index| format!("doc-{index}")).collect();
     for (index, id) in ids.iter().enumerate() {
-        let rev = world.document(id).await;
-        world.gateway.put(id, "call.mp3", &rev, &bytes(1000 + index, 1)).await.expect_status(201);
+        world.with_attachment(id, &bytes(1000 + index, 1)).await;
     }
     assert_eq!(jobs(&world).await.len(), ids.len());
     world.bucket.open();
@@ -58,8 +57,7 @@ async fn a_job_about_what_is_gone_is_done() {
     world.bucket.shut();
     let mut revs = Vec::new();
     for id in ["deleted", "removed", "unplanned"] {
-        let before = world.document(id).await;
-        revs.push(rev(&world.gateway.put(id, "call.mp3", &before, b"bytes").await));
+        revs.push(world.with_attachment(id, b"bytes").await);
     }
     let path = world.gateway.path();
     for target in [format!("/{path}/deleted?rev={}", revs[0]), format!("/{path}/removed/call.mp3?rev={}", revs[1])] {
@@ -79,8 +77,7 @@ async fn a_job_about_what_is_gone_is_done() {
 async fn a_storage_that_refuses_keeps_its_jobs_waiting_until_the_plan_is_another() {
     let world = with_worker().await;
     world.bucket.rule("PUT", "", 1000, answer(403, "x"));
-    let before = world.document("doc").await;
-    world.gateway.put("doc", "call.mp3", &before, &bytes(500, 1)).await.expect_status(201);
+    world.with_attachment("doc", &bytes(500, 1)).await;
     let tried = async {
         while jobs(&world).await.iter().all(|job| job["tries"] == 0) {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -101,8 +98,7 @@ async fn a_storage_that_refuses_keeps_its_jobs_waiting_until_the_plan_is_another
 async fn a_user_that_may_only_read_keeps_its_jobs_waiting() {
     let world = without_worker().await;
     world.bucket.shut();
-    let before = world.document("doc").await;
-    world.gateway.put("doc", "call.mp3", &before, &bytes(500, 1)).await.expect_status(201);
+    world.with_attachment("doc", &bytes(500, 1)).await;
     world.bucket.open();
     world.store.rule("PUT", "/doc ", 1000, answer(403, r#"{"error":"forbidden","reason":"read only"}"#));
     let setup = super::world::working(stowage_testing::gateway::Setup::default());
@@ -151,8 +147,7 @@ async fn what_couchdb_has_packed_is_moved_packed_and_reads_the_same() {
 /// Creates a document whose attachment was moved after a client has read it; returns the document as that client knows it.
 async fn moved_since(world: &crate::faults::world::World, id: &str) -> serde_json::Value {
     world.bucket.shut();
-    let before = world.document(id).await;
-    world.gateway.put(id, "call.mp3", &before, &bytes(1000, 1)).await.expect_status(201);
+    world.with_attachment(id, &bytes(1000, 1)).await;
     let read = json(&world.gateway.get(id).await);
     world.bucket.open();
     let other = beside(world).await;
@@ -229,8 +224,7 @@ async fn attachments_and_deletions_meet_no_conflict_with_a_move_either() {
 async fn a_move_that_overtakes_a_save_is_no_conflict() {
     let world = without_worker().await;
     world.bucket.shut();
-    let before = world.document("doc").await;
-    world.gateway.put("doc", "call.mp3", &before, &bytes(1000, 1)).await.expect_status(201);
+    world.with_attachment("doc", &bytes(1000, 1)).await;
     let mut document = json(&world.gateway.get("doc").await);
     document["heard"] = json!(true);
     let go = std::sync::Arc::new(tokio::sync::Notify::new());

@@ -13,8 +13,7 @@ use crate::faults::world::{BUCKET, World, bytes};
 async fn outage(world: &World, ids: &[&str]) {
     world.bucket.shut();
     for id in ids {
-        let rev = world.document(id).await;
-        world.gateway.put(id, "call.mp3", &rev, &bytes(1000, 1)).await.expect_status(201);
+        world.with_attachment(id, &bytes(1000, 1)).await;
     }
 }
 
@@ -48,8 +47,7 @@ async fn what_another_gateway_adds_is_seen_at_once() {
     let other = worker(&world, &[("jobs.poll", "1h")]).await;
     for id in ["one", "two"] {
         world.bucket.rule("PUT", "", 1, answer(403, "x"));
-        let rev = world.document(id).await;
-        world.gateway.put(id, "call.mp3", &rev, &bytes(1000, 1)).await.expect_status(201);
+        world.with_attachment(id, &bytes(1000, 1)).await;
         world.gateway.settled().await;
         drained(&world).await;
     }

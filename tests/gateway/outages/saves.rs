@@ -145,13 +145,11 @@ async fn a_long_recording_that_is_refused_before_it_flows_is_kept() {
     for (index, status) in [403, 413, 507].into_iter().enumerate() {
         world.bucket.rule("POST", "uploads=", 1, answer(status, "x"));
         let id = format!("doc{index}");
-        let before = world.document(&id).await;
-        world.gateway.put(&id, "call.mp3", &before, &body).await.expect_status(201);
+        world.with_attachment(&id, &body).await;
         is_in_couchdb(&world, &id, "call.mp3", &body).await;
     }
     world.bucket.shut();
-    let before = world.document("last").await;
-    world.gateway.put("last", "call.mp3", &before, &body).await.expect_status(201);
+    world.with_attachment("last", &body).await;
     is_in_couchdb(&world, "last", "call.mp3", &body).await;
     world.stop().await;
 }
@@ -165,8 +163,7 @@ async fn without_a_place_for_jobs_the_attachment_is_kept_all_the_same() {
         b"HTTP/1.1 403 x\r\nConnection: close\r\nContent-Length: 34\r\n\r\n{\"error\":\"forbidden\",\"reason\":\"x\"}";
     world.store.rule("PUT", &database, 1000, Act::Answer(refusal.to_vec()));
     world.bucket.shut();
-    let before = world.document("doc").await;
-    world.gateway.put("doc", "call.mp3", &before, &bytes(100, 1)).await.expect_status(201);
+    world.with_attachment("doc", &bytes(100, 1)).await;
     assert!(jobs(&world).await.is_empty());
     is_in_couchdb(&world, "doc", "call.mp3", &bytes(100, 1)).await;
     world.stop().await;
