@@ -190,6 +190,12 @@ impl Running {
         put
     }
 
+    /// Saves a document of the month database with one attachment, and returns its revision.
+    pub async fn attached(&self, id: &str, document: Value, name: &str, body: &[u8]) -> String {
+        let saved = self.document(id, document).await;
+        rev(&self.attach(id, name, &saved, body).await)
+    }
+
     /// GETs something of the month database.
     pub async fn get(&self, rest: &str) -> RawResponse {
         self.ask("GET", rest, &[], b"").await

@@ -74,8 +74,7 @@ async fn a_native_attachment_is_read_through_a_link() {
 async fn what_is_outside_is_read_through_a_chain_of_links() {
     let (gateway, _) = start().await;
     gateway.plan("file", json!({"directory": "recordings"})).await;
-    let first = gateway.document("far", json!({})).await;
-    gateway.attach("far", "call.mp3", &first, BYTES).await;
+    gateway.attached("far", json!({}), "call.mp3", BYTES).await;
     for step in 1..=9 {
         let (to, name) =
             if step == 1 { ("far".to_owned(), "call.mp3") } else { (format!("link{}", step - 1), "x.mp3") };

@@ -139,8 +139,7 @@ async fn asked_with(document: Value) -> Vec<String> {
     let server = Recorder::start().await;
     let gateway = Setup::default().start().await;
     gateway.plan("http", json!({"url": server.url("/in?token=t&name="), "field_list": [{"arg": "id"}]})).await;
-    let revision = gateway.document("a%20doc", document).await;
-    gateway.attach("a%20doc", "a.mp3", &revision, b"abc").await;
+    gateway.attached("a%20doc", document, "a.mp3", b"abc").await;
     let got = gateway.get("a%20doc/a.mp3").await;
     assert_eq!((got.status, got.body.as_slice()), (200, b"abc".as_slice()), "{got:?}");
     gateway.stop().await;

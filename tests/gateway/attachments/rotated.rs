@@ -18,9 +18,7 @@ async fn plan(gateway: &Running, attachments: Value, modb: Value) {
 
 /// Creates a document of a type with an attachment; returns its revision.
 async fn stored(gateway: &Running, id: &str, kind: &str) -> String {
-    let made = gateway.document(id, json!({"pvt_type": kind, "owner_id": "user"})).await;
-    let put = gateway.attach(id, NAME, &made, BYTES).await;
-    rev(&put)
+    gateway.attached(id, json!({"pvt_type": kind, "owner_id": "user"}), NAME, BYTES).await
 }
 
 /// Reads, copies, replaces and removes the attachment; afterwards no object is left.

@@ -128,8 +128,7 @@ async fn links_and_entries_of_others_are_copied_as_they_are() {
         "note.mp3": { "length": 1 },
         "link.mp3": { "handler": { "kz_att_link": { "att_dbname": gateway.database(), "att_docid": "doc", "att_name": "call.mp3" } } },
     });
-    let first = gateway.document("doc", json!({ "pvt_attachments": entries })).await;
-    gateway.attach("doc", "call.mp3", &first, b"recording").await;
+    gateway.attached("doc", json!({ "pvt_attachments": entries }), "call.mp3", b"recording").await;
     assert_eq!(gateway.copy("doc", "copy").await.status, 201);
     let copied = gateway.inside("copy").await["pvt_attachments"].clone();
     for (name, entry) in entries.as_object().unwrap() {

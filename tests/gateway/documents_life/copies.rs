@@ -211,8 +211,7 @@ async fn a_plan_with_a_wrong_word_is_refused_by_its_place() {
 #[tokio::test]
 async fn a_post_that_stands_for_a_copy_is_one() {
     let gateway = planned().await;
-    let first = gateway.document("doc", json!({ "n": 1 })).await;
-    let second = rev(&gateway.put("doc", "call.mp3", &first, b"recording").await);
+    let second = gateway.attached("doc", json!({ "n": 1 }), "call.mp3", b"recording").await;
     let headers = [("X-HTTP-Method-Override", "COPY"), ("Destination", "copy")];
     gateway.ask("POST", "doc", &headers, b"").await.expect_status(201);
     assert_eq!(gateway.delete(&format!("doc/call.mp3?rev={second}")).await.status, 200);

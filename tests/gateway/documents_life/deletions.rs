@@ -50,9 +50,8 @@ async fn the_type_of_the_document_decides() {
         )
         .await;
     for (kind, left) in [("fax", 0), ("media", 0), ("call_recording", 1)] {
-        let first = gateway.document(kind, json!({ "pvt_type": kind })).await;
-        let put = gateway.put(kind, "a.mp3", &first, b"recording").await;
-        assert_eq!(gateway.delete(&format!("{kind}?rev={}", rev(&put))).await.status, 200);
+        let rev = gateway.attached(kind, json!({ "pvt_type": kind }), "a.mp3", b"recording").await;
+        assert_eq!(gateway.delete(&format!("{kind}?rev={rev}")).await.status, 200);
         gateway.settled().await;
         assert_eq!(gateway.stored().len(), left, "{kind}");
     }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::world::bytes;
-use stowage_testing::gateway::{Running, Setup, authorization, rev};
+use stowage_testing::gateway::{Running, Setup, authorization};
 use stowage_testing::raw::RawClient;
 
 const CROWD: usize = 1000;
@@ -44,8 +44,7 @@ async fn nothing_is_left(gateway: Running) {
     assert!(closed.is_ok(), "{} connections are left", gateway.app.connections.running());
     assert_eq!(gateway.app.admission.in_flight(), 0);
     // A remaining lock would block these forever.
-    let again = gateway.document("again", json!({})).await;
-    gateway.attach("again", "call.mp3", &again, b"x").await;
+    gateway.attached("again", json!({}), "call.mp3", b"x").await;
     let document = stowage_testing::gateway::json(&gateway.get("shared").await);
     if let Some(rev) = document["_rev"].as_str() {
         gateway.attach("shared", "call.mp3", rev, b"the last").await;
@@ -58,9 +57,7 @@ async fn nothing_is_left(gateway: Running) {
 async fn a_thousand_requests_at_once_are_all_answered() {
     let gateway = start().await;
     let body = bytes(3000, 1);
-    let first = gateway.document("doc", json!({})).await;
-    let put = gateway.put("doc", "call.mp3", &first, &body).await;
-    let current = rev(&put);
+    let current = gateway.attached("doc", json!({}), "call.mp3", &body).await;
     let requests = (0..CROWD).map(|index| {
         let (gateway, body, current) = (&gateway, &body, &current);
         async move {
@@ -121,10 +118,8 @@ async fn vanish(gateway: &Running, index: usize, rev: &str, body: &[u8]) {
 async fn a_crowd_that_vanishes_leaves_nothing() {
     let gateway = start().await;
     let body = bytes(30_000, 1);
-    let first = gateway.document("doc", json!({})).await;
-    gateway.attach("doc", "call.mp3", &first, &bytes(2 << 20, 2)).await;
-    let shared = gateway.document("shared", json!({})).await;
-    let current = rev(&gateway.put("shared", "call.mp3", &shared, b"old").await);
+    gateway.attached("doc", json!({}), "call.mp3", &bytes(2 << 20, 2)).await;
+    let current = gateway.attached("shared", json!({}), "call.mp3", b"old").await;
     join_all((0..CROWD).map(|index| vanish(&gateway, index, &current, &body))).await;
     gateway.settled().await;
     // One file for each attachment that a document names, whatever the responses were.

@@ -64,8 +64,7 @@ async fn a_stalled_upload_is_passed() {
     gateway.plan("file", json!({ "directory": "calls" })).await;
     let (name, value) = authorization(&gateway.couch.admin);
     for id in ["put", "inline", "deleted"] {
-        let first = gateway.document(id, json!({})).await;
-        let current = rev(&gateway.put(id, "call.mp3", &first, b"old").await);
+        let current = gateway.attached(id, json!({}), "call.mp3", b"old").await;
         let target = format!("/{}/{id}/call.mp3?rev={current}", gateway.path());
         let mut stalled = RawClient::connect(gateway.address).await.expect("a connection");
         let head = format!("PUT {target} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\nContent-Length: 10\r\n\r\nstal");

@@ -19,8 +19,7 @@ const LARGE: usize = 48 << 20;
 async fn with_a_large_attachment() -> Running {
     let gateway = Setup::default().set("timeouts.idle_body", "400ms").start().await;
     gateway.plan("file", json!({ "directory": "calls" })).await;
-    let first = gateway.document("doc", json!({})).await;
-    gateway.attach("doc", "call.mp3", &first, &bytes(LARGE, 1)).await;
+    gateway.attached("doc", json!({}), "call.mp3", &bytes(LARGE, 1)).await;
     gateway
 }
 

@@ -54,8 +54,7 @@ impl World {
 
     /// Creates a document with an attachment `call.mp3`; returns its revision.
     pub async fn with_attachment(&self, id: &str, body: &[u8]) -> String {
-        let rev = self.document(id).await;
-        stowage_testing::gateway::rev(&self.gateway.attach(id, "call.mp3", &rev, body).await)
+        self.gateway.attached(id, json!({ "pvt_type": "call_recording" }), "call.mp3", body).await
     }
 
     /// Creates a document; returns its revision.

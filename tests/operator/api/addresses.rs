@@ -175,8 +175,7 @@ async fn the_policy_holds_for_every_redirect() {
         assert_eq!(put.status, 502, "{status}: {put:?}");
         assert!(!was_asked(&inside), "{status}");
         server.reset_rules();
-        let rev = gateway.document(&format!("get{status}"), json!({})).await;
-        gateway.attach(&format!("get{status}"), "a.mp3", &rev, b"bytes").await;
+        gateway.attached(&format!("get{status}"), json!({}), "a.mp3", b"bytes").await;
         server.next(Method::GET, 1, Answer::Redirect(status, Some(target.clone())));
         let got = gateway.get(&format!("get{status}/a.mp3")).await;
         assert_eq!(got.status, 502, "{status}: {got:?}");

@@ -10,8 +10,7 @@ use stowage_testing::spy::Spy;
 
 /// PUTs an attachment of a new document; returns its folder, or `None` if CouchDB has it.
 async fn goes_to(gateway: &Running, id: &str) -> Option<String> {
-    let rev = gateway.document(id, json!({"pvt_type": "mailbox_message"})).await;
-    gateway.attach(id, "call.mp3", &rev, b"bytes").await;
+    gateway.attached(id, json!({"pvt_type": "mailbox_message"}), "call.mp3", b"bytes").await;
     let found = gateway.stored().into_iter().find(|stored| stored.contains(id));
     found.map(|stored| stored.split('/').next().unwrap_or_default().to_owned())
 }

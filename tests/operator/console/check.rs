@@ -59,8 +59,7 @@ async fn a_storage_says_how_close_its_breaker_is() {
     let gateway = setup().set("fallback.failures", "5").start().await;
     let server = Recorder::start().await;
     gateway.plan("http", json!({ "url": server.url("/r") })).await;
-    let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
-    gateway.attach("doc", "call.mp3", &rev, b"bytes").await;
+    gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", b"bytes").await;
     let health = data(&ask(&gateway, "GET", "health", None).await, 200)[0].clone();
     assert_eq!((&health["breaker"], &health["in_flight"]), (&json!("closed"), &json!(0)), "{health}");
     assert_eq!((&health["window"]["failures"], &health["window"]["opens_at"]), (&json!(0), &json!(5)), "{health}");

@@ -11,8 +11,7 @@ async fn waiting() -> Running {
     let gateway = setup.start().await;
     gateway.plan("http", json!({ "url": "http://127.0.0.1:1/x" })).await;
     for id in ["one", "two"] {
-        let rev = gateway.document(id, json!({ "pvt_type": "fax" })).await;
-        gateway.attach(id, "call.mp3", &rev, b"bytes").await;
+        gateway.attached(id, json!({ "pvt_type": "fax" }), "call.mp3", b"bytes").await;
     }
     gateway
 }

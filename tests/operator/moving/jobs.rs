@@ -15,8 +15,7 @@ async fn jobs_are_listed_tried_and_dropped() {
     // The port has no listener.
     gateway.plan("http", json!({ "url": "http://127.0.0.1:1/x" })).await;
     for id in ["one", "two"] {
-        let rev = gateway.document(id, json!({ "pvt_type": "fax" })).await;
-        gateway.put(id, "call.mp3", &rev, b"bytes").await.expect_status(201);
+        gateway.attached(id, json!({ "pvt_type": "fax" }), "call.mp3", b"bytes").await;
     }
     let (code, said) = run(&gateway, &["jobs"]).await;
     assert_eq!(code, 0, "{said}");

@@ -45,8 +45,7 @@ async fn found_and_removed(handler: &'static str) {
     gateway.plan_as(handler, settings, json!({ "modb": { "attachments": { "handler": STORAGE } } })).await;
     for index in 0..5 {
         let id = format!("doc-{index}");
-        let rev = gateway.document(&id, json!({ "pvt_type": "fax" })).await;
-        gateway.attach(&id, "call.mp3", &rev, b"a recording").await;
+        gateway.attached(&id, json!({ "pvt_type": "fax" }), "call.mp3", b"a recording").await;
     }
     let stored = objects(&storage);
     assert!(stored.iter().all(|name| name.contains(&account)), "{handler}: {stored:?}");
@@ -103,8 +102,7 @@ async fn a_storage_that_cannot_be_listed_is_one_fault_among_others() {
         "plan": { "modb": { "attachments": { "handler": STORAGE } } },
     });
     gateway.save_plan(&account, plan).await;
-    let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
-    gateway.attach("doc", "call.mp3", &rev, b"a recording").await;
+    gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", b"a recording").await;
     let Server::Ftp(server) = &storage.server else { unreachable!() };
     let stored = objects(&storage).remove(0);
     std::fs::write(server.root().join("recordings").join(stored), b"another recording").unwrap();
@@ -128,8 +126,7 @@ async fn what_was_found_before_the_search_ended_is_told() {
     let account = gateway.account.clone();
     let plan = |attachments| json!({ "modb": { "attachments": attachments } });
     gateway.plan_as("ftp", storage.settings.clone(), plan(json!({ "handler": STORAGE }))).await;
-    let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
-    gateway.attach("doc", "call.mp3", &rev, b"a recording").await;
+    gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", b"a recording").await;
     let Server::Ftp(server) = &storage.server else { unreachable!() };
     std::fs::remove_file(server.root().join("recordings").join(objects(&storage).remove(0))).unwrap();
     gateway.plan_as("ftp", storage.settings.clone(), plan(json!({ "handler": STORAGE, "stub": true }))).await;

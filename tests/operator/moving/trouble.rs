@@ -95,8 +95,7 @@ async fn a_disk_that_is_full_costs_no_voicemail() {
     let gateway = setup.start().await;
     gateway.plan("file", json!({ "directory": "one" })).await;
     let recording = vec![7; 3 << 20];
-    let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
-    gateway.put("doc", "call.mp3", &rev, &recording).await.expect_status(201);
+    gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", &recording).await;
     let waits = async {
         while jobs(&gateway).await.iter().all(|job| job["error"].is_null()) {
             tokio::time::sleep(Duration::from_millis(20)).await;

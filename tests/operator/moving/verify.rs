@@ -124,8 +124,7 @@ async fn a_bucket_is_looked_through_too() {
     let s3 = S3Server::start().await;
     s3.make_bucket("recordings");
     gateway.plan("s3", s3_settings(&s3)).await;
-    let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
-    assert_eq!(gateway.put("doc", "call.mp3", &rev, b"a recording").await.status, 201);
+    gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", b"a recording").await;
     let named: Vec<String> = s3.objects("recordings").into_keys().collect();
     // Stored directly: an object that looks like the gateway's own, and one that does not.
     let pointer = gateway.pointer("doc", "call.mp3").await;
@@ -188,8 +187,7 @@ async fn a_container_is_looked_through_too() {
         "key": azurite::KEY, "container": container.name,
     });
     gateway.plan("azure", settings).await;
-    let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
-    assert_eq!(gateway.put("doc", "call.mp3", &rev, b"a recording").await.status, 201);
+    gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", b"a recording").await;
     let named = container.blobs();
     let left = format!("{}/left.mp3", gateway.account);
     // More than one page of objects, if time permits.

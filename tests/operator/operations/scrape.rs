@@ -34,8 +34,7 @@ pub fn value(exposition: &Exposition, name: &str, labels: &[(&str, &str)]) -> f6
 pub async fn experienced() -> Running {
     let gateway = Setup::default().start().await;
     gateway.plan("file", json!({ "directory": "d" })).await;
-    let rev = gateway.document("doc", json!({})).await;
-    gateway.attach("doc", "a.mp3", &rev, b"0123456789").await;
+    gateway.attached("doc", json!({}), "a.mp3", b"0123456789").await;
     assert_eq!(gateway.get("doc/a.mp3").await.text(), "0123456789");
     let ranged = gateway.ask("GET", "doc/a.mp3", &[("Range", "bytes=2-4")], b"").await;
     assert_eq!(ranged.text(), "234");

@@ -21,8 +21,7 @@ async fn slow(gateway: &Running) {
     gateway.make_database().await;
     for index in 0..30 {
         let id = format!("slow-{index:02}");
-        let rev = gateway.document(&id, json!({ "pvt_type": "fax" })).await;
-        gateway.attach(&id, "call.mp3", &rev, &vec![7; 1 << 20]).await;
+        gateway.attached(&id, json!({ "pvt_type": "fax" }), "call.mp3", &vec![7; 1 << 20]).await;
     }
     plan(gateway, Some(STORAGE)).await;
 }
@@ -122,8 +121,7 @@ async fn jobs_are_counted_tried_and_dropped() {
     gateway.plan("http", json!({ "url": "http://127.0.0.1:1/x" })).await;
     for index in 0..4 {
         let id = format!("doc-{index}");
-        let rev = gateway.document(&id, json!({ "pvt_type": "fax" })).await;
-        gateway.attach(&id, "call.mp3", &rev, b"bytes").await;
+        gateway.attached(&id, json!({ "pvt_type": "fax" }), "call.mp3", b"bytes").await;
     }
     let mut browser = operate(&gateway, 360, "dark").await;
     for (table, rows) in [("jobs", 4), ("health", 1)] {

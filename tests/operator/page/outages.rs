@@ -13,8 +13,7 @@ async fn a_storage_that_is_down_and_its_jobs_are_shown() {
     gateway.plan("http", json!({ "url": "http://127.0.0.1:1/x" })).await;
     for index in 0..4 {
         let id = format!("doc-{index}");
-        let rev = gateway.document(&id, json!({ "pvt_type": "fax" })).await;
-        gateway.put(&id, "call.mp3", &rev, b"bytes").await.expect_status(201);
+        gateway.attached(&id, json!({ "pvt_type": "fax" }), "call.mp3", b"bytes").await;
     }
     let mut browser = open(&gateway).await;
     browser.until("document.querySelector('#token-form')?.checkVisibility()").await;

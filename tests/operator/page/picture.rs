@@ -103,8 +103,7 @@ async fn the_console_is_painted() {
     }
     plan(&gateway, "http://127.0.0.1:1/faxes").await;
     for index in 0..3 {
-        let rev = gateway.document(&format!("202411-fax-{index}"), json!({ "pvt_type": "fax" })).await;
-        gateway.attach(&format!("202411-fax-{index}"), "fax.tiff", &rev, b"a fax").await;
+        gateway.attached(&format!("202411-fax-{index}"), json!({ "pvt_type": "fax" }), "fax.tiff", b"a fax").await;
     }
     let mut browser = operate(&gateway, 1100, "light").await;
     let account = gateway.account.clone();
