@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use super::raw::RawClient;
-use super::upstream::soon;
+use super::upstream::until;
 
 /// Server options; the default is plain HTTP without authentication.
 #[derive(Clone, Debug, Default)]
@@ -88,12 +88,7 @@ impl Nginx {
 
     /// Waits until its access log contains this text: nginx logs a request after responding.
     pub async fn logged(&self, text: &str) {
-        let written = async {
-            while !self.access_log().contains(text) {
-                tokio::task::yield_now().await;
-            }
-        };
-        soon(text, written).await;
+        until(text, async || self.access_log().contains(text)).await;
     }
 
     /// Returns its error log so far.

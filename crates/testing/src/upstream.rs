@@ -24,6 +24,16 @@ pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     }
 }
 
+/// Waits until a condition holds that must soon do so.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    soon(what, waiting).await;
+}
+
 /// A server whose connections are served by the test itself.
 #[derive(Debug)]
 pub struct Upstream {

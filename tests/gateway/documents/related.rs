@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::world::{audit, audit_and_stop, both, digest, direct, inline, multipart, plan, planned, put, stored};
 use stowage_testing::gateway::{STORAGE, authorization, json as parsed, rev};
 use stowage_testing::raw::RawClient;
+use stowage_testing::upstream::until;
 
 const KIND: (&str, &str) = ("Content-Type", "multipart/related; boundary=\"abc123\"");
 
@@ -206,10 +207,7 @@ async fn a_client_that_leaves_in_the_middle_leaves_nothing() {
         let mut client = RawClient::connect(gateway.address).await.unwrap();
         client.send(&[head.as_bytes(), &body[..cut]].concat()).await.unwrap();
         if cut < body.len() - 20 {
-            // Until the first object exists.
-            while gateway.stored().is_empty() {
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-            }
+            until("the first object", async || !gateway.stored().is_empty()).await;
         }
         client.reset().unwrap();
         gateway.settled().await;

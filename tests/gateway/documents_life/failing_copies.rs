@@ -9,6 +9,7 @@ use super::faulty::{BUCKET, World, assert_refusal, bytes};
 use super::gate::{Act, End, answer};
 use stowage_testing::gateway::{authorization, json as parsed, rev};
 use stowage_testing::raw::{RawClient, RawResponse};
+use stowage_testing::upstream::until;
 
 const BIG: usize = 11 << 20;
 
@@ -151,12 +152,7 @@ async fn a_copy_whose_client_leaves_is_whole() {
     client.reset().unwrap();
     held.notify_one();
     // This client is indistinguishable from one that closed its half of the connection and still waits for the response.
-    let made = async {
-        while world.stored("copy").await.is_null() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(20), made).await.expect("the copy is made");
+    until("the copy is made", async || !world.stored("copy").await.is_null()).await;
     all(&world).await;
     world.stop().await;
 }

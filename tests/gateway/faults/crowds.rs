@@ -1,7 +1,6 @@
 //! A thousand concurrent requests, and clients that vanish: no task, permit, connection or lock is left.
 
 use std::process::Command;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -9,6 +8,7 @@ use serde_json::json;
 use super::world::bytes;
 use stowage_testing::gateway::{Running, Setup, authorization};
 use stowage_testing::raw::RawClient;
+use stowage_testing::upstream::until;
 
 const CROWD: usize = 1000;
 
@@ -35,13 +35,7 @@ async fn start() -> Running {
 
 async fn nothing_is_left(gateway: Running) {
     gateway.settled().await;
-    let closed = async {
-        while gateway.app.connections.running() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let closed = tokio::time::timeout(Duration::from_secs(20), closed).await;
-    assert!(closed.is_ok(), "{} connections are left", gateway.app.connections.running());
+    until("no connection is left", async || gateway.app.connections.running() == 0).await;
     assert_eq!(gateway.app.admission.in_flight(), 0);
     // A remaining lock would block these forever.
     gateway.attached("again", json!({}), "call.mp3", b"x").await;

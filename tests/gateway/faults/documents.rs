@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::gate::{Act, End, answer};
-use super::world::{BUCKET, World};
+use super::world::{BUCKET, World, soon};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use stowage_testing::gateway::{authorization, exchange, json, rev};
@@ -272,9 +272,7 @@ async fn a_client_that_leaves_costs_nobody_anything() {
         client.send(format!("{head}{body}")).await.expect("sent");
         world.bucket.struck(struck).await;
         client.reset().expect("reset");
-        while world.gateway.app.admission.in_flight() > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
+        soon("the client is gone", || world.gateway.app.admission.in_flight() == 0).await;
         gate.notify_one();
         world.audit(&[""; 0]).await;
         assert_eq!(world.stored("doc").await, Value::Null);

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::gate::{Act, End};
-use super::world::{BUCKET, World, bytes};
+use super::world::{BUCKET, World, bytes, soon};
 use stowage_testing::gateway::{Running, Setup, authorization, rev};
 use stowage_testing::raw::{RawClient, RawResponse};
 use stowage_testing::s3::Operation;
@@ -70,9 +70,7 @@ async fn a_stalled_upload_is_passed() {
         let head = format!("PUT {target} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\nContent-Length: 10\r\n\r\nstal");
         stalled.send(head).await.expect("sent");
         // It has been admitted, with memory for its body.
-        while gateway.app.gateway.budget.held() == 0 {
-            tokio::task::yield_now().await;
-        }
+        soon("memory for its body", || gateway.app.gateway.budget.held() > 0).await;
         let answer = match id {
             "put" => gateway.put(id, "call.mp3", &current, b"second").await,
             "inline" => {
@@ -159,9 +157,7 @@ async fn a_reader_who_is_overtaken_gets_what_is_there_now() {
     let (got, ()) = tokio::join!(world.gateway.get("doc/call.mp3"), async {
         world.bucket.struck(1).await;
         world.gateway.attach("doc", "call.mp3", &rev, b"the new recording").await;
-        while world.s3.objects(BUCKET).len() > 1 {
-            tokio::task::yield_now().await;
-        }
+        soon("the old object goes", || world.s3.objects(BUCKET).len() <= 1).await;
         gate.notify_one();
     });
     assert_own_bytes(&got);
@@ -195,9 +191,7 @@ async fn a_download_outlives_its_object_or_breaks() {
         let head = client.head().await.expect("a head");
         assert_eq!((head.status, head.header("etag")), (200, Some(tag(&old).as_str())));
         world.gateway.attach(id, "call.mp3", &rev, b"new").await;
-        while world.s3.objects(BUCKET).values().any(|size| *size == old.len() as u64) {
-            tokio::task::yield_now().await;
-        }
+        soon("the old object goes", || world.s3.objects(BUCKET).values().all(|size| *size != old.len() as u64)).await;
         // A truncated body also ends the connection, a complete one does not.
         client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.expect("sent");
         let body = client.rest().await.unwrap_or_default();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,6 +10,7 @@ use stowage_testing::gateway::{Couch, Running, STORAGE, Setup, json};
 use stowage_testing::is_long;
 use stowage_testing::raw::RawResponse;
 use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+use stowage_testing::upstream::until;
 
 /// The bucket of the plan.
 pub const BUCKET: &str = "recordings";
@@ -91,13 +91,7 @@ impl World {
         let there: BTreeSet<String> = self.s3.objects(BUCKET).into_keys().collect();
         assert_eq!(there, named, "objects, and what documents name");
         // The server removes aborted uploads itself.
-        let cleared = async {
-            while !self.s3.pending().is_empty() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let cleared = tokio::time::timeout(Duration::from_secs(5), cleared).await;
-        assert!(cleared.is_ok(), "pending uploads: {:?}", self.s3.pending());
+        soon("pending uploads are cleared away", || self.s3.pending().is_empty()).await;
     }
 
     /// Checks that an attachment has exactly these bytes, or does not exist; returns whether it exists.
@@ -164,10 +158,5 @@ pub fn assert_refusal(answer: &RawResponse, status: u16, reason: &str) {
 
 /// Waits until a condition holds, with a short timeout.
 pub async fn soon(what: &str, condition: impl Fn() -> bool) {
-    let holds = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), holds).await.unwrap_or_else(|_| panic!("{what}"));
+    until(what, async || condition()).await;
 }

@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::json;
 use stowage_testing::gateway::json;
+use stowage_testing::upstream::until;
 
 use super::world::{beside, drained, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker};
 use crate::faults::gate::{Act, answer};
@@ -78,12 +79,7 @@ async fn a_storage_that_refuses_keeps_its_jobs_waiting_until_the_plan_is_another
     let world = with_worker().await;
     world.bucket.rule("PUT", "", 1000, answer(403, "x"));
     world.with_attachment("doc", &bytes(500, 1)).await;
-    let tried = async {
-        while jobs(&world).await.iter().all(|job| job["tries"] == 0) {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(20), tried).await.expect("the job is tried");
+    until("the job is tried", async || jobs(&world).await.iter().any(|job| job["tries"] != 0)).await;
     world.bucket.relent();
     let waiting = jobs(&world).await;
     assert!(waiting[0]["error"].as_str().unwrap().contains("403"), "{waiting:?}");
@@ -105,12 +101,7 @@ async fn a_user_that_may_only_read_keeps_its_jobs_waiting() {
     let database = world.gateway.app.gateway.jobs.config().database.clone();
     let setup = setup.set("jobs.database", &database).upstream(&world.store.url());
     let other = setup.start_over(world.gateway.couch.beside()).await;
-    let tried = async {
-        while jobs(&world).await.iter().all(|job| job["error"].is_null()) {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(20), tried).await.expect("the job is tried");
+    until("the job is tried", async || jobs(&world).await.iter().any(|job| !job["error"].is_null())).await;
     let waiting = jobs(&world).await;
     assert!(waiting[0]["error"].as_str().unwrap().contains("403"), "{waiting:?}");
     assert_eq!(waiting[0]["tries"], 1, "it does not spin: {waiting:?}");
@@ -235,9 +226,7 @@ async fn a_move_that_overtakes_a_save_is_no_conflict() {
         world.store.struck(1).await;
         world.bucket.open();
         let other = beside(&world).await;
-        while world.stored("doc").await["_attachments"].is_object() {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        until("it is moved", async || !world.stored("doc").await["_attachments"].is_object()).await;
         other.stop().await;
         go.notify_one();
     };

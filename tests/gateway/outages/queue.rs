@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use stowage_testing::gateway::Setup;
+use stowage_testing::upstream::until;
 
 use super::world::{beside, drained, is_in_storage, jobs, without_worker, working};
 use crate::faults::gate::answer;
@@ -29,12 +30,7 @@ async fn worker(world: &World, more: &[(&str, &str)]) -> stowage_testing::gatewa
 
 /// Waits until a worker has tried a job.
 async fn tried(world: &World) {
-    let tried = async {
-        while jobs(world).await.iter().all(|job| job["tries"] == 0) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), tried).await.expect("a job is tried");
+    until("a job is tried", async || jobs(world).await.iter().any(|job| job["tries"] != 0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

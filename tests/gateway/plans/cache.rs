@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::plans::{database, file, goes_to, save, storage};
 use stowage_testing::gateway::{Couch, Running, Setup};
 use stowage_testing::spy::Spy;
+use stowage_testing::upstream::until;
 
 /// Starts a gateway whose CouchDB is behind a spy; also returns the path of its month database.
 async fn spied(setup: Setup) -> (Spy, Running, String) {
@@ -59,9 +60,7 @@ async fn a_plan_is_loaded_once_however_many_wait() {
         async move { gateway.request("PUT", &target, &[], b"bytes").await.status }
     });
     let waiting = async {
-        while gateway.app.admission.in_flight() < 50 {
-            tokio::task::yield_now().await;
-        }
+        until("all wait", async || gateway.app.admission.in_flight() >= 50).await;
         spy.release();
     };
     let (statuses, ()) = tokio::join!(futures_util::future::join_all(all), waiting);

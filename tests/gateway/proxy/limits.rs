@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{OK, World, answered, assert_refusal, get};
-use stowage_testing::upstream::soon;
+use stowage_testing::upstream::{soon, until};
 
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
@@ -46,9 +46,7 @@ async fn requests_beyond_the_limit_are_shed_until_others_have_ended() {
     assert_refusal(&world.refused(expecting).await, 503);
 
     to_first.send("lf").await;
-    while world.gateway.app.admission.in_flight() > 1 {
-        tokio::task::yield_now().await;
-    }
+    until("the first is answered", async || world.gateway.app.admission.in_flight() <= 1).await;
     world.upstream.keep(to_first);
     let (mut to_third, seen) = world.asks(&mut third, get("/third")).await;
     assert_eq!(seen.target(), "/third");

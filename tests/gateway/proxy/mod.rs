@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use stowage_testing::gateway::{Running, Setup};
 use stowage_testing::raw::{RawClient, RawResponse};
-use stowage_testing::upstream::{Connection, Seen, Upstream, soon};
+use stowage_testing::upstream::{Connection, Seen, Upstream, soon, until};
 
 /// A gateway in front of a scripted server.
 struct World {
@@ -88,13 +88,8 @@ impl World {
 
     /// Waits until the gateway has noticed that its upstream connections are closed.
     async fn quiet_upstream(&self) {
-        let seen = async {
-            // One connection is the feed of the plans.
-            while self.gateway.app.upstream.running() > 1 {
-                tokio::task::yield_now().await;
-            }
-        };
-        soon("the gateway to see that the upstream has closed", seen).await;
+        // One connection is the feed of the plans.
+        until("the upstream's end is seen", async || self.gateway.app.upstream.running() <= 1).await;
     }
 
     /// Sends bytes on a new connection; returns the gateway's own response, and checks that nothing reaches the upstream.

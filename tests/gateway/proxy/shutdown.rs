@@ -7,16 +7,11 @@ use tokio::net::TcpStream;
 
 use super::{OK, World, answered, get};
 use stowage_testing::gateway::exchange;
-use stowage_testing::upstream::soon;
+use stowage_testing::upstream::{soon, until};
 
 /// Waits until connections to this address are refused.
 async fn refused(address: SocketAddr) {
-    let refused = async {
-        while TcpStream::connect(address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    };
-    soon("the listener to close", refused).await;
+    until("the listener closes", async || TcpStream::connect(address).await.is_err()).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::api::{MINE, Running, ask, data, envelope, file_plan, of, setup, stored};
 use stowage_testing::gateway::Couch;
 use stowage_testing::spy::Spy;
+use stowage_testing::upstream::until;
 
 /// Starts a gateway whose CouchDB is behind a spy.
 async fn spied() -> (Spy, Running) {
@@ -24,9 +25,7 @@ async fn race(spy: &Spy, gateway: &Running, method: &str, bodies: &[Value]) -> V
     let path = of(MINE);
     let requests = join_all(bodies.iter().map(|body| ask(gateway, method, &path, Some(body))));
     let release = async {
-        while spy.count(&format!("GET {below}")) < before + bodies.len() {
-            tokio::task::yield_now().await;
-        }
+        until("all have read it", async || spy.count(&format!("GET {below}")) >= before + bodies.len()).await;
         spy.release();
     };
     let (answers, ()) = tokio::join!(requests, release);
@@ -63,9 +62,7 @@ async fn a_plan_that_is_removed_meanwhile_is_not_brought_back() {
     let path = of(MINE);
     let plan = file_plan("b");
     let remove = async {
-        while spy.count(&format!("GET {below}")) == before {
-            tokio::task::yield_now().await;
-        }
+        until("it has read it", async || spy.count(&format!("GET {below}")) > before).await;
         let removed = ask(&gateway, "DELETE", &path, None).await;
         spy.release();
         removed.status

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 use stowage_testing::gateway::{STORAGE, Setup};
 use stowage_testing::s3::{Operation, S3Server};
+use stowage_testing::upstream::until;
 use tokio::sync::oneshot;
 
 use super::world::{fill, jobs, lines, plan, plan_with, run, s3_settings, start};
@@ -44,9 +44,7 @@ async fn a_database_that_is_deleted_meanwhile_is_a_line_and_no_failure() {
     let (s3, gate) = waiting(&gateway).await;
     let database = gateway.database();
     let deleting = async {
-        while s3.count(Operation::Put) == 0 {
-            tokio::task::yield_now().await;
-        }
+        until("an upload", async || s3.count(Operation::Put) > 0).await;
         gateway.couch.request("DELETE", &format!("/{}", gateway.path()), "", b"").await.expect_status(200);
         drop(gate);
     };
@@ -96,12 +94,8 @@ async fn a_disk_that_is_full_costs_no_voicemail() {
     gateway.plan("file", json!({ "directory": "one" })).await;
     let recording = vec![7; 3 << 20];
     gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", &recording).await;
-    let waits = async {
-        while jobs(&gateway).await.iter().all(|job| job["error"].is_null()) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), waits).await.expect("a job that says why it waits");
+    let says_why = async || jobs(&gateway).await.iter().any(|job| !job["error"].is_null());
+    until("a job that says why it waits", says_why).await;
     let waiting = jobs(&gateway).await;
     assert!(waiting[0]["error"].as_str().unwrap().contains("full"), "{waiting:#?}");
     let got = gateway.get("doc/call.mp3").await;
@@ -113,12 +107,7 @@ async fn a_disk_that_is_full_costs_no_voicemail() {
     let id = waiting[0]["_id"].as_str().unwrap();
     let (code, said) = run(&gateway, &["jobs", "retry", id]).await;
     assert_eq!(code, 0, "{said}");
-    let done = async {
-        while !jobs(&gateway).await.is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), done).await.expect("it is moved");
+    until("it is moved", async || jobs(&gateway).await.is_empty()).await;
     assert!(gateway.inside("doc").await["_attachments"].is_null());
     let got = gateway.get("doc/call.mp3").await;
     assert!(got.status == 200 && got.body == recording, "{}", got.status);
@@ -140,9 +129,7 @@ async fn what_goes_back_into_couchdb_is_noted_before_its_objects_go() {
     };
     let gate = s3.late(Operation::Delete);
     let looking = async {
-        while s3.count(Operation::Delete) == 0 {
-            tokio::task::yield_now().await;
-        }
+        until("a removal", async || s3.count(Operation::Delete) > 0).await;
         let inside = gateway.inside("doc").await;
         assert!(inside["pvt_attachments"].is_null() && inside["_attachments"]["call.mp3"].is_object(), "{inside}");
         let waiting = removals().await;

@@ -9,7 +9,7 @@ use super::exposition::{Exposition, parse};
 use stowage_testing::gateway::{Running, Setup, authorization, exchange};
 use stowage_testing::raw::RawClient;
 use stowage_testing::recorder::{Answer, Recorder};
-use stowage_testing::upstream::{Upstream, soon};
+use stowage_testing::upstream::{Upstream, soon, until};
 
 /// Returns the current metrics, as Prometheus would scrape them.
 pub async fn scrape(gateway: &Running) -> Exposition {
@@ -43,9 +43,7 @@ pub async fn experienced() -> Running {
     let target = format!("/{}/doc2/a.mp3", gateway.path());
     let head = format!("PUT {target} HTTP/1.1\r\nHost: x\r\n{name}: {login}\r\nContent-Length: 10\r\n\r\n01234");
     client.send(head).await.expect("sent");
-    while gateway.app.admission.in_flight() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("the request is admitted", async || gateway.app.admission.in_flight() > 0).await;
     client.reset().expect("a reset");
     gateway.settled().await;
     gateway

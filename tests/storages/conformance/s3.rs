@@ -6,6 +6,7 @@ use super::targets::s3_settings;
 use crate::conformance::prelude::*;
 use stowage_testing::fault::{Fault, FaultProxy, What};
 use stowage_testing::s3::{Failure, Operation, S3Server};
+use stowage_testing::upstream::until;
 
 const SLOW_DOWN: Failure = Failure { status: 503, code: "SlowDown" };
 
@@ -171,12 +172,7 @@ async fn a_try_that_ends_late_leaves_nothing() {
     let stored = target.put(&object("x"), Body::full("abc")).await.expect("stored");
     assert_eq!(stored.location["key"], json!("x.1f6c2a9e"));
     release.send(()).expect("the server waits for it");
-    let arrived = async {
-        while server.objects(super::targets::BUCKET).len() < 2 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), arrived).await.expect("the first try arrives");
+    until("the first try arrives", async || server.objects(super::targets::BUCKET).len() >= 2).await;
     target.assert_clean("late").await;
     assert_eq!(target.world.objects(), ["x.1f6c2a9e"]);
 }

@@ -17,6 +17,7 @@ use super::around::Around;
 use stowage_testing::gateway::Couch;
 use stowage_testing::serve::{Served, listen, serve};
 use stowage_testing::tokens::{GRANT, TokenServer, Tokens};
+use stowage_testing::upstream::until;
 
 /// The environment of a driver with a grant.
 pub struct World {
@@ -116,11 +117,6 @@ impl World {
 
     /// Waits until a condition holds.
     pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let waiting = async {
-            while !holds(self) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        assert!(tokio::time::timeout(Duration::from_secs(20), waiting).await.is_ok(), "{what}");
+        until(what, async || holds(self)).await;
     }
 }
