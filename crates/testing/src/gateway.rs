@@ -20,6 +20,9 @@ use super::raw::{RawClient, RawResponse};
 /// The id of the storage in plans created by [`Running::plan`].
 pub const STORAGE: &str = "0123456789abcdef0123456789abcdef";
 
+/// The header of a JSON body.
+pub const JSON: (&str, &str) = ("Content-Type", "application/json");
+
 /// A gateway to be started.
 #[derive(Debug)]
 pub struct Setup {
@@ -171,7 +174,7 @@ impl Running {
     /// Saves a document of the month database and returns its revision.
     pub async fn document(&self, id: &str, document: Value) -> String {
         let text = document.to_string();
-        let saved = self.ask("PUT", id, &[("Content-Type", "application/json")], text.as_bytes()).await;
+        let saved = self.ask("PUT", id, &[JSON], text.as_bytes()).await;
         // CouchDB does not return 201 for a deletion by PUT.
         assert_eq!(saved.status, if document["_deleted"] == true { 200 } else { 201 }, "{saved:?}");
         rev(&saved)

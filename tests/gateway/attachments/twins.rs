@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use stowage_testing::gateway::{Running, Setup, authorization, exchange};
+use stowage_testing::gateway::{JSON, Running, Setup, authorization, exchange};
 use stowage_testing::raw::RawResponse;
 
 /// Two databases behind one gateway: attachments of the first are outside, those of the second in CouchDB.
@@ -40,8 +40,7 @@ impl Twins {
     /// Creates a document with an attachment of 2048 bytes, the test's second revision.
     pub async fn recording(&mut self) -> Vec<u8> {
         let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(2048).collect();
-        let json = [("Content-Type", "application/json")];
-        assert_eq!(self.ask("PUT", "doc", &json, br#"{"pvt_type":"call_recording"}"#).await.status, 201);
+        assert_eq!(self.ask("PUT", "doc", &[JSON], br#"{"pvt_type":"call_recording"}"#).await.status, 201);
         assert_eq!(self.ask("PUT", "doc/call.mp3?rev={0}", &AUDIO, &bytes).await.status, 201);
         bytes
     }

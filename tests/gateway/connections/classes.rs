@@ -3,10 +3,8 @@
 use serde_json::json;
 
 use crate::connections::{FIRST, SECOND, World};
-use stowage_testing::gateway::{Couch, authorization, exchange};
+use stowage_testing::gateway::{Couch, JSON, authorization, exchange};
 use stowage_testing::raw::RawResponse;
-
-const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 /// Method, the target after the database (`{rev}` is the last revision returned), headers and body.
 type Step = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static [u8]);

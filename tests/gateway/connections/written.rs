@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::connections::{CDR, FIRST, SECOND, World};
-use stowage_testing::gateway::{Couch, STORAGE, json as parsed, rev as rev_of};
+use stowage_testing::gateway::{Couch, JSON, STORAGE, json as parsed, rev as rev_of};
 
 async fn start(stores: bool) -> World {
     let world = World::start().await;
@@ -28,9 +28,8 @@ impl World {
     /// Posts JSON to the month database.
     async fn post(&self, rest: &str, body: Value) -> Value {
         let target = format!("/{}{rest}", self.gateway.path());
-        let headers = [("Content-Type", "application/json")];
         let answer =
-            self.gateway.request("POST", &target, &headers, body.to_string().as_bytes()).await.expect_status(201);
+            self.gateway.request("POST", &target, &[JSON], body.to_string().as_bytes()).await.expect_status(201);
         parsed(&answer)
     }
 }
@@ -165,8 +164,7 @@ async fn a_type_whose_server_is_down_is_not_written_elsewhere() {
                 "plan": {"modb": {"connection": FIRST, "attachments": {"handler": STORAGE}, "types": types}}}))
             .await;
         let body = json!({"pvt_type": kind, "_attachments": inline}).to_string();
-        let headers = [("Content-Type", "application/json")];
-        let answer = world.gateway.ask("PUT", "new", &headers, body.as_bytes()).await;
+        let answer = world.gateway.ask("PUT", "new", &[JSON], body.as_bytes()).await;
         let (found, _, reason) = crate::connections::refusal(&answer);
         assert!(found == status && reason.contains(id), "{kind}: {found} {reason}");
     }

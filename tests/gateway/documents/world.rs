@@ -4,10 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
+pub use stowage_testing::gateway::JSON;
 use stowage_testing::gateway::{Running, Setup, json as parsed};
 use stowage_testing::raw::RawResponse;
-
-pub const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 /// Starts a gateway that stores the month database's attachments in a folder.
 pub async fn planned() -> Running {

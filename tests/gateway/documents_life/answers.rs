@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::{deleting, planned};
-use stowage_testing::gateway::{Running, authorization, exchange, json as parsed};
+use stowage_testing::gateway::{JSON, Running, authorization, exchange, json as parsed};
 use stowage_testing::raw::RawResponse;
 
 /// Sends the same requests to the gateway and directly to CouchDB, for a database of its own.
@@ -101,7 +101,6 @@ fn without_hashes(text: &str) -> String {
     plain + rest
 }
 
-const JSON: (&str, &str) = ("Content-Type", "application/json");
 const AUDIO: (&str, &str) = ("Content-Type", "audio/mpeg");
 
 async fn copies(both: &Both<'_>) {
@@ -154,7 +153,7 @@ async fn so_is_a_copy_of_a_document_with_attachments() {
         let [direct, through] = both.revs("doc").await;
         let query = |rev: &str| if rev.starts_with('9') { String::new() } else { format!("?rev={rev}") };
         both.direct("PUT", &format!("doc/{name}{}", query(&direct)), &[AUDIO], b"recording").await.expect_status(201);
-        both.gateway.ask("PUT", &format!("doc/{name}{}", query(&through)), &[AUDIO], b"recording").await.expect_status(201);
+        gateway.ask("PUT", &format!("doc/{name}{}", query(&through)), &[AUDIO], b"recording").await.expect_status(201);
     }
     deleted_first(&both).await;
     copies(&both).await;
@@ -178,7 +177,7 @@ async fn a_deletion_is_answered_as_couchdb_answers() {
         let both = Both::of(&gateway).await;
         for id in ["doc", "copy"] {
             assert_eq!(both.direct("PUT", &format!("{id}/a.mp3"), &[AUDIO], b"recording").await.status, 201);
-            assert_eq!(both.gateway.ask("PUT", &format!("{id}/a.mp3"), &[AUDIO], b"recording").await.status, 201);
+            assert_eq!(gateway.ask("PUT", &format!("{id}/a.mp3"), &[AUDIO], b"recording").await.status, 201);
         }
         let quoted = [("If-Match", "\"$copy\"")];
         let none: &[(&str, &str)] = &[];

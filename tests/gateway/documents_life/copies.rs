@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::{deleting, planned, set_on_delete};
-use stowage_testing::gateway::{Running, json as parsed, rev};
+use stowage_testing::gateway::{JSON, Running, json as parsed, rev};
 use stowage_testing::storages::Storage;
 
 async fn reads(gateway: &Running, attachment: &str, body: &[u8]) {
@@ -175,8 +175,7 @@ async fn a_copy_of_a_deleted_revision_outlives_it() {
     let gone = "2-00000000000000000000000000000003";
     let inline = json!({ "call.mp3": { "content_type": "audio/mpeg", "data": "cmVjb3JkaW5n" } });
     let document = json!({ "_id": "doc", "_rev": gone, "_deleted": true, "_attachments": inline }).to_string();
-    let json = [("Content-Type", "application/json")];
-    assert_eq!(gateway.ask("PUT", "doc?new_edits=false", &json, document.as_bytes()).await.status, 200);
+    assert_eq!(gateway.ask("PUT", "doc?new_edits=false", &[JSON], document.as_bytes()).await.status, 200);
     let copied = gateway.copy(&format!("doc?rev={gone}"), "copy").await.expect_status(201);
     let attachment = format!("copy/call.mp3?rev={}", rev(&copied));
     reads(&gateway, &attachment, b"recording").await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::deleting;
-use stowage_testing::gateway::{Running, rev};
+use stowage_testing::gateway::{JSON, Running, rev};
 
 /// Returns another database of the same account.
 fn other_month(gateway: &Running) -> String {
@@ -18,8 +18,7 @@ async fn take(gateway: &Running, database: &str, id: &str) -> (String, String) {
     }
     let target = format!("/{database}/{id}");
     let text = document.to_string();
-    let headers = [("Content-Type", "application/json")];
-    let saved = gateway.request("PUT", &target, &headers, text.as_bytes()).await.expect_status(201);
+    let saved = gateway.request("PUT", &target, &[JSON], text.as_bytes()).await.expect_status(201);
     (target, rev(&saved))
 }
 

@@ -6,7 +6,7 @@ use super::gate::{Act, End, answer};
 use super::world::{BUCKET, World, soon};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use stowage_testing::gateway::{authorization, exchange, json, rev};
+use stowage_testing::gateway::{JSON, authorization, exchange, json, rev};
 use stowage_testing::raw::RawResponse;
 
 const NAMES: [&str; 3] = ["one.mp3", "two.mp3", "three.mp3"];
@@ -18,12 +18,11 @@ fn carrying() -> Value {
 }
 
 async fn put(world: &World, id: &str, document: &Value) -> RawResponse {
-    world.gateway.ask("PUT", id, &[("Content-Type", "application/json")], document.to_string().as_bytes()).await
+    world.gateway.ask("PUT", id, &[JSON], document.to_string().as_bytes()).await
 }
 
 async fn bulk(world: &World, docs: &Value) -> RawResponse {
-    let headers = [("Content-Type", "application/json")];
-    world.gateway.ask("POST", "_bulk_docs", &headers, json!({ "docs": docs }).to_string().as_bytes()).await
+    world.gateway.ask("POST", "_bulk_docs", &[JSON], json!({ "docs": docs }).to_string().as_bytes()).await
 }
 
 fn named(id: &str) -> Value {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::gate::{Act, End};
 use super::world::{BUCKET, World, bytes, soon};
-use stowage_testing::gateway::{Running, Setup, authorization, rev};
+use stowage_testing::gateway::{JSON, Running, Setup, authorization, rev};
 use stowage_testing::raw::{RawClient, RawResponse};
 use stowage_testing::s3::Operation;
 
@@ -77,7 +77,7 @@ async fn a_stalled_upload_is_passed() {
                 let entry = json!({ "data": STANDARD.encode("second") });
                 let body = json!({ "_rev": current, "_attachments": { "call.mp3": entry } }).to_string();
                 let target = format!("/{}/{id}", gateway.path());
-                gateway.request("PUT", &target, &[("Content-Type", "application/json")], body.as_bytes()).await
+                gateway.request("PUT", &target, &[JSON], body.as_bytes()).await
             }
             _ => gateway.request("DELETE", &target, &[], b"").await,
         };

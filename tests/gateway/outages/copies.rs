@@ -1,7 +1,7 @@
 //! COPY while a storage is down, and after.
 
 use serde_json::{Value, json};
-use stowage_testing::gateway::{json as parsed, rev};
+use stowage_testing::gateway::{JSON, json as parsed, rev};
 
 use super::world::{
     beside, comes_back, drained, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker,
@@ -88,8 +88,7 @@ async fn what_replaces_an_attachment_of_a_replicated_copy_counts() {
     let entry = json!({ "content_type": "audio/mpeg", "revpos": 7, "data": "cmVjb3JkaW5n" });
     let document = json!({ "_id": "copy", "_rev": "1-0123456789abcdef0123456789abcdef", "pvt_type": "fax",
         "_attachments": { "call.mp3": entry } });
-    let headers = [("Content-Type", "application/json")];
-    let brought = world.gateway.ask("PUT", "copy?new_edits=false", &headers, document.to_string().as_bytes()).await;
+    let brought = world.gateway.ask("PUT", "copy?new_edits=false", &[JSON], document.to_string().as_bytes()).await;
     assert_eq!(brought.status, 201, "{brought:?}");
     assert_eq!(world.gateway.pointer("copy", "call.mp3").await["revpos"], 7);
     world.bucket.shut();

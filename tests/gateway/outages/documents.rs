@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use stowage_testing::gateway::{json, rev};
+use stowage_testing::gateway::{JSON, json, rev};
 
 use super::world::{beside, comes_back, drained, is_in_couchdb, is_in_storage, jobs, with_worker, without_worker};
 use crate::faults::gate::answer;
@@ -89,8 +89,7 @@ async fn a_batch_is_saved_whole() {
             .map(|index| json!({ "_id": format!("doc-{index}"), "_attachments": { "a": inline(&bytes(2000, index)) } }))
             .collect();
         let text = json!({ "docs": documents }).to_string();
-        let saved =
-            world.gateway.ask("POST", "_bulk_docs", &[("Content-Type", "application/json")], text.as_bytes()).await;
+        let saved = world.gateway.ask("POST", "_bulk_docs", &[JSON], text.as_bytes()).await;
         assert_eq!(saved.status, 201, "{saved:?}");
         assert!(json(&saved).as_array().unwrap().iter().all(|row| row["ok"] == true), "{saved:?}");
         world.bucket.relent();
@@ -110,8 +109,7 @@ async fn a_batch_that_is_refused_puts_no_job_off() {
     let document = json!({ "_id": "known-0", "_attachments": { "a": inline(b"y") } });
     let stub = json!({ "_id": "other", "_attachments": { "a": { "stub": true } } });
     let text = json!({ "docs": [document, stub] }).to_string();
-    let refused =
-        world.gateway.ask("POST", "_bulk_docs", &[("Content-Type", "application/json")], text.as_bytes()).await;
+    let refused = world.gateway.ask("POST", "_bulk_docs", &[JSON], text.as_bytes()).await;
     assert_eq!(refused.status, 412, "{refused:?}");
     let now = std::time::SystemTime::now();
     for job in jobs(&world).await {

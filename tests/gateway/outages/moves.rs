@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use serde_json::json;
-use stowage_testing::gateway::json;
+use stowage_testing::gateway::{JSON, json};
 use stowage_testing::upstream::until;
 
 use super::world::{beside, drained, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker};
@@ -43,8 +43,7 @@ async fn what_a_client_does_meanwhile_stays_done() {
     let mut document = json(&world.gateway.get("doc").await);
     document["heard"] = json!(true);
     // If the move was faster, it is a conflict as with any other writer.
-    let headers = [("Content-Type", "application/json")];
-    let saved = world.gateway.ask("PUT", "doc", &headers, document.to_string().as_bytes()).await;
+    let saved = world.gateway.ask("PUT", "doc", &[JSON], document.to_string().as_bytes()).await;
     assert!(matches!(saved.status, 201 | 409), "{saved:?} after {put:?}");
     drained(&world).await;
     is_in_storage(&world, "doc", "call.mp3", &bytes(1000, 1)).await;
@@ -154,7 +153,6 @@ async fn moved_since(world: &crate::faults::world::World, id: &str) -> serde_jso
 async fn what_was_read_before_a_move_is_saved_after_it() {
     let world = without_worker().await;
     let path = world.gateway.path();
-    let headers = [("Content-Type", "application/json")];
     for how in ["body", "query", "header", "post", "batch"] {
         let mut document = moved_since(&world, how).await;
         let rev = document["_rev"].as_str().unwrap().to_owned();
@@ -170,7 +168,7 @@ async fn what_was_read_before_a_move_is_saved_after_it() {
             "batch" => ("POST", format!("/{path}/_bulk_docs"), None, json!({ "docs": [document] }).to_string()),
             _ => ("PUT", format!("/{path}/{how}"), None, document.to_string()),
         };
-        let headers: Vec<_> = headers.into_iter().chain(more).collect();
+        let headers: Vec<_> = [JSON].into_iter().chain(more).collect();
         let saved = world.gateway.request(method, &target, &headers, text.as_bytes()).await;
         assert_eq!(saved.status, 201, "{how}: {saved:?}");
         assert!(!saved.text().contains("conflict"), "{how}: {saved:?}");
@@ -201,10 +199,9 @@ async fn attachments_and_deletions_meet_no_conflict_with_a_move_either() {
     // Another client's write since then is a conflict, even of an identical document.
     let mut read = moved_since(&world, "changed").await;
     let now = json(&world.gateway.get("changed").await);
-    let headers = [("Content-Type", "application/json")];
-    world.gateway.ask("PUT", "changed", &headers, now.to_string().as_bytes()).await.expect_status(201);
+    world.gateway.ask("PUT", "changed", &[JSON], now.to_string().as_bytes()).await.expect_status(201);
     read["heard"] = json!(true);
-    world.gateway.ask("PUT", "changed", &headers, read.to_string().as_bytes()).await.expect_status(409);
+    world.gateway.ask("PUT", "changed", &[JSON], read.to_string().as_bytes()).await.expect_status(409);
     world.gateway.delete(&format!("changed?rev={}", read["_rev"].as_str().unwrap())).await.expect_status(409);
     world.gateway.put("changed", "x", read["_rev"].as_str().unwrap(), b"x").await.expect_status(409);
     world.stop().await;
@@ -221,7 +218,7 @@ async fn a_move_that_overtakes_a_save_is_no_conflict() {
     let go = std::sync::Arc::new(tokio::sync::Notify::new());
     world.store.rule("PUT", "/doc ", 1, Act::Hold(std::sync::Arc::clone(&go)));
     let (target, text) = (format!("/{}/doc", world.gateway.path()), document.to_string());
-    let saving = world.gateway.request("PUT", &target, &[("Content-Type", "application/json")], text.as_bytes());
+    let saving = world.gateway.request("PUT", &target, &[JSON], text.as_bytes());
     let moving = async {
         world.store.struck(1).await;
         world.bucket.open();

@@ -1,7 +1,7 @@
 //! PUT of an attachment while its storage is down.
 
 use serde_json::json;
-use stowage_testing::gateway::{json as json_of, rev};
+use stowage_testing::gateway::{JSON, json as json_of, rev};
 
 use super::world::{comes_back, drained, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker};
 use crate::faults::gate::{Act, End, answer};
@@ -60,8 +60,7 @@ async fn a_plan_that_says_refuse_keeps_every_byte_out_of_couchdb() {
         world.gateway.put("doc", "call.mp3", &before, &bytes(20_000, 1)).await.expect_status(504);
     }
     let inline = json!({ "pvt_type": "fax", "_attachments": { "a": { "data": "AAAA" } } }).to_string();
-    let headers = [("Content-Type", "application/json")];
-    world.gateway.ask("PUT", "other", &headers, inline.as_bytes()).await.expect_status(504);
+    world.gateway.ask("PUT", "other", &[JSON], inline.as_bytes()).await.expect_status(504);
     assert_eq!(world.stored("doc").await["_rev"], before.as_str());
     assert!(world.stored("other").await.is_null());
     assert!(jobs(&world).await.is_empty());
@@ -102,8 +101,7 @@ async fn an_object_that_is_hidden_goes_although_its_document_is_saved_meanwhile(
             "_bulk_docs" => ("POST", format!("/{path}/_bulk_docs"), json!({ "docs": [shown] }).to_string()),
             how => (how, format!("/{path}/doc/call.mp3?rev={rev}"), String::new()),
         };
-        let content = [("Content-Type", "application/json")];
-        let answer = world.gateway.request(method, &target, &content, body.as_bytes()).await;
+        let answer = world.gateway.request(method, &target, &[JSON], body.as_bytes()).await;
         assert!(matches!(answer.status, 200 | 201), "{how}: {answer:?}");
         if how != "DELETE" {
             comes_back(&world, "doc", "call.mp3", &bytes(5000, 2)).await;

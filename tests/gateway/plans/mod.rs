@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use stowage_testing::gateway::{Running, json as parsed};
+use stowage_testing::gateway::{JSON, Running, json as parsed};
 use stowage_testing::raw::RawResponse;
 
 /// A `file` storage in `directory`.
@@ -45,9 +45,8 @@ async fn database(gateway: &Running, name: &str) -> String {
 
 /// Creates a document and PUTs an attachment; returns the response.
 async fn put_as(gateway: &Running, path: &str, id: &str, name: &str, members: Value) -> RawResponse {
-    let headers = [("Content-Type", "application/json")];
     let target = format!("/{path}/{id}");
-    let made = gateway.request("PUT", &target, &headers, members.to_string().as_bytes()).await.expect_status(201);
+    let made = gateway.request("PUT", &target, &[JSON], members.to_string().as_bytes()).await.expect_status(201);
     let rev = parsed(&made)["rev"].as_str().unwrap().to_owned();
     gateway.request("PUT", &format!("{target}/{name}?rev={rev}"), &[("Content-Type", "audio/mpeg")], b"bytes").await
 }

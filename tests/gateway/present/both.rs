@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::present::twins::Twins;
-use stowage_testing::gateway::{Setup, json as parsed, rev};
+use stowage_testing::gateway::{JSON, Setup, json as parsed, rev};
 use stowage_testing::gzip;
 use stowage_testing::recorder::Recorder;
 use stowage_testing::upstream::{Connection, Seen, Upstream};
@@ -114,8 +114,7 @@ async fn the_newer_of_two_with_one_name_counts() {
     let mut document = twins.stored("doc").await;
     document["pvt_attachments"]["a.mp3"]["revpos"] = json!(9);
     let path = format!("/{}/doc", twins.gateway.path());
-    let json = [("Content-Type", "application/json")];
-    let saved = twins.couch("PUT", &path, &json, document.to_string().as_bytes()).await;
+    let saved = twins.couch("PUT", &path, &[JSON], document.to_string().as_bytes()).await;
     assert_eq!(saved.status, 201, "{} {saved:?}", rev(&put));
     for accept in ["application/json", "*/*"] {
         let shown = twins.gateway.request("GET", &format!("{path}?attachments=true"), &[("Accept", accept)], b"").await;

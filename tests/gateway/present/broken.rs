@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::present::twins::Twins;
-use stowage_testing::gateway::{Setup, json as parsed};
+use stowage_testing::gateway::{JSON, Setup, json as parsed};
 use stowage_testing::raw::RawClient;
 use stowage_testing::recorder::Recorder;
 use stowage_testing::upstream::{Connection, Upstream};
@@ -28,8 +28,8 @@ async fn an_object_that_is_gone_is_said_before_anything_else() {
         assert_eq!(shown.status, 404, "{rest} {accept}: {shown:?}");
         assert!(parsed(&shown)["reason"].as_str().unwrap().contains("gone from storage"), "{shown:?}");
     }
-    let (json, docs) = ([("Content-Type", "application/json")], br#"{"docs":[{"id":"doc"}]}"#);
-    twins.gateway.ask("POST", "_bulk_get?attachments=true", &json, docs).await.expect_status(404);
+    let docs = br#"{"docs":[{"id":"doc"}]}"#;
+    twins.gateway.ask("POST", "_bulk_get?attachments=true", &[JSON], docs).await.expect_status(404);
     assert_eq!(twins.gateway.get("doc").await.status, 200, "stubs ask no storage");
     let records = twins.gateway.app.gateway.records.last();
     assert_eq!(
@@ -116,10 +116,9 @@ async fn a_couchdb_that_breaks_off_breaks_the_answer() {
 async fn a_document_that_is_too_large_is_not_passed_on() {
     let twins = Twins::over(Setup::default().set("limits.document_bytes", "64 KiB")).await;
     twins.make("small", &json!({}), &[("a.mp3", b"sound")]).await;
-    let json = [("Content-Type", "application/json")];
     let long = json!({"pvt_attachments": {"a.mp3": {"handler": {"kz_att_http": {"url": "http://h/canary"}}}}, "x": "y".repeat(80_000)});
     let target = format!("/{}/zlong", twins.gateway.path());
-    twins.couch("PUT", &target, &json, long.to_string().as_bytes()).await.expect_status(201);
+    twins.couch("PUT", &target, &[JSON], long.to_string().as_bytes()).await.expect_status(201);
     let shown = twins.gateway.get("zlong").await;
     assert_eq!((shown.status, parsed(&shown)["error"].as_str()), (413, Some("document_too_large")), "{shown:?}");
     let rows = twins.gateway.get("_all_docs?include_docs=true").await;

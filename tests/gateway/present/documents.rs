@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::present::twins::Twins;
-use stowage_testing::gateway::{Setup, json as parsed, rev};
+use stowage_testing::gateway::{JSON, Setup, json as parsed, rev};
 
 const SOUND: &[u8] = b"\x00\x01sound\xff";
 
@@ -65,8 +65,7 @@ async fn what_has_no_pointer_is_not_touched() {
     ];
     for (index, text) in texts.iter().enumerate() {
         let target = format!("/{}/doc{index}", twins.gateway.path());
-        let json = [("Content-Type", "application/json")];
-        assert_eq!(twins.couch("PUT", &target, &json, text.as_bytes()).await.status, 201);
+        assert_eq!(twins.couch("PUT", &target, &[JSON], text.as_bytes()).await.status, 201);
         for (query, accept) in [("", "*/*"), ("?attachments=true", "application/json"), ("?revs=true", "*/*")] {
             let target = format!("{target}{query}");
             let shown = twins.gateway.request("GET", &target, &[("Accept", accept)], b"").await;

@@ -4,11 +4,9 @@ use serde_json::{Value, json};
 
 use crate::present::twins::{Twins, plain};
 use hyper::Method;
-use stowage_testing::gateway::{Setup, exchange, json as parsed};
+use stowage_testing::gateway::{JSON, Setup, exchange, json as parsed};
 use stowage_testing::raw::RawResponse;
 use stowage_testing::recorder::{Answer, Recorder};
-
-const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 async fn three() -> (Twins, [(String, String); 3]) {
     let twins = Twins::start().await;

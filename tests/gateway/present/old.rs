@@ -3,12 +3,11 @@
 use serde_json::json;
 
 use crate::present::twins::Twins;
-use stowage_testing::gateway::{authorization, exchange, json as parsed};
+use stowage_testing::gateway::{JSON, authorization, exchange, json as parsed};
 use stowage_testing::recorder::Recorder;
 
 async fn save(twins: &Twins, path: &str, document: &serde_json::Value) {
-    let json = [("Content-Type", "application/json")];
-    twins.couch("PUT", &format!("/{path}"), &json, document.to_string().as_bytes()).await.expect_status(201);
+    twins.couch("PUT", &format!("/{path}"), &[JSON], document.to_string().as_bytes()).await.expect_status(201);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::present::twins::Twins;
-use stowage_testing::gateway::json as parsed;
+use stowage_testing::gateway::{JSON, json as parsed};
 
 fn escaped(text: &str) -> String {
     text.replace('[', "%5B").replace(']', "%5D").replace('"', "%22")
@@ -96,7 +96,7 @@ async fn a_bulk_get_says_so_for_each_document() {
         .to_string()
     };
     let bodies = (body(&one.0, &two.0), body(&one.1, &two.1));
-    let headers = [("Content-Type", "application/json"), ("Accept", "application/json")];
+    let headers = [JSON, ("Accept", "application/json")];
     let shown = twins.gateway.ask("POST", "_bulk_get", &headers, bodies.0.as_bytes()).await;
     let target = format!("/{}/_bulk_get", twins.native);
     let native = twins.couch("POST", &target, &headers, bodies.1.as_bytes()).await;

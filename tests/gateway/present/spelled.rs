@@ -3,11 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::present::twins::Twins;
-use stowage_testing::gateway::{Setup, exchange, json as parsed};
+use stowage_testing::gateway::{JSON, Setup, exchange, json as parsed};
 use stowage_testing::gzip;
 use stowage_testing::raw::RawResponse;
-
-const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 #[tokio::test]
 async fn options_in_packed_bodies_and_odd_spellings_mean_what_they_mean_to_couchdb() {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use stowage_testing::gateway::{Running, Setup, authorization, exchange, rev};
+use stowage_testing::gateway::{JSON, Running, Setup, authorization, exchange, rev};
 use stowage_testing::raw::RawResponse;
 
 /// A gateway that presents stubs, and a database that no plan includes.
@@ -44,10 +44,9 @@ impl Twins {
     /// Saves a document and its attachments on both sides; returns both revisions.
     pub async fn make(&self, id: &str, document: &Value, attachments: &[(&str, &[u8])]) -> (String, String) {
         let text = document.to_string();
-        let media_type = [("Content-Type", "application/json")];
         let path = self.gateway.path();
-        let outside = self.gateway.request("PUT", &format!("/{path}/{id}"), &media_type, text.as_bytes()).await;
-        let native = self.couch("PUT", &format!("/{}/{id}", self.native), &media_type, text.as_bytes()).await;
+        let outside = self.gateway.request("PUT", &format!("/{path}/{id}"), &[JSON], text.as_bytes()).await;
+        let native = self.couch("PUT", &format!("/{}/{id}", self.native), &[JSON], text.as_bytes()).await;
         let (mut outside, mut native) = (rev(&outside), rev(&native));
         for (name, bytes) in attachments {
             outside = rev(&self.gateway.put(id, name, &outside, bytes).await);

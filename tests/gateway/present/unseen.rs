@@ -2,13 +2,11 @@
 
 use serde_json::json;
 
-use stowage_testing::gateway::{Running, Setup, json as parsed};
+use stowage_testing::gateway::{JSON, Running, Setup, json as parsed};
 use stowage_testing::gzip;
 use stowage_testing::raw::RawResponse;
 use stowage_testing::recorder::Recorder;
 use stowage_testing::upstream::{Connection, Upstream};
-
-const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 /// A gateway in front of a scripted server.
 struct Scene {

@@ -6,7 +6,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::replication::ends::{ids, leaves};
-use stowage_testing::gateway::rev;
+use stowage_testing::gateway::{JSON, rev};
 use stowage_testing::replicator::{Peer, path};
 
 /// Returns bytes that differ everywhere.
@@ -25,8 +25,7 @@ pub async fn put(peer: &Peer, id: &str, name: &str, over: &str, kind: &str, body
 
 pub async fn save(peer: &Peer, document: Value) -> String {
     let id = document["_id"].as_str().expect("an id");
-    let headers = [("Content-Type", "application/json")];
-    let answer = peer.ask("PUT", &path(id), &headers, document.to_string().as_bytes()).await;
+    let answer = peer.ask("PUT", &path(id), &[JSON], document.to_string().as_bytes()).await;
     assert_eq!(answer.status, 201, "{document}: {answer:?}");
     rev(&answer)
 }
@@ -83,7 +82,7 @@ async fn conflict(peer: &Peer) {
         })
     };
     let body = json!({ "new_edits": false, "docs": [branch('a', 12), branch('b', 13)] }).to_string();
-    let answer = peer.ask("POST", "/_bulk_docs", &[("Content-Type", "application/json")], body.as_bytes()).await;
+    let answer = peer.ask("POST", "/_bulk_docs", &[JSON], body.as_bytes()).await;
     assert_eq!((answer.status, answer.text().trim()), (201, "[]"));
 }
 

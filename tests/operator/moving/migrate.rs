@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use stowage::jobs::{Holder, Job};
 use stowage::router::Database;
-use stowage_testing::gateway::STORAGE;
+use stowage_testing::gateway::{JSON, STORAGE};
 use stowage_testing::recorder::Recorder;
 use stowage_testing::s3::{Operation, S3Server};
 
@@ -239,8 +239,7 @@ async fn clients_that_save_meanwhile_meet_no_conflict() {
                     let mut document = stowage_testing::gateway::json(&gateway.get(id).await);
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     document["heard"] = json!(client);
-                    let headers = [("Content-Type", "application/json")];
-                    let saved = gateway.ask("PUT", id, &headers, document.to_string().as_bytes()).await;
+                    let saved = gateway.ask("PUT", id, &[JSON], document.to_string().as_bytes()).await;
                     assert_eq!(saved.status, 201, "{id}: {saved:?}");
                 }
             }
