@@ -58,6 +58,13 @@ impl Setup {
         self.start_over(Couch::start().await).await
     }
 
+    /// Starts a gateway whose plan stores the month database's attachments in this folder.
+    pub async fn storing_in(self, directory: &str) -> Running {
+        let gateway = self.start().await;
+        gateway.plan("file", json!({ "directory": directory })).await;
+        gateway
+    }
+
     /// Starts a gateway in front of a running store.
     pub async fn start_over(self, couch: Couch) -> Running {
         let url = self.upstream.unwrap_or_else(|| couch.url.clone());
@@ -91,9 +98,7 @@ impl Setup {
 
 /// Starts a gateway whose plan stores the month database's attachments in a folder.
 pub async fn planned() -> Running {
-    let gateway = Setup::default().start().await;
-    gateway.plan("file", json!({ "directory": "recordings" })).await;
-    gateway
+    Setup::default().storing_in("recordings").await
 }
 
 /// A running gateway.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::compare::{About, Names, difference, shown};
 use super::features::Feature;
@@ -32,8 +32,7 @@ impl World {
         if Feature::PresentStubs.on() {
             setup = setup.set("couchdb.present_stubs", "true");
         }
-        let gateway = setup.start().await;
-        gateway.plan("file", json!({ "directory": "recordings" })).await;
+        let gateway = setup.storing_in("recordings").await;
         let account = uuid::Uuid::new_v4().simple().to_string();
         Self { direct: Couch::start().await, gateway, account, sequences: AtomicUsize::new(0), outages: None }
     }

@@ -1,7 +1,5 @@
 //! `Content-Encoding: gzip`: stored compressed, and decompressed for clients that do not accept it.
 
-use serde_json::json;
-
 use stowage_testing::gateway::{Running, Setup, authorization};
 use stowage_testing::raw::RawClient;
 
@@ -12,8 +10,7 @@ fn packed() -> Vec<u8> {
 }
 
 async fn with_gzip() -> Running {
-    let gateway = Setup::default().start().await;
-    gateway.plan("file", json!({ "directory": "texts" })).await;
+    let gateway = Setup::default().storing_in("texts").await;
     let headers = [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")];
     gateway.ask("PUT", "doc/a.txt", &headers, &packed()).await.expect_status(201);
     gateway
@@ -69,8 +66,7 @@ async fn stored_as_gzip(gateway: &Running, name: &str, bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn all_members_are_read_and_nothing_else() {
-    let gateway = Setup::default().start().await;
-    gateway.plan("file", json!({ "directory": "texts" })).await;
+    let gateway = Setup::default().storing_in("texts").await;
     let twice = [PLAIN, PLAIN].concat();
     for (name, bytes, expected) in [
         ("two", [packed(), packed()].concat(), twice.as_slice()),
@@ -89,8 +85,7 @@ async fn all_members_are_read_and_nothing_else() {
 
 #[tokio::test]
 async fn a_gzip_that_is_cut_never_looks_whole_and_has_a_head() {
-    let gateway = Setup::default().start().await;
-    gateway.plan("file", json!({ "directory": "texts" })).await;
+    let gateway = Setup::default().storing_in("texts").await;
     let (name, login) = authorization(&gateway.couch.admin);
     let whole = packed();
     for cut in [whole.len() - 1, whole.len() - 9, 10, 4] {

@@ -1,7 +1,5 @@
 //! `limits.attachment_bytes`: exactly this many bytes are allowed, with and without a declared length.
 
-use serde_json::json;
-
 use stowage_testing::gateway::{Running, Setup, authorization};
 use stowage_testing::raw::{RawClient, RawResponse};
 
@@ -9,9 +7,7 @@ const LIMIT: usize = 100_000;
 const REFUSAL: &str = "{\"error\":\"attachment_too_large\",\"reason\":\"call.mp3\"}\n";
 
 async fn limited() -> Running {
-    let gateway = Setup::default().set("limits.attachment_bytes", &LIMIT.to_string()).start().await;
-    gateway.plan("file", json!({ "directory": "recordings" })).await;
-    gateway
+    Setup::default().set("limits.attachment_bytes", &LIMIT.to_string()).storing_in("recordings").await
 }
 
 /// Returns the head of a PUT with an additional header line.

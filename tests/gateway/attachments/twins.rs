@@ -1,6 +1,6 @@
 //! The same requests to a database with a plan and to one without: a client must not be able to tell them apart.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use stowage_testing::gateway::{JSON, Running, Setup, authorization, exchange};
 use stowage_testing::raw::RawResponse;
@@ -18,8 +18,7 @@ pub struct Twins {
 
 impl Twins {
     pub async fn start() -> Self {
-        let gateway = Setup::default().start().await;
-        gateway.plan("file", json!({ "directory": "recordings" })).await;
+        let gateway = Setup::default().storing_in("recordings").await;
         let plain = format!("twin_{}", gateway.account);
         gateway.couch.request("PUT", &format!("/{plain}"), "", b"").await.expect_status(201);
         let paths = [gateway.path(), plain.clone()];

@@ -4,13 +4,13 @@ use std::io::Write as _;
 
 use serde_json::json;
 
-use super::world::{JSON, audit_and_stop, both, inline, planned_with, stored};
+use super::world::{JSON, audit_and_stop, both, inline, stored};
 use stowage_testing::gateway::{Running, Setup, json as parsed};
 use stowage_testing::gzip;
 use stowage_testing::raw::RawResponse;
 
 async fn small() -> Running {
-    planned_with(Setup::default().set("limits.document_bytes", "64 KiB")).await
+    Setup::default().set("limits.document_bytes", "64 KiB").storing_in("r").await
 }
 
 /// Returns a document that exceeds the gateway's limit; `member` follows the padding.

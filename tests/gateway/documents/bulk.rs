@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{JSON, audit, audit_and_stop, both, inline, plan, planned, planned_with, put, stored};
+use super::world::{JSON, audit, audit_and_stop, both, inline, plan, planned, put, stored};
 use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed, rev};
 use stowage_testing::raw::RawResponse;
 
@@ -61,7 +61,7 @@ async fn what_couchdb_refuses_as_a_whole_leaves_nothing() {
 
 #[tokio::test]
 async fn a_failing_storage_refuses_all_before_anything_is_saved() {
-    let gateway = planned_with(Setup::default().set("limits.attachment_bytes", "4")).await;
+    let gateway = Setup::default().set("limits.attachment_bytes", "4").storing_in("r").await;
     let docs = json!({ "docs": [
         { "_id": "b1", "_attachments": { "a": inline("x/y", b"one") } },
         { "_id": "b2", "_attachments": { "a": inline("x/y", b"four") } },

@@ -154,7 +154,7 @@ async fn rights_are_asked_for_before_a_byte_is_stored() {
 
 #[tokio::test]
 async fn an_attachment_over_the_limit_leaves_nothing() {
-    let gateway = super::world::planned_with(Setup::default().set("limits.attachment_bytes", "10")).await;
+    let gateway = Setup::default().set("limits.attachment_bytes", "10").storing_in("r").await;
     let document = json!({ "_attachments": { "a": inline("x/y", b"0123456789"), "b": inline("x/y", b"0123456789x") } });
     let refused = put(&gateway, "doc", &document).await;
     assert_eq!((refused.status, parsed(&refused)["reason"].as_str()), (413, Some("b")), "{refused:?}");
@@ -246,7 +246,7 @@ async fn of_writers_at_the_same_time_one_stores_and_the_others_get_a_conflict() 
 
 #[tokio::test]
 async fn documents_wait_for_memory_and_never_for_each_other() {
-    let gateway = super::world::planned_with(Setup::default().set("limits.upload_buffer_bytes", "16 MiB")).await;
+    let gateway = Setup::default().set("limits.upload_buffer_bytes", "16 MiB").storing_in("r").await;
     let bytes = vec![7; 3 << 20];
     let document = json!({ "_attachments": { "a": inline("x/y", &bytes), "b": inline("x/y", &bytes[..100]) } });
     let ids: Vec<_> = (0..6).map(|index| format!("doc-{index}")).collect();

@@ -2,15 +2,11 @@
 
 use serde_json::json;
 
-use super::world::{audit_and_stop, inline, planned, planned_with, put, stored};
+use super::world::{audit_and_stop, inline, planned, put, stored};
 use stowage_testing::gateway::{Running, Setup, json as parsed, rev};
 
-async fn presenting() -> Running {
-    planned().await
-}
-
 async fn plain() -> Running {
-    planned_with(Setup::default().set("couchdb.present_stubs", "false")).await
+    Setup::default().set("couchdb.present_stubs", "false").storing_in("r").await
 }
 
 /// Creates a document with two outside attachments; returns its revision.
@@ -22,7 +18,7 @@ async fn with_two(gateway: &Running) -> String {
 
 #[tokio::test]
 async fn stubs_keep_their_pointers_whoever_presents_them() {
-    for gateway in [plain().await, presenting().await] {
+    for gateway in [plain().await, planned().await] {
         let first = with_two(&gateway).await;
         let before = stored(&gateway, "doc").await["pvt_attachments"].clone();
         let next = json!({ "_rev": first, "k": 2, "_attachments": {
@@ -46,7 +42,7 @@ async fn stubs_keep_their_pointers_whoever_presents_them() {
 
 #[tokio::test]
 async fn what_was_left_out_is_dropped_where_stubs_are_shown() {
-    let gateway = presenting().await;
+    let gateway = planned().await;
     let first = with_two(&gateway).await;
     let next = json!({ "_rev": first, "_attachments": { "a": { "stub": true } } });
     let second = put(&gateway, "doc", &next).await;
@@ -70,7 +66,7 @@ async fn what_was_left_out_is_dropped_where_stubs_are_shown() {
 
 #[tokio::test]
 async fn a_kazoo_that_stores_anew_what_it_was_shown_is_believed() {
-    let gateway = presenting().await;
+    let gateway = planned().await;
     with_two(&gateway).await;
     let before = stored(&gateway, "doc").await["pvt_attachments"].clone();
     // `kzs_attachments:external_attachment`: the document as it was read, with one of its stubs replaced by a pointer of KAZOO's.
@@ -107,7 +103,7 @@ async fn elsewhere_pointers_are_taken_as_they_are_sent() {
 
 #[tokio::test]
 async fn what_a_client_read_it_can_write_back() {
-    let gateway = presenting().await;
+    let gateway = planned().await;
     with_two(&gateway).await;
     let mut read = parsed(&gateway.get("doc").await);
     if read.get("_attachments").is_none() {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::{audit, audit_and_stop, both, digest, direct, inline, multipart, plan, planned, put, stored};
-use stowage_testing::gateway::{STORAGE, authorization, json as parsed, rev};
+use stowage_testing::gateway::{STORAGE, Setup, authorization, json as parsed, rev};
 use stowage_testing::raw::RawClient;
 use stowage_testing::upstream::until;
 
@@ -219,9 +219,7 @@ async fn a_client_that_leaves_in_the_middle_leaves_nothing() {
 
 #[tokio::test]
 async fn a_document_part_that_is_too_long_is_refused() {
-    let gateway =
-        super::world::planned_with(stowage_testing::gateway::Setup::default().set("limits.document_bytes", "64 KiB"))
-            .await;
+    let gateway = Setup::default().set("limits.document_bytes", "64 KiB").storing_in("r").await;
     let document = json!({ "text": "x".repeat(70_000), "_attachments": { "a": follows(3) } });
     let target = format!("/{}/doc", gateway.path());
     let refused = gateway.request("PUT", &target, &[KIND], &multipart("abc123", &document, &[b"one"])).await;

@@ -10,13 +10,7 @@ use stowage_testing::raw::RawResponse;
 
 /// Starts a gateway that stores the month database's attachments in a folder.
 pub async fn planned() -> Running {
-    planned_with(Setup::default()).await
-}
-
-pub async fn planned_with(setup: Setup) -> Running {
-    let gateway = setup.start().await;
-    gateway.plan("file", json!({ "directory": "r" })).await;
-    gateway
+    Setup::default().storing_in("r").await
 }
 
 /// Sends the same request to the gateway and directly to the store, for another database; `rest` is the path after the database. Compares both

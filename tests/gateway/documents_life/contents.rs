@@ -82,8 +82,7 @@ async fn what_the_plan_sends_to_couchdb_now_is_copied_into_it() {
 
 #[tokio::test]
 async fn what_does_not_fit_into_a_document_is_refused_and_nothing_is_saved() {
-    let gateway = Setup::default().set("limits.document_bytes", "64 KiB").start().await;
-    gateway.plan("file", json!({ "directory": "recordings" })).await;
+    let gateway = Setup::default().set("limits.document_bytes", "64 KiB").storing_in("recordings").await;
     let put = gateway.put("doc", "call.mp3", "", &[1; 60_000]).await;
     assert_eq!(gateway.copy("doc", "fits").await.status, 201, "objects of any length are copied");
     let too_large = |answer: stowage_testing::raw::RawResponse| {
@@ -142,8 +141,7 @@ async fn links_and_entries_of_others_are_copied_as_they_are() {
 /// As where CouchDB makes the copy.
 #[tokio::test]
 async fn a_copy_has_the_generations_and_the_order_of_its_original() {
-    let gateway = Setup::default().set("couchdb.present_stubs", "true").start().await;
-    gateway.plan("file", json!({ "directory": "recordings" })).await;
+    let gateway = Setup::default().set("couchdb.present_stubs", "true").storing_in("recordings").await;
     let mut last = gateway.document("doc", json!({})).await;
     last = rev(&gateway.put("doc", "first.mp3", &last, b"1").await);
     last = put_native(&gateway, "doc", "second.mp3", &last, b"22").await;

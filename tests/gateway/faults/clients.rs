@@ -99,8 +99,7 @@ fn setup() -> Setup {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_half_way_leaves_nothing_in_a_directory() {
-    let gateway = setup().start().await;
-    gateway.plan("file", json!({ "directory": "calls" })).await;
+    let gateway = setup().storing_in("calls").await;
     everything(&gateway, &[1000, 300_000, (5 << 20) + 1000]).await;
     assert_eq!(gateway.stored(), [""; 0]);
     gateway.stop().await;

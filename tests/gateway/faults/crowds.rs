@@ -28,9 +28,7 @@ async fn start() -> Running {
     raise_the_limit_of_open_files();
     let setup = Setup::default().set("limits.in_flight", "2000").set("limits.storage_in_flight", "2000");
     // Do not wait for clients that are gone.
-    let gateway = setup.set("timeouts.request_head", "1s").start().await;
-    gateway.plan("file", json!({ "directory": "calls" })).await;
-    gateway
+    setup.set("timeouts.request_head", "1s").storing_in("calls").await
 }
 
 async fn nothing_is_left(gateway: Running) {

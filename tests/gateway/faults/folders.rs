@@ -9,8 +9,7 @@ use super::world::assert_refusal;
 use stowage_testing::gateway::{Running, Setup};
 
 async fn start() -> (Running, String) {
-    let gateway = Setup::default().start().await;
-    gateway.plan("file", json!({ "directory": "calls" })).await;
+    let gateway = Setup::default().storing_in("calls").await;
     let rev = gateway.document("doc", json!({})).await;
     (gateway, rev)
 }

@@ -60,8 +60,7 @@ async fn of_twenty_attachments_with_one_revision_one_stays() {
 /// A client that stalls during its upload does not block others, and gets a conflict in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stalled_upload_is_passed() {
-    let gateway = Setup::default().start().await;
-    gateway.plan("file", json!({ "directory": "calls" })).await;
+    let gateway = Setup::default().storing_in("calls").await;
     let (name, value) = authorization(&gateway.couch.admin);
     for id in ["put", "inline", "deleted"] {
         let current = gateway.attached(id, json!({}), "call.mp3", b"old").await;
@@ -120,8 +119,7 @@ fn assert_own_bytes(got: &RawResponse) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_during_overwrites_see_old_or_new() {
-    let gateway = Setup::default().start().await;
-    gateway.plan("file", json!({ "directory": "calls" })).await;
+    let gateway = Setup::default().storing_in("calls").await;
     let first = gateway.document("doc", json!({})).await;
     let mut current = rev(&gateway.put("doc", "call.mp3", &first, &bytes(300_000, 0)).await);
     let done = tokio_util::sync::CancellationToken::new();

@@ -17,8 +17,7 @@ const LARGE: usize = 48 << 20;
 
 /// Starts a gateway with a large attachment in a directory.
 async fn with_a_large_attachment() -> Running {
-    let gateway = Setup::default().set("timeouts.idle_body", "400ms").start().await;
-    gateway.plan("file", json!({ "directory": "calls" })).await;
+    let gateway = Setup::default().set("timeouts.idle_body", "400ms").storing_in("calls").await;
     gateway.attached("doc", json!({}), "call.mp3", &bytes(LARGE, 1)).await;
     gateway
 }
@@ -64,8 +63,7 @@ async fn who_vanishes_in_the_middle_of_a_download_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_sends_slowly_is_not_cut_off() {
-    let gateway = Setup::default().set("timeouts.idle_body", "400ms").start().await;
-    gateway.plan("file", json!({ "directory": "calls" })).await;
+    let gateway = Setup::default().set("timeouts.idle_body", "400ms").storing_in("calls").await;
     let first = gateway.document("doc", json!({})).await;
     let (name, value) = authorization(&gateway.couch.admin);
     let target = format!("/{}/doc/call.mp3?rev={first}", gateway.path());
@@ -188,8 +186,7 @@ async fn several_waits_have_one_deadline() {
 /// The time a client takes to send does not count.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_sends_for_longer_than_an_answer_may_take_is_served() {
-    let gateway = Setup::default().set("timeouts.answer", "600ms").start().await;
-    gateway.plan("file", json!({ "directory": "calls" })).await;
+    let gateway = Setup::default().set("timeouts.answer", "600ms").storing_in("calls").await;
     let (name, value) = authorization(&gateway.couch.admin);
     for (target, kind) in [("new/call.mp3", "audio/mpeg"), ("plain", "application/json")] {
         let mut client = RawClient::connect(gateway.address).await.expect("a connection");

@@ -79,8 +79,7 @@ async fn what_has_no_pointer_is_not_touched() {
 
 #[tokio::test]
 async fn where_stubs_are_not_shown_documents_pass_as_they_are_stored() {
-    let gateway = Setup::default().set("couchdb.present_stubs.modb", "false").start().await;
-    gateway.plan("file", json!({ "directory": "recordings" })).await;
+    let gateway = Setup::default().set("couchdb.present_stubs.modb", "false").storing_in("recordings").await;
     let put = gateway.attach("doc", "a.mp3", "", SOUND).await;
     let shown = parsed(&gateway.get("doc?attachments=true").await);
     assert_eq!(shown["_rev"], rev(&put));

@@ -69,8 +69,7 @@ async fn without_a_plan_nothing_is_looked_at_and_with_one_stubs_are_shown() {
     let text = exchange(admin, "GET", "/metrics", &[], b"").await.text();
     assert!(text.contains(r#"stowage_requests_total{method="GET",route="forward",status="200"} 2"#), "{text}");
     gateway.stop().await;
-    let gateway = Setup::default().set("couchdb.present_stubs", "false").start().await;
-    gateway.plan("file", json!({ "directory": "r" })).await;
+    let gateway = Setup::default().set("couchdb.present_stubs", "false").storing_in("r").await;
     gateway.put("doc", "a.mp3", "", b"sound").await;
     let shown: Value = parsed(&gateway.get("doc").await);
     assert!(shown["pvt_attachments"]["a.mp3"].is_object(), "{shown}");

@@ -1,6 +1,6 @@
 //! The same document twice: with attachments in a storage behind the gateway, and with all of them in CouchDB.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use stowage_testing::gateway::{JSON, Running, Setup, authorization, exchange, rev};
 use stowage_testing::raw::RawResponse;
@@ -26,8 +26,7 @@ impl Twins {
     }
 
     pub async fn over(setup: Setup) -> Self {
-        let gateway = setup.set("couchdb.present_stubs", "true").start().await;
-        gateway.plan("file", json!({ "directory": "recordings" })).await;
+        let gateway = setup.set("couchdb.present_stubs", "true").storing_in("recordings").await;
         let native = format!("native_{}", gateway.account);
         assert_eq!(gateway.couch.request("PUT", &format!("/{native}"), "", b"").await.status, 201);
         Self { gateway, native }

@@ -78,8 +78,7 @@ async fn over_tls(secured: &mut Secured, more: &str) -> Seen {
 /// URLs in responses, the gateway's own and the store's, are reachable for the client.
 #[tokio::test]
 async fn locations_lead_back_the_way_the_client_came() {
-    let gateway = Setup::default().set("listen.trusted_proxies", "127.0.0.1").start().await;
-    gateway.plan("file", json!({ "directory": "d" })).await;
+    let gateway = Setup::default().set("listen.trusted_proxies", "127.0.0.1").storing_in("d").await;
     let rev = gateway.document("doc", json!({})).await;
     let (path, database) = (gateway.path(), gateway.database());
     for (headers, base) in [

@@ -90,8 +90,7 @@ async fn a_disk_that_is_full_costs_no_voicemail() {
     let root = disk.0.path().display().to_string();
     let setup = Setup::default().set("fallback.on_unavailable", "couchdb").set("jobs.concurrency", "2");
     let setup = setup.set("jobs.quiet", "50ms").set("jobs.poll", "20ms").set("storage.file_root", &root);
-    let gateway = setup.start().await;
-    gateway.plan("file", json!({ "directory": "one" })).await;
+    let gateway = setup.storing_in("one").await;
     let recording = vec![7; 3 << 20];
     gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", &recording).await;
     let says_why = async || jobs(&gateway).await.iter().any(|job| !job["error"].is_null());

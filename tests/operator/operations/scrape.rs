@@ -32,8 +32,7 @@ pub fn value(exposition: &Exposition, name: &str, labels: &[(&str, &str)]) -> f6
 
 /// Starts a gateway, uses a storage, and leaves a request as a client.
 pub async fn experienced() -> Running {
-    let gateway = Setup::default().start().await;
-    gateway.plan("file", json!({ "directory": "d" })).await;
+    let gateway = Setup::default().storing_in("d").await;
     gateway.attached("doc", json!({}), "a.mp3", b"0123456789").await;
     assert_eq!(gateway.get("doc/a.mp3").await.text(), "0123456789");
     let ranged = gateway.ask("GET", "doc/a.mp3", &[("Range", "bytes=2-4")], b"").await;
@@ -148,8 +147,7 @@ async fn a_client_that_leaves_while_a_storage_is_asked_is_seen() {
 
 #[tokio::test]
 async fn a_clients_malformed_multipart_is_no_failure_of_the_storage() {
-    let gateway = Setup::default().start().await;
-    gateway.plan("file", json!({ "directory": "d" })).await;
+    let gateway = Setup::default().storing_in("d").await;
     let document = json!({ "_attachments": { "a.mp3": { "follows": true, "length": 5 } } });
     let kind = ("Content-Type", "multipart/related; boundary=b");
     for parts in [

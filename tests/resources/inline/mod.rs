@@ -19,8 +19,7 @@ fn peak() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn attachments_stand_inline_in_little_memory() {
-    let gateway = Setup::default().set("couchdb.present_stubs", "true").start().await;
-    gateway.plan("file", json!({ "directory": "recordings" })).await;
+    let gateway = Setup::default().set("couchdb.present_stubs", "true").storing_in("recordings").await;
     gateway.document("doc", json!({})).await;
     for name in ["a.mp3", "b.mp3"] {
         let known = stowage_testing::gateway::json(&gateway.get("doc").await);
