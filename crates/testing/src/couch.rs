@@ -91,8 +91,7 @@ impl Couch {
         }
         let name = format!("user_{}", uuid::Uuid::new_v4().simple());
         let target = format!("/_users/org.couchdb.user:{name}");
-        let text = json!({"name": name, "password": USER, "roles": [], "type": "user"}).to_string();
-        self.request("PUT", &target, "application/json", text.as_bytes()).await.expect_status(201);
+        self.save(&target, json!({"name": name, "password": USER, "roles": [], "type": "user"})).await;
         (name, USER.to_owned())
     }
 

@@ -56,9 +56,7 @@ async fn a_copy_that_is_there_already_goes_when_couchdb_refuses() {
     let put = gateway.put("doc", "call.mp3", &rev, &body);
     let meanwhile = async {
         soon("the copy", || world.objects() == [bytes(1000, 1)]).await;
-        let target = format!("/{}/doc", gateway.path());
-        let changed = json!({ "_rev": rev, "changed": true }).to_string();
-        gateway.couch.request("PUT", &target, "application/json", changed.as_bytes()).await.expect_status(201);
+        gateway.save("doc", json!({ "_rev": rev, "changed": true })).await;
         hold.notify_one();
     };
     let (put, ()) = tokio::join!(put, meanwhile);

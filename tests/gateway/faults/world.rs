@@ -72,9 +72,7 @@ impl World {
     pub async fn touch(&self, id: &str) {
         let mut document = self.stored(id).await;
         document["touched"] = json!(true);
-        let target = format!("/{}/{id}", self.gateway.path());
-        let text = document.to_string();
-        self.gateway.couch.request("PUT", &target, "application/json", text.as_bytes()).await.expect_status(201);
+        self.gateway.save(id, document).await;
     }
 
     /// Waits until everything has settled, and checks that the objects are exactly those named by these documents, without pending uploads.

@@ -1,7 +1,6 @@
 //! Objects that could not be removed when their documents changed.
 
 use serde_json::json;
-use stowage_testing::gateway::rev;
 
 use super::world::{beside, drained, is_in_storage, jobs, with_worker, without_worker};
 use crate::faults::gate::answer;
@@ -12,7 +11,7 @@ async fn they_go_when_their_storage_is_back() {
     let world = with_worker().await;
     let before = world.with_attachment("doc", &bytes(100, 1)).await;
     world.bucket.rule("DELETE", "", 1000, answer(503, "x"));
-    world.gateway.ask("DELETE", &format!("doc/call.mp3?rev={before}"), &[], b"").await.expect_status(200);
+    world.gateway.delete(&format!("doc/call.mp3?rev={before}")).await.expect_status(200);
     world.gateway.settled().await;
     assert_eq!(world.s3.objects(BUCKET).len(), 1);
     assert_eq!(jobs(&world).await[0]["kind"], "remove");
@@ -28,15 +27,12 @@ async fn an_object_that_a_document_names_stays_whatever_a_job_says() {
     let before = world.with_attachment("doc", &bytes(100, 1)).await;
     world.bucket.rule("DELETE", "", 1000, answer(503, "x"));
     let pointer = world.gateway.pointer("doc", "call.mp3").await;
-    let gone = world.gateway.ask("DELETE", &format!("doc/call.mp3?rev={before}"), &[], b"").await;
+    world.gateway.delete(&format!("doc/call.mp3?rev={before}")).await.expect_status(200);
     world.gateway.settled().await;
     // A restored backup, for example, makes the document name the object again.
     let mut document = world.stored("doc").await;
     document["pvt_attachments"] = json!({ "call.mp3": pointer });
-    let path = format!("/{}/doc", world.gateway.path());
-    let text = document.to_string();
-    let saved = world.gateway.couch.request("PUT", &path, "application/json", text.as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?} after {}", rev(&gone));
+    world.gateway.save("doc", document).await;
     world.bucket.relent();
     let other = beside(&world).await;
     drained(&world).await;

@@ -31,8 +31,7 @@ async fn save(gateway: &Running, id: &str, mut document: Value) {
     if old.status == 200 {
         document["_rev"] = parsed(&old)["_rev"].clone();
     }
-    let text = document.to_string();
-    gateway.couch.request("PUT", &target, "application/json", text.as_bytes()).await.expect_status(201);
+    gateway.couch.save(&target, document).await;
 }
 
 /// Creates a database; returns its name as in a path.

@@ -44,9 +44,7 @@ impl TokenServer {
 
 /// Saves a new OAuth document.
 pub async fn save(couch: &Couch, id: &str, document: &Value) {
-    let text = document.to_string();
-    let saved = couch.request("PUT", &format!("/{}/{id}", couch.auth), "application/json", text.as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
+    couch.save(&format!("/{}/{id}", couch.auth), document).await;
 }
 
 /// Reads an OAuth document.
