@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::plans::{database, file, goes_to, save, storage};
+use crate::plans::{database, goes_to, modb_plan, save};
 use stowage_testing::gateway::{Couch, Running, Setup};
 use stowage_testing::spy::Spy;
 use stowage_testing::upstream::until;
@@ -15,10 +15,6 @@ async fn spied(setup: Setup) -> (Spy, Running, String) {
     spy.wait_for(&format!("GET /{}/_changes", gateway.couch.plans)).await;
     let path = database(&gateway, &gateway.database()).await;
     (spy, gateway, path)
-}
-
-fn modb_plan(directory: &str) -> serde_json::Value {
-    storage(json!({ "a": file(directory) }), json!({ "modb": { "attachments": { "handler": "a" } } }))
 }
 
 #[tokio::test]

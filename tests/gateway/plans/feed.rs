@@ -6,22 +6,12 @@ use std::time::{Duration, Instant};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::service::service_fn;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::plans::{database, file, goes_to, save, storage, within_a_second};
-use stowage_testing::gateway::{Running, Setup, json as parsed};
+use crate::plans::{database, file, goes_to, modb_plan, save, start, within_a_second};
+use stowage_testing::gateway::{Setup, json as parsed};
 use stowage_testing::serve::{listen, serve};
 use stowage_testing::upstream::soon;
-
-async fn start(setup: Setup) -> (Running, String) {
-    let gateway = setup.start().await;
-    let path = database(&gateway, &gateway.database()).await;
-    (gateway, path)
-}
-
-fn modb_plan(directory: &str) -> Value {
-    storage(json!({ "a": file(directory) }), json!({ "modb": { "attachments": { "handler": "a" } } }))
-}
 
 #[tokio::test]
 async fn plans_are_used_changed_and_gone_within_a_second() {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::plans::{database, file, goes_to, save, storage, within_a_second};
-use stowage_testing::gateway::{Running, Setup};
+use crate::plans::{file, goes_to, save, start, storage, within_a_second};
+use stowage_testing::gateway::Setup;
 
 const USER: &str = "deadbeefdeadbeefdeadbeefdeadbeef";
 
@@ -12,15 +12,9 @@ fn directory(name: &str) -> Value {
     json!({ "a": { "settings": { "directory": name } } })
 }
 
-async fn start() -> (Running, String) {
-    let gateway = Setup::default().start().await;
-    let path = database(&gateway, &gateway.database()).await;
-    (gateway, path)
-}
-
 #[tokio::test]
 async fn each_plan_is_put_over_the_one_before() {
-    let (gateway, path) = start().await;
+    let (gateway, path) = start(Setup::default()).await;
     let account = gateway.account.clone();
     let owner = format!("user_{account}");
     let reseller = format!("plan_{account}");
@@ -52,7 +46,7 @@ async fn each_plan_is_put_over_the_one_before() {
 
 #[tokio::test]
 async fn a_user_may_have_a_plan_where_the_account_has_none() {
-    let (gateway, path) = start().await;
+    let (gateway, path) = start(Setup::default()).await;
     let modb = json!({ "modb": { "attachments": { "handler": "a" } } });
     let mut plan = storage(json!({ "a": file("of_owner") }), modb);
     plan["pvt_account_id"] = json!(gateway.account);
@@ -68,7 +62,7 @@ async fn a_user_may_have_a_plan_where_the_account_has_none() {
 
 #[tokio::test]
 async fn documents_that_are_no_plans_count_as_absent() {
-    let (gateway, path) = start().await;
+    let (gateway, path) = start(Setup::default()).await;
     let account = gateway.account.clone();
     let modb = json!({ "modb": { "attachments": { "handler": "a" } } });
     let sound = storage(json!({ "a": file("a") }), modb);
@@ -99,7 +93,7 @@ async fn documents_that_are_no_plans_count_as_absent() {
 
 #[tokio::test]
 async fn another_accounts_plan_is_not_ours() {
-    let (gateway, path) = start().await;
+    let (gateway, path) = start(Setup::default()).await;
     let modb = json!({ "modb": { "attachments": { "handler": "a" } } });
     gateway.save_plan("0123456789abcdef0123456789abcdee", storage(json!({ "a": file("a") }), modb)).await;
     assert_eq!(goes_to(&gateway, &path, json!({})).await, None);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use stowage_testing::gateway::{JSON, Running, json as parsed};
+use stowage_testing::gateway::{JSON, Running, Setup, json as parsed};
 use stowage_testing::raw::RawResponse;
 
 /// A `file` storage in `directory`.
@@ -22,6 +22,18 @@ fn file(directory: &str) -> Value {
 /// A plan of the system, an account or a user.
 fn storage(attachments: Value, plan: Value) -> Value {
     json!({ "pvt_type": "storage", "attachments": attachments, "plan": plan })
+}
+
+/// A plan of the system or of an account that stores the month databases' attachments in `directory`.
+fn modb_plan(directory: &str) -> Value {
+    storage(json!({ "a": file(directory) }), json!({ "modb": { "attachments": { "handler": "a" } } }))
+}
+
+/// Starts a gateway; also returns the path of its month database.
+async fn start(setup: Setup) -> (Running, String) {
+    let gateway = setup.start().await;
+    let path = database(&gateway, &gateway.database()).await;
+    (gateway, path)
 }
 
 /// Saves a document of the plans database, which the gateway learns about from the feed.

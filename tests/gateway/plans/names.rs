@@ -2,14 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::plans::{database, put_as, storage};
+use crate::plans::{put_as, start, storage};
 use stowage_testing::gateway::{Running, Setup, json as parsed};
-
-async fn start() -> (Running, String) {
-    let gateway = Setup::default().start().await;
-    let path = database(&gateway, &gateway.database()).await;
-    (gateway, path)
-}
 
 async fn plan(gateway: &Running, settings: &Value, beside: &Value, params: &Value) {
     let mut entry = json!({ "handler": "file", "settings": settings });
@@ -22,7 +16,7 @@ async fn plan(gateway: &Running, settings: &Value, beside: &Value, params: &Valu
 
 #[tokio::test]
 async fn every_item_of_a_field_list_is_in_the_name() {
-    let (gateway, path) = start().await;
+    let (gateway, path) = start(Setup::default()).await;
     let account = gateway.account.clone();
     let stored_database = gateway.database().replace('/', "%2F");
     let members = json!({
@@ -72,7 +66,7 @@ async fn every_item_of_a_field_list_is_in_the_name() {
 
 #[tokio::test]
 async fn folders_and_separators_come_from_settings_and_params() {
-    let (gateway, path) = start().await;
+    let (gateway, path) = start(Setup::default()).await;
     let list = json!([{ "arg": "id" }, { "arg": "attachment" }]);
     let none = json!({});
     let cases = [
@@ -105,7 +99,7 @@ async fn folders_and_separators_come_from_settings_and_params() {
 
 #[tokio::test]
 async fn the_account_of_the_document_counts_before_that_of_the_database() {
-    let (gateway, path) = start().await;
+    let (gateway, path) = start(Setup::default()).await;
     plan(&gateway, &json!({ "directory": "d" }), &json!({}), &json!({})).await;
     let members = json!({ "pvt_account_id": "another", "owner_id": "me" });
     assert_eq!(put_as(&gateway, &path, "doc", "call.mp3", members).await.status, 201);
@@ -115,7 +109,7 @@ async fn the_account_of_the_document_counts_before_that_of_the_database() {
 
 #[tokio::test]
 async fn names_that_would_leave_the_folder_are_refused() {
-    let (gateway, path) = start().await;
+    let (gateway, path) = start(Setup::default()).await;
     let attachment = json!([{ "arg": "attachment" }]);
     plan(&gateway, &json!({ "directory": "d", "field_list": attachment }), &json!({}), &json!({})).await;
     for name in ["%2e%2e", "%2E", ".%2e"] {
@@ -140,7 +134,7 @@ async fn names_that_would_leave_the_folder_are_refused() {
 /// CouchDB accepts names of any length, a file system does not, especially when percent-encoded.
 #[tokio::test]
 async fn names_of_any_length_are_stored_and_read_back() {
-    let (gateway, path) = start().await;
+    let (gateway, path) = start(Setup::default()).await;
     plan(&gateway, &json!({ "directory": "d" }), &json!({}), &json!({})).await;
     let names = [
         "%E3%81%8B".repeat(28),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::plans::{database, file, storage};
+use crate::plans::{file, start, storage};
 use stowage_testing::gateway::{Running, STORAGE, Setup, authorization, json as parsed};
 use stowage_testing::raw::{RawClient, RawResponse};
 
@@ -17,8 +17,7 @@ async fn put(gateway: &Running, path: &str, members: Value) -> RawResponse {
 }
 
 async fn with(attachments: Value, modb: Value) -> (Running, String) {
-    let gateway = Setup::default().start().await;
-    let path = database(&gateway, &gateway.database()).await;
+    let (gateway, path) = start(Setup::default()).await;
     let mut plan = storage(attachments, json!({ "modb": modb }));
     plan["connections"] = json!({ "remote": { "driver": "kazoo_couch", "settings": { "ip": "10.0.0.1" } } });
     gateway.save_plan(&gateway.account.clone(), plan).await;
