@@ -8,7 +8,7 @@ use stowage_testing::recorder::{Answer, Recorder};
 use tokio::sync::Notify;
 
 use super::{BOUND, ask, ask_as, data, ended, event, setup, start, watched, watching};
-use crate::moving::world::{OTHER, come_back, fill, lines, plan, run, seen};
+use crate::moving::world::{OTHER, come_back, fill, lines, plan, run, seen, slow};
 
 async fn begin(documents: usize) -> (Running, Vec<String>) {
     let gateway = setup().start().await;
@@ -92,21 +92,16 @@ async fn a_verification_finds_what_the_command_finds() {
     gateway.stop().await;
 }
 
-/// Sets up documents that are moved slowly, at 1 MiB a second, one at a time.
-async fn slow(gateway: &Running) -> serde_json::Value {
-    gateway.make_database().await;
-    for index in 0..30 {
-        let rev = gateway.document(&format!("slow-{index:02}"), json!({ "pvt_type": "fax" })).await;
-        gateway.attach(&format!("slow-{index:02}"), "call.mp3", &rev, &vec![7; 1 << 20]).await;
-    }
-    plan(gateway, Some(STORAGE)).await;
+/// Sets up documents; returns the options of a run that moves them slowly, at 1 MiB a second, one at a time.
+async fn slowly(gateway: &Running) -> serde_json::Value {
+    slow(gateway).await;
     json!({ "databases": [gateway.database()], "jobs": 1, "rate": 1 })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_a_kind_runs_at_a_time_and_can_be_watched_and_stopped() {
     let gateway = setup().start().await;
-    let options = slow(&gateway).await;
+    let options = slowly(&gateway).await;
     let path = start(&gateway, "migrations", options.clone()).await;
     let mut watcher = watching(&gateway, &path).await;
     loop {
@@ -170,7 +165,7 @@ async fn what_is_asked_to_stop_twice_waits_for_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_ends_with_the_gateway() {
     let gateway = setup().start().await;
-    let options = slow(&gateway).await;
+    let options = slowly(&gateway).await;
     let path = start(&gateway, "migrations", options).await;
     while data(&ask(&gateway, "GET", &path, None).await, 200)["total"]["attachments"] == 0 {
         tokio::task::yield_now().await;

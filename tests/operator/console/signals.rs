@@ -3,20 +3,14 @@
 use std::io::Read;
 use std::process::{Child, Stdio};
 
-use serde_json::json;
-use stowage_testing::gateway::{Running, STORAGE};
+use stowage_testing::gateway::Running;
 
 use crate::commands::program::command;
-use crate::moving::world::{environment, lines, plan};
+use crate::moving::world::{environment, lines, slow};
 
 /// Starts a slow migration in its own process, and waits until it has moved something.
 async fn migrating(gateway: &Running, folder: &std::path::Path) -> Child {
-    gateway.make_database().await;
-    for index in 0..30 {
-        let rev = gateway.document(&format!("slow-{index:02}"), json!({ "pvt_type": "fax" })).await;
-        gateway.attach(&format!("slow-{index:02}"), "call.mp3", &rev, &vec![7; 1 << 20]).await;
-    }
-    plan(gateway, Some(STORAGE)).await;
+    slow(gateway).await;
     let database = gateway.database();
     let arguments = ["migrate", "--db", &database, "--jobs", "1", "--rate", "1", "--format", "json"];
     let mut command = command(folder, &arguments);

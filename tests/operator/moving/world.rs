@@ -62,6 +62,16 @@ pub async fn fill(gateway: &Running, count: usize) -> Vec<String> {
     ids
 }
 
+/// Creates documents that take half a minute to move at 1 MiB a second, and plans where to.
+pub async fn slow(gateway: &Running) {
+    gateway.make_database().await;
+    for index in 0..30 {
+        let id = format!("slow-{index:02}");
+        gateway.attached(&id, json!({ "pvt_type": "fax" }), "call.mp3", &vec![7; 1 << 20]).await;
+    }
+    plan(gateway, Some(STORAGE)).await;
+}
+
 /// Returns the documents as clients see them, without their revisions.
 pub async fn seen(gateway: &Running, ids: &[String]) -> Vec<Value> {
     let mut all = Vec::new();

@@ -5,7 +5,7 @@ use stowage_testing::browser::Browser;
 use stowage_testing::gateway::{Running, STORAGE, Setup};
 
 use super::{OPERATOR, open, start};
-use crate::moving::world::{fill, plan};
+use crate::moving::world::{fill, plan, slow};
 
 /// Opens the page and enters the token.
 pub async fn operate(gateway: &Running, width: u32, scheme: &str) -> Browser {
@@ -14,16 +14,6 @@ pub async fn operate(gateway: &Running, width: u32, scheme: &str) -> Browser {
     browser.enter("#token", OPERATOR).await;
     browser.until("document.querySelector('#runs-section').checkVisibility()").await;
     browser
-}
-
-/// Sets up documents that are moved slowly, at 1 MiB a second, one at a time.
-async fn slow(gateway: &Running) {
-    gateway.make_database().await;
-    for index in 0..30 {
-        let id = format!("slow-{index:02}");
-        gateway.attached(&id, json!({ "pvt_type": "fax" }), "call.mp3", &vec![7; 1 << 20]).await;
-    }
-    plan(gateway, Some(STORAGE)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
