@@ -116,6 +116,14 @@ pub struct Running {
 }
 
 impl Running {
+    /// Starts another gateway for the same CouchDB, account and queue.
+    pub async fn beside(&self, setup: Setup) -> Self {
+        let database = &self.app.gateway.jobs.config().database;
+        let mut other = setup.set("jobs.database", database).start_over(self.couch.beside()).await;
+        other.account.clone_from(&self.account);
+        other
+    }
+
     /// Returns the folder below which `file` storages write.
     pub fn files(&self) -> PathBuf {
         self.files.path().to_path_buf()

@@ -124,12 +124,11 @@ async fn drained(gateway: &Running) -> Result<(), String> {
         return Ok(());
     }
     let setup = Setup::default()
-        .set("jobs.database", &database)
         .set("jobs.concurrency", "4")
         .set("jobs.quiet", "1ms")
         .set("jobs.poll", "20ms")
         .set("jobs.lease", "1s");
-    let worker = setup.start_over(gateway.couch.beside()).await;
+    let worker = gateway.beside(setup).await;
     let empty = async {
         while !waiting().await.is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -50,9 +50,7 @@ async fn through_an_outage(handler: &'static str) {
     assert!(gateway.inside("doc").await["_attachments"]["call.mp3"].is_object(), "{handler}");
 
     let jobs = gateway.app.gateway.jobs.config().database.clone();
-    let setup = storage.setup(working(Setup::default())).set("jobs.database", &jobs);
-    let mut other = setup.start_over(gateway.couch.beside()).await;
-    other.account.clone_from(&gateway.account);
+    let other = gateway.beside(storage.setup(working(Setup::default()))).await;
     save_plan(&other, handler, storage.settings.clone()).await;
     let moved = async {
         while gateway.inside("doc").await["pvt_attachments"]["call.mp3"].is_null() {

@@ -97,9 +97,7 @@ async fn a_user_that_may_only_read_keeps_its_jobs_waiting() {
     world.bucket.open();
     world.store.rule("PUT", "/doc ", 1000, answer(403, r#"{"error":"forbidden","reason":"read only"}"#));
     let setup = super::world::working(stowage_testing::gateway::Setup::default());
-    let database = world.gateway.app.gateway.jobs.config().database.clone();
-    let setup = setup.set("jobs.database", &database).upstream(&world.store.url());
-    let other = setup.start_over(world.gateway.couch.beside()).await;
+    let other = world.gateway.beside(setup.upstream(&world.store.url())).await;
     until("the job is tried", async || jobs(&world).await.iter().any(|job| !job["error"].is_null())).await;
     let waiting = jobs(&world).await;
     assert!(waiting[0]["error"].as_str().unwrap().contains("403"), "{waiting:?}");

@@ -20,12 +20,9 @@ async fn outage(world: &World, ids: &[&str]) {
 
 /// Starts a gateway that does the jobs of this world, behind the same gate.
 async fn worker(world: &World, more: &[(&str, &str)]) -> stowage_testing::gateway::Running {
-    let database = world.gateway.app.gateway.jobs.config().database.clone();
-    let setup = working(Setup::default()).upstream(&world.store.url()).set("jobs.database", &database);
+    let setup = working(Setup::default()).upstream(&world.store.url());
     let setup = more.iter().fold(setup, |setup, (key, value)| setup.set(key, value));
-    let mut other = setup.start_over(world.gateway.couch.beside()).await;
-    other.account.clone_from(&world.gateway.account);
-    other
+    world.gateway.beside(setup).await
 }
 
 /// Waits until a worker has tried a job.

@@ -35,11 +35,7 @@ pub fn working(setup: Setup) -> Setup {
 
 /// Starts a second gateway with a worker, for the same CouchDB, S3 server and queue.
 pub async fn beside(world: &World) -> Running {
-    let database = world.gateway.app.gateway.jobs.config().database.clone();
-    let setup = working(Setup::default()).set("jobs.database", &database);
-    let mut other = setup.start_over(world.gateway.couch.beside()).await;
-    other.account.clone_from(&world.gateway.account);
-    other
+    world.gateway.beside(working(Setup::default())).await
 }
 
 /// Saves a plan with additional members in `attachments`.

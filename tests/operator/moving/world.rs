@@ -154,10 +154,9 @@ pub fn s3_settings(s3: &S3Server) -> Value {
 
 /// Has another gateway do the jobs.
 pub async fn done_by_a_worker(gateway: &Running) {
-    let database = gateway.app.gateway.jobs.config().database.clone();
-    let setup = Setup::default().set("jobs.database", &database).set("jobs.quiet", "50ms").set("jobs.poll", "20ms");
+    let setup = Setup::default().set("jobs.quiet", "50ms").set("jobs.poll", "20ms");
     let setup = setup.set("jobs.concurrency", "2").set("storage.file_root", &gateway.files().display().to_string());
-    let worker = setup.start_over(gateway.couch.beside()).await;
+    let worker = gateway.beside(setup).await;
     let empty = async {
         while !jobs(gateway).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
