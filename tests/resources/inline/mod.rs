@@ -5,17 +5,12 @@ use stowage_testing::gateway::{Running, Setup, authorization};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::memory::peak;
+
 /// Much larger than any buffer.
 const LENGTH: usize = 100 << 20;
 /// The maximum growth of the process, in KiB.
 const GROWTH: u64 = 32 << 10;
-
-/// Returns the peak resident memory of this process in KiB (proc(5), `VmHWM`).
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn attachments_stand_inline_in_little_memory() {

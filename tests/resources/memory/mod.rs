@@ -27,7 +27,7 @@ const GROWTH: u64 = 64 << 10;
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// Returns the peak resident memory of this process in KiB (proc(5), `VmHWM`).
-fn peak() -> u64 {
+pub fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
