@@ -1,52 +1,15 @@
 //! Clients that stop halfway leave nothing in either place; once everything was sent, it is stored.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::Notify;
 
 use super::gate::Act;
 use super::world::{World, bytes, copies, head, in_chunks, native, outcomes};
+use crate::faults::clients::{STOPS, Stop, half};
 use stowage_testing::gateway::Setup;
 use stowage_testing::raw::RawClient;
-
-/// How a client stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
-    /// Closes its half of the connection, and waits for the response.
-    Fin,
-    /// Resets the connection, like a killed process.
-    Reset,
-    /// Stays connected, but sends nothing more.
-    Silence,
-}
-
-/// Sends only the first `sent` bytes of a PUT's body, as encoded on the wire.
-async fn half(world: &World, id: &str, rev: &str, body: Vec<u8>, chunked: bool, sent: usize, stop: Stop) {
-    let framing = match chunked {
-        true => "Transfer-Encoding: chunked".to_owned(),
-        false => format!("Content-Length: {}", body.len()),
-    };
-    let wire = if chunked { in_chunks(&body) } else { body.clone() };
-    let mut client = RawClient::connect(world.gateway.address).await.expect("a connection");
-    client.send(head(&world.gateway, id, rev, &[&framing])).await.expect("sent");
-    client.send(&wire[..sent.min(wire.len() - 1)]).await.expect("sent");
-    let answer = match stop {
-        Stop::Reset => return client.reset().expect("reset"),
-        Stop::Fin => {
-            client.finish().await.expect("finished");
-            client.response().await
-        }
-        Stop::Silence => {
-            let answer = tokio::time::timeout(Duration::from_secs(20), client.response()).await;
-            Ok(answer.expect("an answer in time").expect("an answer"))
-        }
-    };
-    if let Ok(answer) = answer {
-        assert_eq!(answer.status, 400, "{id}: {answer:?}");
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_half_way_leaves_nothing_in_either_place() {
@@ -56,7 +19,7 @@ async fn who_stops_half_way_leaves_nothing_in_either_place() {
         for chunked in [false, true] {
             let end = if chunked { in_chunks(&bytes(length, 7)).len() } else { length };
             for sent in [0, 1, length / 2, end - 1] {
-                clients.extend([Stop::Fin, Stop::Reset, Stop::Silence].map(|stop| (length, chunked, sent, stop)));
+                clients.extend(STOPS.map(|stop| (length, chunked, sent, stop)));
             }
         }
     }
@@ -64,10 +27,11 @@ async fn who_stops_half_way_leaves_nothing_in_either_place() {
     let ids: Vec<String> = clients.iter().map(name).collect();
     let revs = join_all(ids.iter().map(|id| world.document(id))).await;
     let all: Vec<_> = clients.iter().zip(ids.iter().zip(&revs)).collect();
+    let gateway = &world.gateway;
     // Only a few at a time, because a busy machine is silent, too.
     for some in all.chunks(6) {
-        let stopping = some.iter().map(|((length, chunked, sent, stop), (id, rev))| {
-            half(&world, id, rev, bytes(*length, 7), *chunked, *sent, *stop)
+        let stopping = some.iter().map(|((length, chunked, sent, stop), (id, rev))| async move {
+            half(gateway, id, rev, &bytes(*length, 7), *chunked, *sent, *stop).await;
         });
         join_all(stopping).await;
     }

@@ -11,7 +11,7 @@ use stowage_testing::raw::{RawClient, in_chunks};
 
 /// How a client stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub enum Stop {
     /// Closes its half of the connection, and waits for the response.
     Fin,
     /// Resets the connection, like a killed process.
@@ -22,17 +22,18 @@ enum Stop {
     Nonsense,
 }
 
-const STOPS: [Stop; 3] = [Stop::Fin, Stop::Reset, Stop::Silence];
+pub const STOPS: [Stop; 3] = [Stop::Fin, Stop::Reset, Stop::Silence];
 
 /// Sends only the first `sent` bytes of a PUT's body, as encoded on the wire.
-async fn half(gateway: &Running, id: &str, rev: &str, body: &[u8], chunked: bool, sent: usize, stop: Stop) {
+pub async fn half(gateway: &Running, id: &str, rev: &str, body: &[u8], chunked: bool, sent: usize, stop: Stop) {
     let (name, value) = authorization(&gateway.couch.admin);
     let target = format!("/{}/{id}/call.mp3?rev={rev}", gateway.path());
     let framing = match chunked {
         true => "Transfer-Encoding: chunked".to_owned(),
         false => format!("Content-Length: {}", body.len()),
     };
-    let head = format!("PUT {target} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\n{framing}\r\n\r\n");
+    let head =
+        format!("PUT {target} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\nContent-Type: audio/mpeg\r\n{framing}\r\n\r\n");
     let wire = if chunked { in_chunks(body) } else { body.to_vec() };
     let mut client = RawClient::connect(gateway.address).await.expect("a connection");
     client.send(head).await.expect("sent");
@@ -56,7 +57,7 @@ async fn half(gateway: &Running, id: &str, rev: &str, body: &[u8], chunked: bool
         }
     };
     if let Ok(answer) = answer {
-        assert_eq!(answer.status, 400, "{answer:?}");
+        assert_eq!(answer.status, 400, "{id}: {answer:?}");
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Each file is about one failing party, or the step of the failure: they are all on one level, because they end with the same audit in `world`.
 
-mod clients;
+pub mod clients;
 mod crowds;
 mod documents;
 mod downloads;
