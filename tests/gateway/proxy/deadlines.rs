@@ -40,8 +40,7 @@ async fn an_upstream_that_says_nothing_is_answered_for() {
     let mut world = World::with(&SHORT).await;
     for request in [get("/db/doc"), "PUT /db/doc HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody".to_owned()] {
         let (mut client, connection, _) = world.ask(request).await;
-        let got = answered(&mut client).await;
-        assert_refusal(&got, 504);
+        assert_refusal(&answered(&mut client).await, 504);
         connection.closed().await;
     }
 }
@@ -58,8 +57,7 @@ async fn a_request_with_a_body_waits_no_longer_than_one_without() {
                 world.ask(format!("{method} /db/doc HTTP/1.1\r\nHost: h\r\n{framing}")).await;
             let began = Instant::now();
             waits.push(async move {
-                let got = answered(&mut client).await;
-                assert_refusal(&got, 504);
+                assert_refusal(&answered(&mut client).await, 504);
                 drop(connection);
                 began.elapsed()
             });
@@ -120,8 +118,7 @@ async fn an_upstream_that_does_not_read_is_answered_for() {
     connection.head().await;
     drop(soon("the body to be taken or refused", &mut sending).await);
     drop(sending);
-    let got = answered(&mut client).await;
-    assert_refusal(&got, 504);
+    assert_refusal(&answered(&mut client).await, 504);
     drop(client);
     world.gateway.stop().await;
 }
@@ -148,8 +145,7 @@ async fn a_client_that_stops_in_the_middle_is_told_and_closed() {
         let mut client = world.client().await;
         client.send(format!("PUT /db/doc HTTP/1.1\r\nHost: h\r\n{framing}")).await.expect("sent");
         let connection = world.upstream.accept().await;
-        let got = answered(&mut client).await;
-        assert_refusal(&got, 400);
+        assert_refusal(&answered(&mut client).await, 400);
         assert_eq!(soon("an end", client.rest()).await.unwrap_or_default(), b"");
         let seen = connection.closed().await.escape_ascii().to_string();
         assert!(!seen.ends_with("0\\r\\n\\r\\n"), "half a body looks whole: {seen}");

@@ -157,8 +157,7 @@ async fn broken_chunks_end_the_request() {
             .send(smuggling("Transfer-Encoding: chunked", &format!("{body}{}", get("/smuggled"))))
             .await
             .expect("sent");
-        let got = answered(&mut client).await;
-        assert_refusal(&got, 400);
+        assert_refusal(&answered(&mut client).await, 400);
         // The upstream may have seen the beginning, but never an end.
         if let Some(connection) = world.upstream.try_accept() {
             let seen = connection.closed().await.escape_ascii().to_string();
