@@ -4,15 +4,21 @@ use std::io::ErrorKind;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use super::{counting, one_shot};
 use stowage_testing::fault::{Fault, FaultProxy, What};
 use stowage_testing::raw::RawClient;
 
+/// Starts a proxy in front of a server that accepts one connection.
+async fn proxied(answer: &'static [u8]) -> (FaultProxy, JoinHandle<(Vec<u8>, Option<ErrorKind>)>) {
+    let (server, received) = one_shot(answer).await;
+    (FaultProxy::start(server).await, received)
+}
+
 #[tokio::test]
 async fn passes_both_ways_without_a_plan() {
-    let (server, received) = one_shot(b"welcome").await;
-    let proxy = FaultProxy::start(server).await;
+    let (proxy, received) = proxied(b"welcome").await;
     let mut client = RawClient::connect(proxy.address()).await.unwrap();
     client.send(counting(300_000)).await.unwrap();
     client.finish().await.unwrap();
@@ -25,8 +31,7 @@ async fn passes_both_ways_without_a_plan() {
 #[tokio::test]
 async fn cuts_at_exactly_byte_n_with_an_orderly_end() {
     for after in [0, 1, 4096, 99_999] {
-        let (server, received) = one_shot(b"").await;
-        let proxy = FaultProxy::start(server).await;
+        let (proxy, received) = proxied(b"").await;
         proxy.plan(Fault::to_server(after, What::Cut));
         let mut client = TcpStream::connect(proxy.address()).await.unwrap();
         client.write_all(&counting(100_000)).await.unwrap();
@@ -38,8 +43,7 @@ async fn cuts_at_exactly_byte_n_with_an_orderly_end() {
 
 #[tokio::test]
 async fn cuts_towards_the_client_too() {
-    let (server, _received) = one_shot(b"0123456789").await;
-    let proxy = FaultProxy::start(server).await;
+    let (proxy, _received) = proxied(b"0123456789").await;
     proxy.plan(Fault::to_client(4, What::Cut));
     let mut client = RawClient::connect(proxy.address()).await.unwrap();
     assert_eq!(client.rest().await.unwrap(), b"0123");
@@ -47,8 +51,7 @@ async fn cuts_towards_the_client_too() {
 
 #[tokio::test]
 async fn resets_both_sides() {
-    let (server, received) = one_shot(b"").await;
-    let proxy = FaultProxy::start(server).await;
+    let (proxy, received) = proxied(b"").await;
     proxy.plan(Fault::to_server(1000, What::Reset));
     let mut client = RawClient::connect(proxy.address()).await.unwrap();
     client.send(counting(2000)).await.unwrap();
@@ -60,8 +63,7 @@ async fn resets_both_sides() {
 
 #[tokio::test]
 async fn truncates_one_direction_and_leaves_the_other() {
-    let (server, received) = one_shot(b"0123456789").await;
-    let proxy = FaultProxy::start(server).await;
+    let (proxy, received) = proxied(b"0123456789").await;
     proxy.plan(Fault::to_client(3, What::Truncate));
     let mut client = RawClient::connect(proxy.address()).await.unwrap();
     assert_eq!(client.rest().await.unwrap(), b"012");
@@ -72,8 +74,7 @@ async fn truncates_one_direction_and_leaves_the_other() {
 
 #[tokio::test]
 async fn stalls_until_it_is_told_to_go_on() {
-    let (server, received) = one_shot(b"").await;
-    let proxy = FaultProxy::start(server).await;
+    let (proxy, received) = proxied(b"").await;
     proxy.plan(Fault::to_server(5, What::Stall));
     let mut client = RawClient::connect(proxy.address()).await.unwrap();
     client.send("0123456789").await.unwrap();
@@ -86,8 +87,7 @@ async fn stalls_until_it_is_told_to_go_on() {
 
 #[tokio::test]
 async fn trickles_without_loss() {
-    let (server, received) = one_shot(b"").await;
-    let proxy = FaultProxy::start(server).await;
+    let (proxy, received) = proxied(b"").await;
     proxy.plan(Fault::to_server(10, What::Trickle));
     let mut client = RawClient::connect(proxy.address()).await.unwrap();
     client.send(counting(500)).await.unwrap();
@@ -97,8 +97,7 @@ async fn trickles_without_loss() {
 
 #[tokio::test]
 async fn takes_plans_in_order_and_refuses() {
-    let (server, _received) = one_shot(b"hello").await;
-    let proxy = FaultProxy::start(server).await;
+    let (proxy, _received) = proxied(b"hello").await;
     proxy.plan(Fault::REFUSE);
     proxy.plan(Fault::PASS);
     proxy.otherwise(Fault::REFUSE);
@@ -114,8 +113,7 @@ async fn takes_plans_in_order_and_refuses() {
 
 #[tokio::test]
 async fn proxy_closes_everything_when_dropped() {
-    let (server, received) = one_shot(b"").await;
-    let proxy = FaultProxy::start(server).await;
+    let (proxy, received) = proxied(b"").await;
     let address = proxy.address();
     let mut client = RawClient::connect(address).await.unwrap();
     proxy.wait_until(|counts| counts.connections == 1).await;
