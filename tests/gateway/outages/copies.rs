@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use stowage_testing::gateway::{JSON, json as parsed, rev};
 
 use super::world::{
-    beside, comes_back, drained, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker,
+    beside, comes_back, drained, drained_by_another, is_in_couchdb, is_in_storage, jobs, plan, with_worker,
+    without_worker,
 };
 use crate::faults::gate::answer;
 use crate::faults::world::{BUCKET, World, bytes};
@@ -73,11 +74,9 @@ async fn what_replaces_an_attachment_of_a_copy_counts() {
     is_in_couchdb(&world, "copy", "call.mp3", &bytes(3000, 2)).await;
     assert_eq!(parsed(&world.gateway.get("copy").await)["_attachments"]["call.mp3"]["length"], 3000);
     world.bucket.open();
-    let other = beside(&world).await;
-    drained(&world).await;
+    drained_by_another(&world).await;
     is_in_storage(&world, "copy", "call.mp3", &bytes(3000, 2)).await;
     world.audit(&["doc".to_owned(), "copy".to_owned()]).await;
-    other.stop().await;
     world.stop().await;
 }
 
@@ -177,9 +176,7 @@ async fn attachments_keep_their_order_wherever_they_are() {
         serde_json::from_str::<Value>(text).unwrap().as_object().unwrap().keys().cloned().collect()
     };
     assert_eq!(names(&before), ["fax.pdf", "call.mp3"], "the newest first, as KAZOO wants it");
-    let other = beside(&world).await;
-    drained(&world).await;
+    drained_by_another(&world).await;
     assert_eq!(listed(&world, "doc").await, before);
-    other.stop().await;
     world.stop().await;
 }

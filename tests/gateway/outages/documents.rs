@@ -5,7 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use stowage_testing::gateway::{JSON, json, rev};
 
-use super::world::{beside, comes_back, drained, is_in_couchdb, is_in_storage, jobs, with_worker, without_worker};
+use super::world::{
+    comes_back, drained, drained_by_another, is_in_couchdb, is_in_storage, jobs, with_worker, without_worker,
+};
 use crate::faults::gate::answer;
 use crate::faults::world::{World, bytes};
 
@@ -146,13 +148,11 @@ async fn a_copy_of_what_waits_in_couchdb_is_moved_out_too() {
     for name in ["all", "some"] {
         world.gateway.copy(name, &format!("of-{name}")).await.expect_status(201);
     }
-    let other = beside(&world).await;
-    drained(&world).await;
+    drained_by_another(&world).await;
     for name in ["all", "some", "of-all", "of-some"] {
         is_in_storage(&world, name, "call.mp3", &bytes(3000, 1)).await;
     }
     is_in_storage(&world, "of-some", "fax.pdf", &bytes(500, 2)).await;
-    other.stop().await;
     world.stop().await;
 }
 

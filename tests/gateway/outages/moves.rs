@@ -5,7 +5,9 @@ use serde_json::json;
 use stowage_testing::gateway::{JSON, json};
 use stowage_testing::upstream::until;
 
-use super::world::{beside, drained, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker};
+use super::world::{
+    beside, drained, drained_by_another, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker,
+};
 use crate::faults::gate::{Act, answer};
 use crate::faults::world::{BUCKET, bytes};
 
@@ -65,11 +67,9 @@ async fn a_job_about_what_is_gone_is_done() {
     }
     world.bucket.open();
     plan(&world, json!({ "handler": null })).await;
-    let other = beside(&world).await;
-    drained(&world).await;
+    drained_by_another(&world).await;
     assert!(world.s3.objects(BUCKET).is_empty());
     is_in_couchdb(&world, "unplanned", "call.mp3", b"bytes").await;
-    other.stop().await;
     world.stop().await;
 }
 
@@ -120,15 +120,13 @@ async fn what_couchdb_has_packed_is_moved_packed_and_reads_the_same() {
     world.gateway.ask("PUT", &format!("doc/note.txt?rev={before}"), &headers, &packed).await.expect_status(201);
     let shown = json(&world.gateway.get("doc").await)["_attachments"]["note.txt"].clone();
     world.bucket.open();
-    let other = beside(&world).await;
-    drained(&world).await;
+    drained_by_another(&world).await;
     super::world::comes_back(&world, "doc", "note.txt", &text).await;
     let now = json(&world.gateway.get("doc").await)["_attachments"]["note.txt"].clone();
     for member in ["content_type", "digest", "length", "revpos", "stub"] {
         assert_eq!(now[member], shown[member], "{member}: {now} was {shown}");
     }
     assert!(world.stored("doc").await["_attachments"].is_null());
-    other.stop().await;
     world.stop().await;
 }
 
@@ -138,9 +136,7 @@ async fn moved_since(world: &crate::faults::world::World, id: &str) -> serde_jso
     world.with_attachment(id, &bytes(1000, 1)).await;
     let read = json(&world.gateway.get(id).await);
     world.bucket.open();
-    let other = beside(world).await;
-    drained(world).await;
-    other.stop().await;
+    drained_by_another(world).await;
     is_in_storage(world, id, "call.mp3", &bytes(1000, 1)).await;
     assert_ne!(world.stored(id).await["_rev"], read["_rev"]);
     read

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::world::{beside, drained, is_in_storage, jobs, with_worker, without_worker};
+use super::world::{drained, drained_by_another, is_in_storage, jobs, with_worker, without_worker};
 use crate::faults::gate::answer;
 use crate::faults::world::{BUCKET, bytes};
 
@@ -34,9 +34,7 @@ async fn an_object_that_a_document_names_stays_whatever_a_job_says() {
     document["pvt_attachments"] = json!({ "call.mp3": pointer });
     world.gateway.save("doc", document).await;
     world.bucket.relent();
-    let other = beside(&world).await;
-    drained(&world).await;
+    drained_by_another(&world).await;
     is_in_storage(&world, "doc", "call.mp3", &bytes(100, 1)).await;
-    other.stop().await;
     world.stop().await;
 }

@@ -39,13 +39,11 @@ async fn couchdb_keeps_it_in_the_same_request_and_a_job_moves_it_when_the_storag
         assert!(!waiting[0].to_string().contains("canary"), "{what}");
         world.bucket.relent();
         world.bucket.open();
-        let other = super::world::beside(&world).await;
-        drained(&world).await;
+        super::world::drained_by_another(&world).await;
         is_in_storage(&world, "doc", "call.mp3", &body).await;
         world.audit(&["doc"]).await;
         let document = world.stored("doc").await;
         assert_eq!(document["pvt_type"], "call_recording", "{what}: the rest stays: {document}");
-        other.stop().await;
         world.stop().await;
     }
 }

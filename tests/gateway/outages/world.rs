@@ -77,6 +77,13 @@ pub async fn drained(world: &World) {
     world.gateway.settled().await;
 }
 
+/// Has another gateway do the pending jobs.
+pub async fn drained_by_another(world: &World) {
+    let other = beside(world).await;
+    drained(world).await;
+    other.stop().await;
+}
+
 /// Checks that the attachment is in CouchDB, and readable.
 pub async fn is_in_couchdb(world: &World, id: &str, name: &str, body: &[u8]) {
     let there = world.stored(id).await;
