@@ -11,6 +11,11 @@ fn options(folder: &TempDir) -> Options {
     Options { path: folder.path().join("journal"), reserve: 0, segment: SEGMENT, room: None }
 }
 
+fn open(options: &Options) -> (Embedded, Tasks) {
+    let tasks = Tasks::default();
+    (Embedded::open(options, &tasks).unwrap(), tasks)
+}
+
 fn draft(text: String) -> Draft {
     Draft { body: text.into(), is_decision: false }
 }
@@ -33,8 +38,7 @@ async fn close(journal: Embedded, tasks: &Tasks) {
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_are_read_in_order_from_any_place_and_after_a_new_start() {
     let folder = tempfile::tempdir().unwrap();
-    let tasks = Tasks::default();
-    let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+    let (journal, tasks) = open(&options(&folder));
     assert_eq!(journal.end().await.unwrap(), None);
     let mut follower = journal.follow(None).await.unwrap();
     for batch in 0..5 {
@@ -48,8 +52,7 @@ async fn entries_are_read_in_order_from_any_place_and_after_a_new_start() {
     }
     drop(follower);
     close(journal, &tasks).await;
-    let tasks = Tasks::default();
-    let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+    let (journal, tasks) = open(&options(&folder));
     assert_eq!(journal.end().await.unwrap(), Some(35));
     for after in [None, Some(0), Some(6), Some(7), Some(20), Some(34)] {
         let first = after.map_or(0, |after| after + 1);
@@ -67,8 +70,7 @@ async fn entries_are_read_in_order_from_any_place_and_after_a_new_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_writers_lose_nothing_and_each_one_s_order_stays() {
     let folder = tempfile::tempdir().unwrap();
-    let tasks = Tasks::default();
-    let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+    let (journal, tasks) = open(&options(&folder));
     let writers = (0..8).map(|writer| {
         let journal = journal.clone();
         async move {
@@ -121,8 +123,7 @@ fn files(folder: &TempDir) -> Vec<std::path::PathBuf> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_trimmed_is_gone_and_offsets_go_on() {
     let folder = tempfile::tempdir().unwrap();
-    let tasks = Tasks::default();
-    let journal = Embedded::open(&small(&folder), &tasks).unwrap();
+    let (journal, tasks) = open(&small(&folder));
     for number in 0..10 {
         journal.append(vec![draft(format!("{number}")), draft("x".to_owned())]).await.unwrap();
     }
@@ -140,8 +141,7 @@ async fn what_is_trimmed_is_gone_and_offsets_go_on() {
     assert_eq!(journal.end().await.unwrap(), Some(19));
     drop(behind);
     close(journal, &tasks).await;
-    let tasks = Tasks::default();
-    let journal = Embedded::open(&small(&folder), &tasks).unwrap();
+    let (journal, tasks) = open(&small(&folder));
     journal.append(vec![draft("next".to_owned())]).await.unwrap();
     assert_eq!(journal.end().await.unwrap(), Some(20));
     assert_eq!(read(&journal, Some(18), 2).await[1].body, "next");
@@ -152,15 +152,13 @@ async fn what_is_trimmed_is_gone_and_offsets_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_looks_at_the_newest_file_only() {
     let folder = tempfile::tempdir().unwrap();
-    let tasks = Tasks::default();
-    let journal = Embedded::open(&small(&folder), &tasks).unwrap();
+    let (journal, tasks) = open(&small(&folder));
     for number in 0..3 {
         journal.append(vec![draft(format!("{number}"))]).await.unwrap();
     }
     close(journal, &tasks).await;
     std::fs::write(&files(&folder)[0], "nobody reads this at a start").unwrap();
-    let tasks = Tasks::default();
-    let journal = Embedded::open(&small(&folder), &tasks).unwrap();
+    let (journal, tasks) = open(&small(&folder));
     assert_eq!(read(&journal, Some(0), 2).await[0].body, "1");
     // Readers get an error.
     let mut entries = journal.follow(None).await.unwrap();
@@ -173,8 +171,7 @@ async fn a_start_looks_at_the_newest_file_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_was_not_finished_is_dropped_wherever_it_ends() {
     let folder = tempfile::tempdir().unwrap();
-    let tasks = Tasks::default();
-    let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+    let (journal, tasks) = open(&options(&folder));
     journal.append(vec![draft("x".repeat(3000)), draft("one".to_owned())]).await.unwrap();
     let file = files(&folder).remove(0);
     let first = std::fs::read(&file).unwrap().len();
@@ -192,8 +189,7 @@ async fn a_row_that_was_not_finished_is_dropped_wherever_it_ends() {
     }
     for bytes in torn {
         std::fs::write(&file, &bytes).unwrap();
-        let tasks = Tasks::default();
-        let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+        let (journal, tasks) = open(&options(&folder));
         assert_eq!(journal.end().await.unwrap(), Some(1), "{} bytes", bytes.len());
         journal.append(vec![draft("after".to_owned())]).await.unwrap();
         let read = read(&journal, None, 3).await;
