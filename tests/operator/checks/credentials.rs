@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{STORAGE, ask, documents, own, plan, start};
+use super::{STORAGE, answered, ask, documents, own, plan, start};
 use stowage_testing::recorder::{Answer, Recorder};
 use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
@@ -35,8 +35,7 @@ async fn a_storage_that_refuses_is_told_and_nothing_is_saved() {
     assert!(invalid["error_body"].as_str().is_some_and(|body| body.contains("SignatureDoesNotMatch")), "{answer}");
     assert!(invalid["message"].is_string() && !answer.to_string().contains("wrong-secret"), "{answer}");
     assert_eq!(ask(&gateway, "GET", &own(&gateway), Value::Null).await.0, 404);
-    let (status, answer) = ask(&gateway, "PUT", &own(&gateway), plan("s3", settings(SECRET_KEY))).await;
-    assert_eq!(status, 201, "{answer}");
+    answered(&gateway, "PUT", &own(&gateway), plan("s3", settings(SECRET_KEY)), 201).await;
     gateway.settled().await;
     assert_eq!(server.objects("recordings").len(), 0);
     gateway.stop().await;
@@ -48,8 +47,7 @@ async fn a_storage_that_gives_back_something_else_is_refused() {
     let server = Recorder::start().await;
     server.next(hyper::Method::GET, 1, Answer::Status(200, "some random content: 0123456789abcdef0123456789abcdex"));
     let settings = json!({"url": server.url("/recordings")});
-    let (status, answer) = ask(&gateway, "PUT", &own(&gateway), plan("http", settings)).await;
-    assert_eq!(status, 400, "{answer}");
+    let answer = answered(&gateway, "PUT", &own(&gateway), plan("http", settings), 400).await;
     let message = &answer["data"]["attachments"][STORAGE]["invalid"]["message"];
     assert!(message.as_str().is_some_and(|text| text.contains("something else")), "{answer}");
     gateway.settled().await;
@@ -66,8 +64,7 @@ async fn several_storages_are_told_apart_and_secrets_are_not_repeated() {
     let mut document = plan("http", json!({"url": url, "headers": {"X-Key": "Bearer canary-header"}}));
     let other = "ffffffffffffffffffffffffffffffff";
     document["data"]["attachments"][other] = json!({"handler": "file", "settings": {"directory": "d"}});
-    let (status, answer) = ask(&gateway, "PUT", &own(&gateway), document).await;
-    assert_eq!(status, 400, "{answer}");
+    let answer = answered(&gateway, "PUT", &own(&gateway), document, 400).await;
     let errors = answer["data"]["attachments"].as_object().expect("errors");
     assert_eq!(errors.keys().collect::<Vec<_>>(), [STORAGE]);
     assert_eq!(errors[STORAGE]["invalid"]["error_body"], "you sent ******** and pass ********", "{answer}");
@@ -80,8 +77,7 @@ async fn what_has_not_changed_is_not_tried_again() {
     let gateway = start().await;
     let server = Recorder::start().await;
     let settings = json!({"url": server.url("/recordings")});
-    let (status, answer) = ask(&gateway, "PUT", &own(&gateway), plan("http", settings)).await;
-    assert_eq!(status, 201, "{answer}");
+    let answer = answered(&gateway, "PUT", &own(&gateway), plan("http", settings), 201).await;
     assert!(!answer.to_string().contains("_sig"), "{answer}");
     gateway.settled().await;
     let asked = server.requests().len();
@@ -102,8 +98,7 @@ async fn a_check_may_only_be_left_out_where_the_configuration_allows_it() {
     let gateway = start().await;
     let unreachable = plan("http", json!({"url": "http://127.0.0.1:9/x"}));
     let path = format!("{}?validate_settings=false", own(&gateway));
-    let (status, answer) = ask(&gateway, "PUT", &path, unreachable.clone()).await;
-    assert_eq!(status, 400, "{answer}");
+    let answer = answered(&gateway, "PUT", &path, unreachable.clone(), 400).await;
     assert!(answer["data"]["validate_settings"]["forbidden"]["message"].is_string(), "{answer}");
     gateway.stop().await;
 
@@ -120,8 +115,7 @@ async fn a_check_may_only_be_left_out_where_the_configuration_allows_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn plans_of_the_system_are_checked_in_its_database() {
     let gateway = start().await;
-    let (status, answer) = ask(&gateway, "PUT", "/v2/storage/plans", plan("file", json!({"directory": "d"}))).await;
-    assert_eq!(status, 201, "{answer}");
+    let answer = answered(&gateway, "PUT", "/v2/storage/plans", plan("file", json!({"directory": "d"})), 201).await;
     let id = answer["data"]["id"].as_str().expect("an id").to_owned();
     let (status, answer) = ask(&gateway, "GET", &format!("/v2/storage/plans/{id}"), Value::Null).await;
     assert_eq!((status, &answer["data"]["id"]), (200, &json!(id)), "{answer}");
@@ -140,8 +134,7 @@ async fn a_storage_that_hangs_is_given_up() {
         "host": "127.0.0.1", "port": address.port(), "scheme": "http", "bucket": "recordings", "key": "k", "secret": "s",
     }});
     let began = std::time::Instant::now();
-    let (status, answer) = ask(&gateway, "PUT", &own(&gateway), document).await;
-    assert_eq!(status, 400, "{answer}");
+    let answer = answered(&gateway, "PUT", &own(&gateway), document, 400).await;
     assert_eq!(answer["data"]["attachments"].as_object().expect("errors").len(), 2, "{answer}");
     assert!(began.elapsed().as_secs() < 20, "they are checked at once");
     drop(listener);

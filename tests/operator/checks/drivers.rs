@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{OPERATOR, STORAGE, Setup, ask, documents, own, plan, start};
+use super::{OPERATOR, STORAGE, Setup, answered, ask, documents, own, plan, start};
 use stowage_testing::azurite::KEY;
 use stowage_testing::ftp::PASSWORD;
 use stowage_testing::gateway::Running;
@@ -112,7 +112,6 @@ async fn onedrive_is_tried() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_stores_nothing() {
     let gateway = start().await;
-    let (status, answer) = ask(&gateway, "PUT", &own(&gateway), plan("link", json!({}))).await;
-    assert_eq!(status, 400, "{answer}");
+    answered(&gateway, "PUT", &own(&gateway), plan("link", json!({})), 400).await;
     gateway.stop().await;
 }

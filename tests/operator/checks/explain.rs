@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{OPERATOR, ask, own, start};
+use super::{OPERATOR, answered, ask, own, start};
 use stowage_testing::gateway::STORAGE;
 use stowage_testing::gateway::Setup;
 
@@ -12,8 +12,7 @@ async fn a_document_is_explained() {
     gateway.plan("file", json!({"directory": "d", "password": "canary"})).await;
     gateway.document("doc", json!({"pvt_type": "call_recording"})).await;
     let path = format!("{}/explain?db={}&doc=doc&attachment=a.mp3", own(&gateway), gateway.path());
-    let (status, answer) = ask(&gateway, "GET", &path, Value::Null).await;
-    assert_eq!(status, 200, "{answer}");
+    let answer = answered(&gateway, "GET", &path, Value::Null, 200).await;
     let data = &answer["data"];
     assert_eq!((&data["class"], &data["account"]), (&json!("modb"), &json!(gateway.account)));
     assert_eq!((&data["backend"], &data["handler"]), (&json!(STORAGE), &json!("file")));
@@ -28,8 +27,7 @@ async fn a_type_is_explained_and_what_is_refused_says_why() {
     let gateway = start().await;
     gateway.plan("s3", json!({"bucket": "recordings"})).await;
     let path = format!("/v2/storage/explain?db={}&type=fax", gateway.path());
-    let (status, answer) = ask(&gateway, "GET", &path, Value::Null).await;
-    assert_eq!(status, 200, "{answer}");
+    let answer = answered(&gateway, "GET", &path, Value::Null, 200).await;
     assert!(answer["data"]["refused"].as_str().is_some_and(|why| why.contains("key")), "{answer}");
     gateway.stop().await;
 }
@@ -80,8 +78,7 @@ async fn questions_that_are_none_are_refused() {
 async fn of_storage(gateway: &super::Running, handler: &str, settings: Value) -> Value {
     gateway.plan(handler, settings).await;
     let path = format!("{}/explain?db={}&type=fax&attachment=a.pdf", own(gateway), gateway.path());
-    let (status, answer) = ask(gateway, "GET", &path, Value::Null).await;
-    assert_eq!(status, 200, "{answer}");
+    let answer = answered(gateway, "GET", &path, Value::Null, 200).await;
     assert_eq!(answer["data"]["handler"], handler, "{answer}");
     assert!(!answer.to_string().contains("canary"), "{answer}");
     answer["data"].clone()

@@ -5,11 +5,9 @@ mod drivers;
 mod explain;
 mod records;
 use serde_json::{Value, json};
-use stowage_testing::gateway::{Running, Setup, exchange, json as parsed};
+use stowage_testing::gateway::{Running, STORAGE, Setup, exchange, json as parsed};
 
 const OPERATOR: &str = "operator-token";
-/// A storage id in a plan.
-const STORAGE: &str = "0123456789abcdef0123456789abcdef";
 
 /// Starts a gateway with an operator's token.
 async fn start() -> Running {
@@ -23,6 +21,13 @@ async fn ask(gateway: &Running, method: &str, path: &str, body: Value) -> (u16, 
     let token = ("X-Auth-Token".to_owned(), OPERATOR.to_owned());
     let answer = exchange(admin, method, path, &[token], text.as_bytes()).await;
     (answer.status, parsed(&answer))
+}
+
+/// Like [`ask`], and checks the status; returns the response.
+async fn answered(gateway: &Running, method: &str, path: &str, body: Value, expected: u16) -> Value {
+    let (status, answer) = ask(gateway, method, path, body).await;
+    assert_eq!(status, expected, "{answer}");
+    answer
 }
 
 /// Returns the path of the account's own plan.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ask, documents, own, start, this_month};
+use super::{answered, ask, documents, own, start, this_month};
 use stowage_testing::gateway::STORAGE;
 use stowage_testing::recorder::{Answer, Recorder};
 
@@ -17,8 +17,7 @@ async fn a_failure_is_written_down_once_a_minute_without_secrets() {
         assert_eq!(gateway.put("doc", name, "", b"x").await.status, 502);
     }
     gateway.settled().await;
-    let (status, answer) = ask(&gateway, "GET", &format!("{}/errors", own(&gateway)), Value::Null).await;
-    assert_eq!(status, 200, "{answer}");
+    let answer = answered(&gateway, "GET", &format!("{}/errors", own(&gateway)), Value::Null, 200).await;
     let records = answer["data"].as_array().expect("records");
     assert_eq!(records.len(), 1, "{answer}");
     let record = &records[0];
@@ -64,8 +63,7 @@ async fn records_are_listed_newest_first_and_in_pages() {
         assert_eq!(start_key.is_empty(), expected == 1, "{page}");
     }
     assert_eq!(seen, ["r6", "r5", "r4", "r3", "r2", "r1", "r0"]);
-    let (status, answer) = ask(&gateway, "GET", &format!("{}/errors?page_size=0", own(&gateway)), Value::Null).await;
-    assert_eq!(status, 400, "{answer}");
+    answered(&gateway, "GET", &format!("{}/errors?page_size=0", own(&gateway)), Value::Null, 400).await;
     gateway.stop().await;
 }
 
