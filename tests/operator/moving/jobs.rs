@@ -5,7 +5,7 @@ use stowage::jobs::Job;
 use stowage::router::Database;
 use stowage_testing::gateway::{STORAGE, Setup};
 
-use super::world::run;
+use super::world::{run, succeeds};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_are_listed_tried_and_dropped() {
@@ -17,8 +17,7 @@ async fn jobs_are_listed_tried_and_dropped() {
     for id in ["one", "two"] {
         gateway.attached(id, json!({ "pvt_type": "fax" }), "call.mp3", b"bytes").await;
     }
-    let (code, said) = run(&gateway, &["jobs"]).await;
-    assert_eq!(code, 0, "{said}");
+    let said = succeeds(&gateway, &["jobs"]).await;
     assert!(said.ends_with("2 jobs wait\n") && said.contains(STORAGE) && said.contains("one call.mp3"), "{said}");
     let (_, said) = run(&gateway, &["jobs", "--format", "json"]).await;
     let listed: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

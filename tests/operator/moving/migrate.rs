@@ -9,7 +9,7 @@ use stowage_testing::gateway::{JSON, STORAGE};
 use stowage_testing::recorder::Recorder;
 use stowage_testing::s3::{Operation, S3Server};
 
-use super::world::{OTHER, come_back, fill, jobs, lines, plan, run, s3_settings, seen, start};
+use super::world::{OTHER, come_back, fill, jobs, lines, plan, run, s3_settings, seen, start, succeeds};
 
 const RECORDING: &[u8] = b"a recording of KAZOO's";
 
@@ -22,14 +22,12 @@ async fn what_couchdb_has_is_moved_out_and_comes_back() {
     let database = gateway.database();
     let scope = ["migrate", "--db", &database, "--format", "json"];
 
-    let (code, said) = run(&gateway, &[&scope[..], &["--dry-run"]].concat()).await;
-    assert_eq!(code, 0, "{said}");
+    let said = succeeds(&gateway, &[&scope[..], &["--dry-run"]].concat()).await;
     let estimate = lines(&said, "total").next().unwrap();
     assert_eq!((&estimate["attachments"], &estimate["documents"]), (&60.into(), &31.into()), "{said}");
     assert!(gateway.stored().is_empty(), "{:?}", gateway.stored());
 
-    let (code, said) = run(&gateway, &scope).await;
-    assert_eq!(code, 0, "{said}");
+    let said = succeeds(&gateway, &scope).await;
     let total = lines(&said, "total").next().unwrap();
     assert_eq!((&total["attachments"], &total["bytes"]), (&estimate["attachments"], &estimate["bytes"]), "{said}");
     assert_eq!(gateway.stored().len(), 60);
@@ -44,8 +42,7 @@ async fn what_couchdb_has_is_moved_out_and_comes_back() {
     let (code, said) = run(&gateway, &scope).await;
     assert_eq!((code, &lines(&said, "total").next().unwrap()["attachments"]), (0, &0.into()), "{said}");
 
-    let (code, said) = run(&gateway, &[&scope[..], &["--to", "couchdb"]].concat()).await;
-    assert_eq!(code, 0, "{said}");
+    succeeds(&gateway, &[&scope[..], &["--to", "couchdb"]].concat()).await;
     assert!(gateway.stored().is_empty(), "{:?}", gateway.stored());
     assert_eq!(seen(&gateway, &ids).await, before);
     for id in &ids {
@@ -61,11 +58,9 @@ async fn a_plan_that_names_another_storage_takes_what_is_there_along() {
     plan(&gateway, Some(STORAGE)).await;
     let ids = fill(&gateway, 5).await;
     let account = gateway.account.clone();
-    let (code, said) = run(&gateway, &["migrate", "--account", &account]).await;
-    assert_eq!(code, 0, "{said}");
+    succeeds(&gateway, &["migrate", "--account", &account]).await;
     plan(&gateway, Some(OTHER)).await;
-    let (code, said) = run(&gateway, &["migrate", "--account", &account, "--rehome"]).await;
-    assert_eq!(code, 0, "{said}");
+    let said = succeeds(&gateway, &["migrate", "--account", &account, "--rehome"]).await;
     assert!(said.contains("10 attachments moved"), "{said}");
     let stored = gateway.stored();
     assert!(stored.len() == 10 && stored.iter().all(|path| path.starts_with("two/")), "{stored:?}");
@@ -85,8 +80,7 @@ async fn what_kazoo_stored_gets_a_pointer_of_the_gateways_form_and_stays_where_i
     gateway.save("doc", &document).await;
     let database = gateway.database();
     for adopted in ["1 attachments moved", "0 attachments moved"] {
-        let (code, said) = run(&gateway, &["migrate", "--db", &database, "--from", "kazoo"]).await;
-        assert_eq!(code, 0, "{said}");
+        let said = succeeds(&gateway, &["migrate", "--db", &database, "--from", "kazoo"]).await;
         assert!(said.contains(adopted), "{said}");
     }
     let pointer = gateway.pointer("doc", "call.mp3").await;
@@ -95,8 +89,7 @@ async fn what_kazoo_stored_gets_a_pointer_of_the_gateways_form_and_stays_where_i
     assert!(pointer["digest"].as_str().unwrap().starts_with("md5-") && pointer["handler"].is_null(), "{pointer}");
     let got = gateway.get("doc/call.mp3").await;
     assert_eq!((got.status, &*got.body), (200, RECORDING));
-    let (code, said) = run(&gateway, &["verify", "--db", &database, "--read"]).await;
-    assert_eq!(code, 0, "{said}");
+    succeeds(&gateway, &["verify", "--db", &database, "--read"]).await;
     gateway.stop().await;
 }
 
@@ -176,8 +169,7 @@ async fn what_a_killed_one_had_in_work_is_done_too() {
     let mut held = gateway.app.gateway.jobs.held(Job::walk(&database, ""));
     held.holder = Some(Holder { name: "killed".to_owned(), until: SystemTime::now() + lease });
     gateway.app.gateway.jobs.add(&held).await.unwrap();
-    let (code, said) = run(&gateway, &["migrate", "--db", &database.name, "--format", "json"]).await;
-    assert_eq!(code, 0, "{said}");
+    let said = succeeds(&gateway, &["migrate", "--db", &database.name, "--format", "json"]).await;
     let total: serde_json::Value = said
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
@@ -248,8 +240,7 @@ async fn clients_that_save_meanwhile_meet_no_conflict() {
     };
     let ((code, said), ()) = tokio::join!(migrating, saving);
     assert_eq!(code, 0, "{said}");
-    let (code, said) = run(&gateway, &["migrate", "--account", &account]).await;
-    assert_eq!(code, 0, "{said}");
+    succeeds(&gateway, &["migrate", "--account", &account]).await;
     come_back(&gateway, &ids).await;
     for id in &ids {
         let inside = gateway.inside(id).await;

@@ -10,7 +10,7 @@ use stowage_testing::gateway::STORAGE;
 use stowage_testing::is_long;
 use stowage_testing::s3::S3Server;
 
-use super::world::{OTHER, done_by_a_worker, fill, jobs, lines, plan, plan_with, run, s3_settings, start};
+use super::world::{OTHER, done_by_a_worker, fill, jobs, lines, plan, plan_with, run, s3_settings, start, succeeds};
 
 /// Overwrites a file like bit rot does: its tag stays the same.
 fn unseen(path: &Path, bytes: &[u8]) {
@@ -25,8 +25,7 @@ async fn each_planted_fault_is_found_and_nothing_else() {
     plan(&gateway, Some(STORAGE)).await;
     fill(&gateway, 12).await;
     let database = gateway.database();
-    let (code, said) = run(&gateway, &["migrate", "--db", &database]).await;
-    assert_eq!(code, 0, "{said}");
+    succeeds(&gateway, &["migrate", "--db", &database]).await;
     let quick = ["verify", "--db", &database, "--format", "json"];
     let thorough = [&quick[..], &["--read"]].concat();
     for command in [&quick[..], &thorough] {
@@ -86,8 +85,7 @@ async fn what_nothing_names_is_found_and_removed_where_that_is_asked() {
     plan(&gateway, Some(STORAGE)).await;
     fill(&gateway, 3).await;
     let account = gateway.account.clone();
-    let (code, said) = run(&gateway, &["migrate", "--account", &account]).await;
-    assert_eq!(code, 0, "{said}");
+    succeeds(&gateway, &["migrate", "--account", &account]).await;
     let stored = gateway.stored();
     // An orphan, another program's file, and one of a deleted document, which the plan keeps.
     let known = gateway.files().join(&stored[0]);
@@ -136,8 +134,7 @@ async fn a_bucket_is_looked_through_too() {
     let (code, said) = run(&gateway, &look).await;
     let found: Vec<_> = lines(&said, "fault").map(|fault| fault["document"].as_str().unwrap().to_owned()).collect();
     assert_eq!((code, found), (1, vec![left.clone()]), "{said}");
-    let (code, said) = run(&gateway, &[&look[..], &["--remove-orphans"]].concat()).await;
-    assert_eq!(code, 0, "{said}");
+    succeeds(&gateway, &[&look[..], &["--remove-orphans"]].concat()).await;
     let there: Vec<String> = s3.objects("recordings").into_keys().collect();
     assert!(there.len() == 2 && there.contains(&"backup.tar".to_owned()) && there.contains(&named[0]), "{there:?}");
     gateway.stop().await;
@@ -202,8 +199,7 @@ async fn a_container_is_looked_through_too() {
     let (code, said) = run(&gateway, &look).await;
     let found: Vec<_> = lines(&said, "fault").map(|fault| fault["document"].as_str().unwrap().to_owned()).collect();
     assert_eq!((code, found), (1, vec![left.clone()]), "{said}");
-    let (code, said) = run(&gateway, &[&look[..], &["--remove-orphans"]].concat()).await;
-    assert_eq!(code, 0, "{said}");
+    succeeds(&gateway, &[&look[..], &["--remove-orphans"]].concat()).await;
     let gone = container.ask("HEAD", &left, "", &[], b"");
     assert_eq!(gone.status, 404, "{gone:?}");
     let there = container.ask("HEAD", &named[0], "", &[], b"");

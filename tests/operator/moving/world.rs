@@ -120,6 +120,13 @@ pub async fn run(gateway: &Running, arguments: &[&str]) -> (i32, String) {
     run_with(gateway, &[], arguments).await
 }
 
+/// Runs a command that has to succeed; returns its output.
+pub async fn succeeds(gateway: &Running, arguments: &[&str]) -> String {
+    let (code, said) = run(gateway, arguments).await;
+    assert_eq!(code, 0, "{said}");
+    said
+}
+
 /// Runs a command with additional settings.
 pub async fn run_with(gateway: &Running, more: &[(String, String)], arguments: &[&str]) -> (i32, String) {
     let folder = tempfile::tempdir().expect("a folder");
