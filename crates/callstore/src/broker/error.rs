@@ -1,12 +1,11 @@
 //! Errors of the message broker.
 
-use std::fmt;
-
 use lapin::ErrorKind;
 use stowage_http::body::BoxError;
 
 /// Why a broker operation failed. Contains no secrets.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
 pub struct BrokerError {
     /// Kind of error.
     pub kind: Kind,
@@ -14,21 +13,28 @@ pub struct BrokerError {
 }
 
 /// Kind of broker error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Kind {
     /// No connection, or it broke; the operation may or may not have taken effect.
+    #[error("no connection to the broker")]
     Unreachable,
     /// No response in time; the operation may or may not have taken effect.
+    #[error("the broker did not answer in time")]
     Silent,
     /// The broker denies this user access, or does not know it.
+    #[error("the broker refuses it")]
     Refused,
     /// Nothing of this name exists.
+    #[error("the broker has nothing of this name")]
     Missing,
     /// Something of this name exists but differs: a queue of another type, an exchange with other properties.
+    #[error("what has this name at the broker is something else")]
     Mismatch,
     /// The broker rejected a message.
+    #[error("the broker did not take a message")]
     NotTaken,
     /// No queue is bound for a message.
+    #[error("the broker has no queue for a message")]
     Unrouted,
 }
 
@@ -56,26 +62,6 @@ impl From<lapin::Error> for BrokerError {
             _ => Kind::Unreachable,
         };
         Self::because(kind, error)
-    }
-}
-
-impl fmt::Display for BrokerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            Kind::Unreachable => f.write_str("no connection to the broker"),
-            Kind::Silent => f.write_str("the broker did not answer in time"),
-            Kind::Refused => f.write_str("the broker refuses it"),
-            Kind::Missing => f.write_str("the broker has nothing of this name"),
-            Kind::Mismatch => f.write_str("what has this name at the broker is something else"),
-            Kind::NotTaken => f.write_str("the broker did not take a message"),
-            Kind::Unrouted => f.write_str("the broker has no queue for a message"),
-        }
-    }
-}
-
-impl std::error::Error for BrokerError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
     }
 }
 

@@ -36,14 +36,17 @@ pub(super) struct Etcd {
 }
 
 /// Why a request to etcd failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum EtcdError {
     /// The lease does not exist, or no longer exists.
+    #[error("etcd has no such lease")]
     NoLease,
     /// etcd rejected the request, with this message.
+    #[error("etcd refuses it: {0}")]
     Refused(String),
     /// No member responded in time; with the last member's error.
-    Unreachable(BoxError),
+    #[error("etcd does not answer")]
+    Unreachable(#[source] BoxError),
 }
 
 impl fmt::Debug for Etcd {
@@ -156,25 +159,6 @@ async fn exchange(
     let status = response.status();
     let body = collect(response.into_body(), ANSWER_BYTES).await?;
     Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
-}
-
-impl fmt::Display for EtcdError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoLease => f.write_str("etcd has no such lease"),
-            Self::Refused(said) => write!(f, "etcd refuses it: {said}"),
-            Self::Unreachable(_) => f.write_str("etcd does not answer"),
-        }
-    }
-}
-
-impl std::error::Error for EtcdError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreachable(source) => Some(&**source),
-            Self::NoLease | Self::Refused(_) => None,
-        }
-    }
 }
 
 /// etcd's messages for tokens that are no longer valid (`etcdserver/api/v3rpc/rpctypes/error.go`).

@@ -76,14 +76,17 @@ pub trait Journal: Send + Sync + fmt::Debug {
 }
 
 /// An error of the journal.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The disk is full: no entries are accepted, but existing ones can be read.
+    #[error("the journal's disk is full")]
     Full,
     /// The journal is currently unreachable or unusable.
-    Unavailable(BoxError),
+    #[error("the journal cannot be used now")]
+    Unavailable(#[source] BoxError),
     /// The stored data is damaged.
-    Damaged(BoxError),
+    #[error("the journal is damaged")]
+    Damaged(#[source] BoxError),
 }
 
 impl JournalError {
@@ -94,25 +97,6 @@ impl JournalError {
             Self::Full => Self::Full,
             Self::Unavailable(source) => Self::Unavailable(stowage_base::log::chain(&**source).into()),
             Self::Damaged(source) => Self::Damaged(stowage_base::log::chain(&**source).into()),
-        }
-    }
-}
-
-impl fmt::Display for JournalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full => f.write_str("the journal's disk is full"),
-            Self::Unavailable(_) => f.write_str("the journal cannot be used now"),
-            Self::Damaged(_) => f.write_str("the journal is damaged"),
-        }
-    }
-}
-
-impl std::error::Error for JournalError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Full => None,
-            Self::Unavailable(source) | Self::Damaged(source) => Some(&**source),
         }
     }
 }

@@ -9,8 +9,6 @@ mod members;
 mod mixer;
 mod time;
 
-use std::fmt;
-
 pub use members::Members;
 pub(crate) use mixer::FINALISED;
 pub use time::{GREGORIAN, from_kazoo, to_gregorian};
@@ -33,29 +31,18 @@ pub struct Event {
 }
 
 /// Why an event cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Bad {
     /// Not a JSON object; with the parser's message.
+    #[error("is no JSON object: {0}")]
     Json(String),
     /// None of the members by which events are recognized.
+    #[error("is neither an event of KAZOO (Event-Name), of ERA (eventid, acallid or dialogid) nor of a mixer (event)")]
     Unknown,
     /// No identification of the subject; with the missing member.
+    #[error("has no {0}")]
     Nameless(&'static str),
 }
-
-impl fmt::Display for Bad {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Json(error) => write!(f, "is no JSON object: {error}"),
-            Self::Unknown => {
-                f.write_str("is neither an event of KAZOO (Event-Name), of ERA (eventid, acallid or dialogid) nor of a mixer (event)")
-            }
-            Self::Nameless(member) => write!(f, "has no {member}"),
-        }
-    }
-}
-
-impl std::error::Error for Bad {}
 
 /// Parses an event. `taken` is when the journal received it, for events without a time.
 ///

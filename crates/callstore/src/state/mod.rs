@@ -15,7 +15,6 @@ mod stored;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -269,12 +268,14 @@ fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 /// An error of the state.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The file is damaged.
-    Damaged(BoxError),
+    #[error("the state file is damaged")]
+    Damaged(#[source] BoxError),
     /// The file is currently unreadable or unwritable.
-    Unavailable(BoxError),
+    #[error("the state file cannot be used now")]
+    Unavailable(#[source] BoxError),
 }
 
 impl StateError {
@@ -294,23 +295,6 @@ impl StateError {
             }
             error @ (redb::Error::Corrupted(_) | redb::Error::TableTypeMismatch { .. }) => Self::Damaged(error.into()),
             error => Self::Unavailable(error.into()),
-        }
-    }
-}
-
-impl fmt::Display for StateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Damaged(_) => "the state file is damaged",
-            Self::Unavailable(_) => "the state file cannot be used now",
-        })
-    }
-}
-
-impl std::error::Error for StateError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Damaged(source) | Self::Unavailable(source) => Some(&**source),
         }
     }
 }
