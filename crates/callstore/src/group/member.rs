@@ -9,7 +9,7 @@ use stowage_http::client::Client;
 use super::clock::Moment;
 use super::etcd::{Etcd, EtcdError};
 use super::keys::{self, Keys, Leader, View};
-use super::{Config, Epoch, FailBack, Group, Standing, Until};
+use super::{Config, Epoch, FailBack, Group, Standing};
 
 /// Takes part in the group until the program stops.
 pub(super) async fn take_part(group: Group, config: Config, client: Client, tasks: Tasks) {
@@ -51,12 +51,12 @@ async fn lapse(group: &Group) {
     loop {
         let activity = *group.activity();
         match activity {
-            Some((epoch, Until::Moment(until))) if until.left().is_zero() => {
+            Some((epoch, until)) if until.left().is_zero() => {
                 tracing::error!(epoch, "etcd did not renew the lease in time: this instance stops acting");
                 group.stop(Standing::Unknown);
             }
-            Some((_, Until::Moment(until))) => tokio::time::sleep(until.left()).await,
-            _ => {
+            Some((_, until)) => tokio::time::sleep(until.left()).await,
+            None => {
                 if standing.changed().await.is_err() {
                     return;
                 }
@@ -259,7 +259,7 @@ impl Part {
             _ => leader.revision.max(floor.saturating_add(1)),
         };
         self.reign = Some((leader.revision, epoch));
-        *self.group.activity() = Some((epoch, Until::Moment(until)));
+        *self.group.activity() = Some((epoch, until));
         let active = Standing::Active { epoch };
         self.group.0.standing.send_if_modified(|standing| {
             let is_new = *standing != active;

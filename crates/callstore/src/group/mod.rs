@@ -86,41 +86,25 @@ struct Shared {
     /// Incremented to request a hand-over.
     hand_overs: watch::Sender<u64>,
     /// The epoch of this instance's active role, and how long it may act.
-    activity: Mutex<Option<(Epoch, Until)>>,
+    activity: Mutex<Option<(Epoch, Moment)>>,
     /// The largest epoch seen in a decision.
     floor: AtomicU64,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Until {
-    Ever,
-    Moment(Moment),
 }
 
 impl Group {
     /// Joins a group, with a task tracked in `tasks`. It becomes a candidate once [`set_ready`](Self::set_ready) is called.
     #[must_use]
     pub fn join(config: Config, client: &Client, tasks: &Tasks) -> Self {
-        let group = Self::with(Standing::Unknown, None);
-        drop(tasks.spawn("group member", member::take_part(group.clone(), config, client.clone(), tasks.clone())));
-        group
-    }
-
-    /// Creates a group of one: the instance always acts, with this epoch.
-    #[must_use]
-    pub fn alone(epoch: Epoch) -> Self {
-        Self::with(Standing::Active { epoch }, Some((epoch, Until::Ever)))
-    }
-
-    fn with(standing: Standing, activity: Option<(Epoch, Until)>) -> Self {
-        Self(Arc::new(Shared {
-            standing: watch::Sender::new(standing),
+        let group = Self(Arc::new(Shared {
+            standing: watch::Sender::new(Standing::Unknown),
             members: watch::Sender::new(Vec::new()),
             ready: watch::Sender::new(false),
             hand_overs: watch::Sender::new(0),
-            activity: Mutex::new(activity),
+            activity: Mutex::new(None),
             floor: AtomicU64::new(0),
-        }))
+        }));
+        drop(tasks.spawn("group member", member::take_part(group.clone(), config, client.clone(), tasks.clone())));
+        group
     }
 
     /// Subscribes to this instance's standing.
@@ -129,7 +113,7 @@ impl Group {
         self.0.standing.subscribe()
     }
 
-    /// Subscribes to the list of ready members; empty without etcd.
+    /// Subscribes to the list of ready members.
     #[must_use]
     pub fn members(&self) -> watch::Receiver<Vec<Member>> {
         self.0.members.subscribe()
@@ -138,11 +122,7 @@ impl Group {
     /// Returns the epoch to act with, if this instance may act right now.
     #[must_use]
     pub fn may_act(&self) -> Option<Epoch> {
-        match *self.activity() {
-            Some((epoch, Until::Ever)) => Some(epoch),
-            Some((epoch, Until::Moment(until))) if !until.left().is_zero() => Some(epoch),
-            _ => None,
-        }
+        self.activity().filter(|(_, until)| !until.left().is_zero()).map(|(epoch, _)| epoch)
     }
 
     /// Sets whether this instance is able to act, having caught up with the journal. Otherwise it hands over the active role.
@@ -160,19 +140,7 @@ impl Group {
         self.0.floor.fetch_max(epoch, Ordering::Relaxed);
     }
 
-    fn activity(&self) -> std::sync::MutexGuard<'_, Option<(Epoch, Until)>> {
+    fn activity(&self) -> std::sync::MutexGuard<'_, Option<(Epoch, Moment)>> {
         self.0.activity.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Group, Standing};
-
-    #[tokio::test]
-    async fn who_is_alone_always_acts() {
-        let group = Group::alone(7);
-        assert_eq!(group.may_act(), Some(7));
-        assert_eq!(*group.standing().borrow(), Standing::Active { epoch: 7 });
     }
 }
