@@ -5,17 +5,11 @@ use tokio::sync::watch;
 
 use crate::group::{Group, Standing};
 
-/// An instance's standing in its group.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lead {
-    /// The epoch in which it acts; `None` if another instance does, or none.
-    pub epoch: Option<u64>,
-}
-
-/// Receives the instance's standing; cheap to clone. The sender's owner decides: the group, or this program alone.
+/// Receives the epoch in which the instance acts, `None` if another does or none; cheap to clone. The sender's owner decides: the group, or this
+/// program alone.
 #[derive(Debug, Clone)]
 pub struct Leading {
-    told: watch::Receiver<Lead>,
+    told: watch::Receiver<Option<u64>>,
     /// Checked at every act: its lease may expire before the channel is updated.
     group: Option<Group>,
 }
@@ -23,14 +17,14 @@ pub struct Leading {
 impl Leading {
     /// Follows this channel.
     #[must_use]
-    pub const fn new(told: watch::Receiver<Lead>) -> Self {
+    pub const fn new(told: watch::Receiver<Option<u64>>) -> Self {
         Self { told, group: None }
     }
 
     /// Follows the group.
     #[must_use]
     pub fn of(group: Group, tasks: &Tasks) -> Self {
-        let (sender, told) = watch::channel(Lead::default());
+        let (sender, told) = watch::channel(None);
         let (mut standing, stopping) = (group.standing(), tasks.clone());
         drop(tasks.spawn("standing in the group", async move {
             loop {
@@ -38,7 +32,7 @@ impl Leading {
                     Standing::Active { epoch } => Some(epoch),
                     Standing::Unknown | Standing::Standby { .. } => None,
                 };
-                sender.send_replace(Lead { epoch });
+                sender.send_replace(epoch);
                 tokio::select! {
                     changed = standing.changed() => if changed.is_err() { return },
                     () = stopping.stopping() => return,
@@ -51,13 +45,13 @@ impl Leading {
     /// Returns the epoch in which it acts now, if it does.
     #[must_use]
     pub fn epoch(&self) -> Option<u64> {
-        self.group.as_ref().map_or_else(|| self.told.borrow().epoch, Group::may_act)
+        self.group.as_ref().map_or_else(|| *self.told.borrow(), Group::may_act)
     }
 
     /// Waits until the epoch differs from this one; forever once the sender is gone.
     pub async fn other_than(&mut self, epoch: Option<u64>) -> Option<u64> {
         loop {
-            let now = self.told.borrow_and_update().epoch;
+            let now = *self.told.borrow_and_update();
             if now != epoch {
                 return now;
             }

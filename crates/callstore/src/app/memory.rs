@@ -17,7 +17,7 @@ use crate::fold::Micros;
 use crate::follow::Progress;
 use crate::journal::rabbitmq::Inlet;
 use crate::journal::{Embedded, Journal, Options, SEGMENT};
-use crate::lead::{Lead, Leading};
+use crate::lead::Leading;
 use crate::roles::Serves;
 use crate::sites::Site;
 use crate::state::{State, StateError};
@@ -105,11 +105,11 @@ impl Memory {
 
     /// Leads without a group, in a new epoch per start, which is known once the journal, with the previous epochs, has been read.
     pub(super) fn alone(&self, progress: Progress, tasks: &Tasks) -> Leading {
-        let (sender, told) = watch::channel(Lead::default());
+        let (sender, told) = watch::channel(None);
         let state = Arc::clone(&self.state);
         drop(tasks.spawn("epoch", async move {
             progress.until_ready().await;
-            sender.send_replace(Lead { epoch: Some(state.index().epoch + 1) });
+            sender.send_replace(Some(state.index().epoch + 1));
         }));
         Leading::new(told)
     }

@@ -8,7 +8,7 @@ use callstore::app::World;
 use callstore::clock::Clock;
 use callstore::follow::{Follower, Progress};
 use callstore::journal::{Draft, Embedded, Journal, Options, SEGMENT};
-use callstore::lead::{Lead, Leading};
+use callstore::lead::Leading;
 use callstore::metrics::Metrics;
 use callstore::records::Writer;
 use callstore::state::State;
@@ -62,7 +62,7 @@ async fn two_that_act_at_once_write_each_record_once() {
         drop(tasks.spawn("fold", follower.run(tasks.clone())));
         let server = client.server(Origin::of(&couch.url.parse().unwrap()).unwrap(), Reach::Operator);
         let account = ("admin", &Secret::new("admin"));
-        let (lead, told) = watch::channel(Lead { epoch: Some(1) });
+        let (lead, told) = watch::channel(Some(1));
         leads.push(lead);
         let actor = Actor {
             name: name.into(),
