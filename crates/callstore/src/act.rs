@@ -9,7 +9,7 @@ use stowage_base::log;
 use stowage_base::tasks::Tasks;
 use stowage_http::body::BoxError;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, micros};
 use crate::dead::{Rules, Switches, Watchdog};
 use crate::decision::{Decision, What};
 use crate::fold::{Key, Micros};
@@ -224,7 +224,7 @@ impl Actor {
         let recording = recording.as_deref();
         let subject = Subject { key, stored: &stored, standing, ended, legs: &legs, recording, call: &call };
         // Leave KAZOO time to write its own document first.
-        let wait = i64::try_from(self.records.kazoo_wait.as_micros()).unwrap_or(i64::MAX);
+        let wait = micros(self.records.kazoo_wait);
         let is_early =
             stored.item.standing_death().is_some_and(|death| death.found.saturating_add(wait) > self.clock.now());
         if !key.is_dialog() && self.records.kazoo && is_early {

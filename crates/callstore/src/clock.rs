@@ -11,8 +11,7 @@ use crate::fold::Micros;
 /// Returns the wall-clock time.
 #[must_use]
 pub fn now() -> Micros {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// `CLOCK_MONOTONIC` stops while the machine is suspended; leases and calls do not.
@@ -94,6 +93,7 @@ impl Clock {
     }
 }
 
-fn micros(duration: Duration) -> Micros {
+/// Converts a duration.
+pub(crate) fn micros(duration: Duration) -> Micros {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use super::{Groups, Shared};
 use crate::broker::Broker;
+use crate::clock::micros;
 use crate::cluster;
 use crate::config::{Config, JournalKind};
-use crate::fold::Micros;
 use crate::follow::Progress;
 use crate::journal::rabbitmq::Inlet;
 use crate::journal::{Embedded, Journal, Options, SEGMENT};
@@ -130,7 +130,7 @@ pub(super) async fn keep(parts: Shared, tasks: Tasks) {
 
 async fn forget(parts: &Shared) -> Result<(), BoxError> {
     let Shared { config, memory, clock, .. } = parts;
-    let before = |keep: Duration| clock.now().saturating_sub(Micros::try_from(keep.as_micros()).unwrap_or(Micros::MAX));
+    let before = |keep: Duration| clock.now().saturating_sub(micros(keep));
     let mut states = vec![Arc::clone(&memory.state)];
     states.extend(memory.sites.iter().map(|site| Arc::clone(&site.state)));
     let over = before(config.state.keep);

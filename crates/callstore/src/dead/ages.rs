@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::micros;
-use crate::clock::Moment;
+use crate::clock::{Moment, micros};
 use crate::fold::Micros;
 use crate::state::Index;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use switches::{Answer, Sweep, Switches};
 
 use self::ages::Ages;
-use crate::clock::Moment;
+use crate::clock::{Moment, micros};
 use crate::decision::{End, What, death_id};
 use crate::fold::{Key, Micros, Standing};
 use crate::roles::Serves;
@@ -259,10 +259,6 @@ fn death(brief: &Brief, kind: &str, cause: &str, ended: Micros, found: Micros) -
         key: brief.key.clone(),
         end: End { kind: kind.into(), cause: cause.into(), ended, seen: brief.last, found },
     }
-}
-
-fn micros(duration: Duration) -> Micros {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The number of consecutive complete responses without a call that prove its death.

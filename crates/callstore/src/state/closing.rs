@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::stored::Stored;
 use super::{State, StateError};
+use crate::clock::micros;
 use crate::fold::{Attr, Key, Micros, Standing};
 
 /// The combined status of a dialog's legs.
@@ -130,8 +131,4 @@ impl State {
 /// Returns whether an item gets a record: dialogs do; of legs only dead ones, since KAZOO writes the records of the others.
 fn wants_record(key: &Key, stored: &Stored, standing: Standing) -> bool {
     key.is_dialog() || standing == Standing::Dead && stored.item.text(Attr::Source) == Some("kazoo")
-}
-
-pub(super) fn micros(duration: std::time::Duration) -> Micros {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

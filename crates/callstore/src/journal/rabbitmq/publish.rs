@@ -1,7 +1,6 @@
 //! Appending: the broker confirms a message of a stream once a majority of the stream's replicas has it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -90,8 +89,7 @@ impl Publisher {
 
     fn messages<'a>(&self, drafts: &'a [Draft]) -> Result<Vec<Message<'a>>, JournalError> {
         let stream = short(&self.config.stream).map_err(unavailable)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_micros()).unwrap_or_default();
+        let now = crate::clock::now();
         // The default exchange routes by queue name.
         let message = |draft: &'a Draft| Message {
             exchange: "".into(),
