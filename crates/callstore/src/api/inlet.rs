@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use stowage_base::log;
 use stowage_http::body::Body;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::Semaphore;
 
 use super::split::{Piece, Splitter};
 use crate::journal::{Draft, Journal, JournalError};
@@ -64,15 +64,10 @@ impl Inlet {
     pub async fn take(&self, headers: &HeaderMap, body: Body) -> (StatusCode, Value) {
         let reserve = u32::try_from(self.event_bytes * 2).unwrap_or(u32::MAX);
         // The most that a request may buffer. A request that finds no room is rejected before its body is read.
-        let room = match Arc::clone(&self.room).try_acquire_many_owned(reserve) {
-            Ok(room) => room,
-            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
-                self.metrics.inlet("refused", 1);
-                return (
-                    StatusCode::TOO_MANY_REQUESTS,
-                    json!({ "error": "full", "reason": "too many events wait; send them again" }),
-                );
-            }
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(reserve) else {
+            self.metrics.inlet("refused", 1);
+            let answer = json!({ "error": "full", "reason": "too many events wait; send them again" });
+            return (StatusCode::TOO_MANY_REQUESTS, answer);
         };
         let mut tally = Tally::default();
         let outcome = self.read(headers, body, &mut tally).await;
@@ -151,11 +146,9 @@ impl Inlet {
         if count == 0 {
             return Ok(());
         }
-        match tokio::time::timeout(PATIENCE, self.journal.take(drafts)).await {
-            Ok(Ok(())) => tally.taken += count,
-            Ok(Err(error)) => return Err(Stop::Journal(error)),
-            Err(_) => return Err(Stop::Slow),
-        }
+        let taken = tokio::time::timeout(PATIENCE, self.journal.take(drafts)).await;
+        taken.map_err(|_| Stop::Slow)?.map_err(Stop::Journal)?;
+        tally.taken += count;
         Ok(())
     }
 }
