@@ -58,15 +58,10 @@ impl<P: Prepare> Confirmed<P> {
 
     /// Publishes messages in order, and waits until the broker has confirmed all of them. Returns how many were routed to no queue.
     pub(crate) async fn publish(&self, messages: Vec<Message<'_>>) -> Result<usize, Unpublished> {
-        let unpublished = |error| Unpublished { error, is_full: false };
-        let line = self.line().await.map_err(unpublished)?;
+        let line = self.line().await.map_err(|error| Unpublished { error, is_full: false })?;
         match self.send(&line, messages).await {
             Ok(unrouted) => Ok(unrouted),
-            Err(error) => {
-                let is_full = line.link.is_blocked();
-                self.discard(&line).await;
-                Err(Unpublished { error, is_full })
-            }
+            Err(error) => Err(self.failed(&line, error).await),
         }
     }
 
@@ -82,11 +77,7 @@ impl<P: Prepare> Confirmed<P> {
         });
         match handing.await {
             Ok(confirms) => Ok(confirms),
-            Err(error) => {
-                let is_full = line.link.is_blocked();
-                self.discard(&line).await;
-                Err(Unpublished { error, is_full })
-            }
+            Err(error) => Err(self.failed(&line, error).await),
         }
     }
 
@@ -106,11 +97,10 @@ impl<P: Prepare> Confirmed<P> {
     }
 
     /// Drops a failed connection: messages unconfirmed on it will never be confirmed.
-    async fn discard(&self, failed: &Arc<Line>) {
-        let mut line = self.line.lock().await;
-        if line.as_ref().is_some_and(|line| Arc::ptr_eq(line, failed)) {
-            *line = None;
-        }
+    async fn failed(&self, failed: &Arc<Line>, error: BrokerError) -> Unpublished {
+        let is_full = failed.link.is_blocked();
+        drop(self.line.lock().await.take_if(|line| Arc::ptr_eq(line, failed)));
+        Unpublished { error, is_full }
     }
 
     /// Drops the connection, so that the next message declares everything again.
