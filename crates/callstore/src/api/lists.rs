@@ -70,7 +70,9 @@ fn asked(query: Option<&str>, holder: &Holder) -> Result<Asked, String> {
             "node" => filter.node = Some(value.into_owned()),
             "number" => filter.number = Some(value.into_owned()),
             "call_id" => filter.call = Some(value.into_owned()),
-            "state" => filter.state = Some(state(&value).ok_or_else(|| wrong("live, suspect, ended or dead"))?),
+            "state" => {
+                filter.state = Some(Standing::of_name(&value).ok_or_else(|| wrong("live, suspect, ended or dead"))?)
+            }
             "older_than" => filter.created_before = Some(before(&value).ok_or_else(|| wrong("a time, or seconds"))?),
             "longer_than" => filter.longer_than = Some(seconds(&value).ok_or_else(|| wrong("seconds"))?),
             "cursor" => asked.after = Some(value.into_owned()),
@@ -87,10 +89,6 @@ fn asked(query: Option<&str>, holder: &Holder) -> Result<Asked, String> {
         asked.filter.account = Some(account.clone());
     }
     Ok(asked)
-}
-
-fn state(word: &str) -> Option<Standing> {
-    [Standing::Live, Standing::Suspect, Standing::Ended, Standing::Dead].into_iter().find(|known| known.name() == word)
 }
 
 fn seconds(text: &str) -> Option<Micros> {
