@@ -108,7 +108,7 @@ impl Metrics {
 
     /// Counts a response.
     pub fn answered(&self, status: u16) {
-        self.0.requests.with_label_values(&[itoa(status).as_str()]).inc();
+        self.0.requests.with_label_values(&[status.to_string().as_str()]).inc();
     }
 
     /// Counts a record.
@@ -162,10 +162,6 @@ impl Counts for Metrics {
     fn tls_failure(&self) {
         self.0.tls_failures.inc();
     }
-}
-
-fn itoa(status: u16) -> String {
-    status.to_string()
 }
 
 /// The kinds of entries.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use lapin::tcp::AsyncTcpStream;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, Connection, ConnectionProperties};
+use stowage_base::log::chain;
 use stowage_base::secret::Secret;
 use stowage_base::tasks::Tasks;
 use stowage_http::connect::{Connector, Reach};
@@ -101,7 +102,10 @@ impl Broker {
                     self.0.next.store(index, Ordering::Relaxed);
                     return Ok(link);
                 }
-                Err(error) => last = BrokerError::because(error.kind, format!("{}: {}", authority(node), said(&error))),
+                Err(error) => {
+                    let reason = format!("{}:{}: {}", node.host, node.port, chain(&error));
+                    last = BrokerError::because(error.kind, reason);
+                }
             }
         }
         Err(last)
@@ -152,14 +156,6 @@ impl Broker {
             },
         }
     }
-}
-
-fn authority(node: &Origin) -> String {
-    format!("{}:{}", node.host, node.port)
-}
-
-fn said(error: &BrokerError) -> String {
-    stowage_base::log::chain(error)
 }
 
 /// A connection; dropping it closes it immediately.
