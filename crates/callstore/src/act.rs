@@ -253,13 +253,10 @@ impl Actor {
     async fn tell(&self, epoch: u64) {
         loop {
             tokio::time::sleep(IDLE).await;
-            match self.tell_some(epoch).await {
-                Ok(()) => {}
-                Err(error) => {
-                    self.metrics.order(false);
-                    tracing::warn!(error = log::chain(&*error), "others cannot be told of deaths; it is tried again");
-                    tokio::time::sleep(AGAIN).await;
-                }
+            if let Err(error) = self.tell_some(epoch).await {
+                self.metrics.order(false);
+                tracing::warn!(error = log::chain(&*error), "others cannot be told of deaths; it is tried again");
+                tokio::time::sleep(AGAIN).await;
             }
         }
     }

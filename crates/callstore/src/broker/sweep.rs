@@ -88,9 +88,7 @@ impl Trackers {
     pub fn new(broker: Broker, answers: Duration) -> Self {
         Self { broker, answers, state: Mutex::new(State::default()) }
     }
-}
 
-impl Trackers {
     /// Queries all trackers once.
     ///
     /// # Errors
