@@ -119,17 +119,18 @@ impl Api {
         })
     }
 
+    /// Refuses the token of an account.
+    fn require_operator(&self, headers: &HeaderMap, reason: &str) -> Result<(), Box<Response<Body>>> {
+        match self.holder(headers)? {
+            Holder::Operator => Ok(()),
+            Holder::Account(_) => Err(Box::new(failure(StatusCode::FORBIDDEN, "forbidden", reason))),
+        }
+    }
+
     async fn take(&self, request: Request<Body>) -> Response<Body> {
-        match self.holder(request.headers()) {
-            Ok(Holder::Operator) => {}
-            Ok(Holder::Account(_)) => {
-                return failure(
-                    StatusCode::FORBIDDEN,
-                    "forbidden",
-                    "the token is that of an account, and events are of all",
-                );
-            }
-            Err(answer) => return *answer,
+        let reason = "the token is that of an account, and events are of all";
+        if let Err(answer) = self.require_operator(request.headers(), reason) {
+            return *answer;
         }
         let (head, body) = request.into_parts();
         let (status, answer) = self.0.inlet.take(&head.headers, body).await;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::{Method, Response, StatusCode};
 use serde_json::json;
 use stowage_base::log;
-use stowage_base::token::Holder;
 use stowage_http::body::Body;
 
 use super::{Api, failure, json_answer, not_allowed};
@@ -13,12 +12,8 @@ use super::{Api, failure, json_answer, not_allowed};
 impl Api {
     /// `POST` adopts a site, so that its calls are finished here; `DELETE` hands it back. Both are idempotent.
     pub(super) async fn adopt(&self, head: http::request::Parts) -> Response<Body> {
-        match self.holder(&head.headers) {
-            Ok(Holder::Operator) => {}
-            Ok(Holder::Account(_)) => {
-                return failure(StatusCode::FORBIDDEN, "forbidden", "the token is that of an account");
-            }
-            Err(answer) => return *answer,
+        if let Err(answer) = self.require_operator(&head.headers, "the token is that of an account") {
+            return *answer;
         }
         let name = head.uri.path().strip_prefix(BELOW).and_then(|path| path.strip_suffix("/adopt"));
         let Some(site) = self.0.others.iter().find(|site| Some(&*site.name) == name) else {
