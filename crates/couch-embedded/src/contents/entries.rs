@@ -44,9 +44,7 @@ pub(crate) fn parse(document: &mut Document, entries: Map<String, Value>) -> Res
     let mut following = Vec::new();
     for (name, entry) in entries {
         // CouchDB ignores entries that are not objects.
-        let Value::Object(members) = entry else {
-            continue;
-        };
+        let Value::Object(members) = entry else { continue };
         check_attachment_name(&name)?;
         let meta = parse_entry(&name, &members, &mut following)?;
         names.push(name.clone());
@@ -110,9 +108,7 @@ fn names(order: Option<&Value>, attachments: &HashMap<String, AttachmentMeta>) -
 }
 
 fn set_order(document: &mut Document, names: Vec<String>) {
-    let Some(members) = document.data.as_object_mut() else {
-        return;
-    };
+    let Some(members) = document.data.as_object_mut() else { return };
     members.shift_remove(ORDER);
     if !names.is_sorted() {
         members.insert(ORDER.to_owned(), names.into());

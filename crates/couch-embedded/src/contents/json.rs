@@ -34,9 +34,7 @@ pub(crate) fn parse(value: Value) -> Result<Document, Failure> {
 ///
 /// As for [`parse`].
 pub(crate) fn parse_head(value: Value) -> Result<(Document, Vec<Following>), Failure> {
-    let Value::Object(members) = value else {
-        return Err(Failure::bad_request("Document must be a JSON object"));
-    };
+    let Value::Object(members) = value else { return Err(Failure::bad_request("Document must be a JSON object")) };
     let mut document = Document::default();
     let mut data = Map::new();
     let mut revisions = None;

@@ -53,9 +53,7 @@ impl Multipart {
     pub(crate) fn add_document(&mut self, document: &str, attachments: &[(String, AttachmentMeta)]) {
         self.add("Content-Type: application/json\r\n", document.as_bytes());
         for (name, meta) in attachments {
-            let Some(data) = &meta.data else {
-                continue;
-            };
+            let Some(data) = &meta.data else { continue };
             // CouchDB does not escape the name.
             let headers = format!(
                 "Content-Disposition: attachment; filename=\"{name}\"\r\nContent-Type: {}\r\nContent-Length: {}\r\n",

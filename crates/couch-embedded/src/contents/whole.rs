@@ -41,9 +41,7 @@ impl Database {
         options: GetOptions,
         since: Option<&[Revision]>,
     ) -> Result<Document, Failure> {
-        let Some(since) = since else {
-            return self.read(id, options).await;
-        };
+        let Some(since) = since else { return self.read(id, options).await };
         let revs = options.revs;
         let mut document = self.read(id, GetOptions { attachments: true, revs: true, ..options }).await?;
         let known = history(&document).into_iter().find(|rev| since.contains(rev)).map_or(0, |rev| rev.pos);

@@ -44,9 +44,7 @@ impl RequestBody {
     ///
     /// 413 with `too_large` above the limit, 400 if the client breaks off.
     pub(crate) async fn read(&mut self, too_large: impl FnOnce() -> Failure) -> Result<Bytes, Failure> {
-        let Some(mut body) = self.unread.take() else {
-            return Ok(Bytes::new());
-        };
+        let Some(mut body) = self.unread.take() else { return Ok(Bytes::new()) };
         collect(&mut body, self.limit).await.map_err(|error| {
             if !error.is::<TooLarge>() {
                 return Failure::bad_request("The request body broke off.");
@@ -58,9 +56,7 @@ impl RequestBody {
 
     /// Discards the rest of a body, up to a limit.
     pub(crate) async fn drain(&mut self) {
-        let Some(mut body) = self.unread.take() else {
-            return;
-        };
+        let Some(mut body) = self.unread.take() else { return };
         let reading = async {
             let mut seen = 0;
             while let Some(Ok(frame)) = body.frame().await {

@@ -213,9 +213,7 @@ impl Query {
     }
 
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
-        let Some(text) = self.get(name) else {
-            return Ok(None);
-        };
+        let Some(text) = self.get(name) else { return Ok(None) };
         let reason = || format!("Invalid value for integer: {}", Value::from(text));
         text.parse().map(Some).map_err(|_| Failure::new(http::StatusCode::BAD_REQUEST, "query_parse_error", reason()))
     }

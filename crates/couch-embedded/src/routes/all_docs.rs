@@ -95,9 +95,7 @@ impl AllDocsRequest<'_> {
 
 /// Counts the rows before the first one of the response, which the engine does not report.
 async fn offset(database: &Database, options: &AllDocsOptions) -> Result<u64, Failure> {
-    let Some(first) = options.key.as_ref().or(options.start_key.as_ref()) else {
-        return Ok(options.skip);
-    };
+    let Some(first) = options.key.as_ref().or(options.start_key.as_ref()) else { return Ok(options.skip) };
     let before = AllDocsOptions {
         end_key: Some(first.clone()),
         inclusive_end: false,

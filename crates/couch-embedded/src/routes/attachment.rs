@@ -110,9 +110,7 @@ async fn base(
     query: &Query,
     id: &str,
 ) -> Result<Option<(Document, bool)>, Failure> {
-    let Some(rev) = exchange.rev(query)? else {
-        return Ok(None);
-    };
+    let Some(rev) = exchange.rev(query)? else { return Ok(None) };
     let (mut document, leaf) = database.base(id, &rev).await?.ok_or_else(Failure::missing_rev)?;
     if let Some(members) = document.data.as_object_mut() {
         members.retain(|name, _| !name.starts_with('_'));

@@ -165,9 +165,7 @@ impl Feed {
     }
 
     async fn wait(&mut self) -> Result<(), Failure> {
-        let Some(notices) = self.notices.as_mut() else {
-            return self.finish().await;
-        };
+        let Some(notices) = self.notices.as_mut() else { return self.finish().await };
         let pause = self.wanted.heartbeat.unwrap_or(Duration::MAX);
         let end = self.end;
         let timeout = async move {
