@@ -19,12 +19,10 @@ const TOLD: [&str; 5] = ["_revs_info", "_conflicts", "_deleted_conflicts", "_loc
 ///
 /// 400 with CouchDB's reasons for invalid members.
 pub(crate) fn parse(value: Value) -> Result<Document, Failure> {
-    match parse_head(value)? {
-        (document, following) if following.is_empty() => Ok(document),
-        (_, following) => {
-            let name = following.first().map(|one| one.name.as_str()).unwrap_or_default();
-            Err(Failure::bad_request(format!("Invalid attachment data for {name}")))
-        }
+    let (document, following) = parse_head(value)?;
+    match following.first() {
+        None => Ok(document),
+        Some(one) => Err(Failure::bad_request(format!("Invalid attachment data for {}", one.name))),
     }
 }
 
@@ -44,9 +42,7 @@ pub(crate) fn parse_head(value: Value) -> Result<(Document, Vec<Following>), Fai
             ("_id", Value::String(id)) if !id.is_empty() => document.id = id,
             ("_id", Value::String(_)) => return Err(illegal_id("Document id must not be empty")),
             ("_id", _) => return Err(illegal_id("Document id must be a string")),
-            ("_rev", Value::String(rev)) => {
-                document.rev = Some(parse_rev(&rev)?);
-            }
+            ("_rev", Value::String(rev)) => document.rev = Some(parse_rev(&rev)?),
             ("_rev", _) => return Err(Failure::bad_rev()),
             ("_deleted", Value::Bool(deleted)) => document.deleted = deleted,
             ("_attachments", Value::Object(entries)) => attachments = entries,

@@ -70,12 +70,8 @@ impl AllDocsRequest<'_> {
     }
 
     fn options(&self) -> Result<AllDocsOptions, Failure> {
-        let keys = match self.value(&["keys"])? {
-            None => None,
-            Some(keys) => Some(
-                serde_json::from_value(keys).map_err(|_| Failure::bad_request("`keys` member must be an array."))?,
-            ),
-        };
+        let wrong = |_| Failure::bad_request("`keys` member must be an array.");
+        let keys = self.value(&["keys"])?.map(serde_json::from_value).transpose().map_err(wrong)?;
         let inclusive = self.body.get("inclusive_end").and_then(Value::as_bool);
         let exclusive = self.query.get("inclusive_end") == Some("false");
         Ok(AllDocsOptions {

@@ -23,9 +23,7 @@ pub(crate) async fn bulk_docs(database: &Database, exchange: &mut Exchange, user
     let listed = match members.get_mut("docs").map(Value::take) {
         Some(Value::Array(listed)) => listed,
         Some(_) => return Err(Failure::bad_request("`docs` parameter must be an array.")),
-        None => {
-            return Err(Failure::bad_request("POST body must include `docs` parameter."));
-        }
+        None => return Err(Failure::bad_request("POST body must include `docs` parameter.")),
     };
     let mut documents = Vec::with_capacity(listed.len());
     for value in listed {
