@@ -169,13 +169,7 @@ impl<'a> Section<'a> {
 
     /// Reads a secret: its text, or where to find it.
     pub fn secret(&mut self, name: &str) -> Secret {
-        let value = self.table.remove(name);
-        self.secret_value(name, value)
-    }
-
-    /// Reads a secret from a value that was already removed from the table.
-    pub fn secret_value(&mut self, name: &str, value: Option<Value>) -> Secret {
-        match value.map(secret::read) {
+        match self.table.remove(name).map(secret::read) {
             None => Secret::default(),
             Some(Ok(secret)) => secret,
             Some(Err(message)) => {
