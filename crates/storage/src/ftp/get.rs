@@ -7,27 +7,20 @@ use stowage_http::body::Body;
 use stowage_http::range::Exact;
 use stowage_http::written::written;
 
-use super::Host;
 use super::fault::{Fault, ResultExt, UNKNOWN};
 use super::pool::Lease;
 use super::session::Session;
 use super::stat::Found;
 use super::transfer::Transfer;
+use super::{Host, retried};
 use crate::engine::finish::clean_up;
 use crate::engine::resume::resumed;
-use crate::engine::tries::Tries;
 use crate::engine::verified::verified;
 use crate::{Download, Error, Fetch, Kind, Result, Served};
 
 /// Opens an object.
 pub(super) async fn open(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Download> {
-    let mut tries = Tries::start(0);
-    loop {
-        match open_once(host, path, fetch).await {
-            Err(error) if tries.again(&error).await => {}
-            outcome => return outcome,
-        }
-    }
+    retried(|| open_once(host, path, fetch)).await
 }
 
 async fn open_once(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Download> {
@@ -108,13 +101,7 @@ struct Rest {
 
 impl Rest {
     async fn open(self, passed: u64) -> Result<Body> {
-        let mut tries = Tries::start(0);
-        loop {
-            match self.open_once(passed).await {
-                Err(error) if tries.again(&error).await => {}
-                outcome => return outcome,
-            }
-        }
+        retried(|| self.open_once(passed)).await
     }
 
     async fn open_once(&self, passed: u64) -> Result<Body> {

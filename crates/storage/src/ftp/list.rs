@@ -7,13 +7,12 @@ use bytes::BytesMut;
 use futures_util::stream::{self, Stream, TryStreamExt};
 use suppaftp::list::{File, ListParser};
 
-use super::Host;
 use super::address::{folder, wire};
 use super::draft::is_draft;
 use super::fault::{Fault, ResultExt, UNKNOWN};
 use super::session::Session;
 use super::stat::{Found, is_partial};
-use crate::engine::tries::Tries;
+use super::{Host, retried};
 use crate::{Error, Kind, Listed, Result};
 
 /// The listing command.
@@ -66,13 +65,7 @@ fn listed(host: &Host, entry: &Entry, path: String, by: By) -> Listed {
 }
 
 async fn entries(host: &Host, path: &str, by: By) -> Result<(Vec<Entry>, By)> {
-    let mut tries = Tries::start(0);
-    loop {
-        match entries_once(host, path, by).await {
-            Err(error) if tries.again(&error).await => {}
-            outcome => return outcome,
-        }
-    }
+    retried(|| entries_once(host, path, by)).await
 }
 
 async fn entries_once(host: &Host, path: &str, by: By) -> Result<(Vec<Entry>, By)> {

@@ -133,13 +133,7 @@ impl Backend for Ftp {
 
 impl Host {
     async fn delete(&self, path: &str) -> Result<()> {
-        let mut tries = Tries::start(0);
-        loop {
-            match self.delete_once(path).await {
-                Err(error) if tries.again(&error).await => {}
-                outcome => return outcome,
-            }
-        }
+        retried(|| self.delete_once(path)).await
     }
 
     async fn delete_once(&self, path: &str) -> Result<()> {
@@ -147,5 +141,16 @@ impl Host {
         let outcome = removed(&mut session, path).await;
         session.leave();
         outcome.map(drop).context("remove an object")
+    }
+}
+
+/// Repeats an operation while its failure may pass.
+async fn retried<T, F: Future<Output = Result<T>>>(attempt: impl Fn() -> F) -> Result<T> {
+    let mut tries = Tries::start(0);
+    loop {
+        match attempt().await {
+            Err(error) if tries.again(&error).await => {}
+            outcome => return outcome,
+        }
     }
 }
