@@ -189,6 +189,17 @@ pub(super) fn wire(path: &str) -> &str {
     path.strip_prefix("/~/").unwrap_or(path)
 }
 
+/// Returns the command that lists a folder.
+pub(super) fn listing(command: &str, folder: &str) -> String {
+    match folder {
+        "" => format!("{command} /"),
+        "/~" => command.to_owned(),
+        // Servers parse a leading hyphen as options of `ls`.
+        folder if wire(folder).starts_with('-') => format!("{command} ./{}", wire(folder)),
+        folder => format!("{command} {}", wire(folder)),
+    }
+}
+
 /// Returns why a path is invalid, if it is.
 fn fault(path: &str) -> Option<&'static str> {
     let Some(path) = path.strip_prefix('/') else { return Some("does not begin at the root") };

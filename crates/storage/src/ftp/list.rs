@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use futures_util::stream::{self, Stream, TryStreamExt};
 use suppaftp::list::{File, ListParser};
 
-use super::address::{folder, wire};
+use super::address::{folder, listing};
 use super::draft::is_draft;
 use super::fault::{Fault, ResultExt, UNKNOWN};
 use super::session::Session;
@@ -163,14 +163,7 @@ impl Session {
             By::Mlsd => "MLSD",
             By::List => "LIST",
         };
-        let command = match path {
-            "" => format!("{command} /"),
-            "/~" => command.to_owned(),
-            // Servers parse a leading hyphen as options of `ls`.
-            path if wire(path).starts_with('-') => format!("{command} ./{}", wire(path)),
-            path => format!("{command} {}", wire(path)),
-        };
-        let mut transfer = self.transfer(&command, 0).await?;
+        let mut transfer = self.transfer(&listing(command, path), 0).await?;
         let (mut text, mut piece) = (Vec::new(), BytesMut::new());
         while transfer.read(&mut piece).await? > 0 {
             text.extend_from_slice(&piece);

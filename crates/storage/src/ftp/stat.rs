@@ -6,7 +6,7 @@
 
 use bytes::BytesMut;
 
-use super::address::{folder, wire};
+use super::address::{folder, listing};
 use super::fault::Fault;
 use super::session::Session;
 
@@ -96,14 +96,7 @@ impl Session {
 
     /// Returns what the listing of a folder says about an entry (`NLST`, RFC 959 section 4.1.3).
     async fn list(&mut self, folder: &str, entry: &str, witness: Option<&str>) -> Result<Listed, Fault> {
-        let command = match folder {
-            "" => "NLST /".to_owned(),
-            "/~" => "NLST".to_owned(),
-            // Servers parse a leading hyphen as options of `ls`.
-            folder if wire(folder).starts_with('-') => format!("NLST ./{}", wire(folder)),
-            folder => format!("NLST {}", wire(folder)),
-        };
-        let mut transfer = match self.transfer(&command, 0).await {
+        let mut transfer = match self.transfer(&listing("NLST", folder), 0).await {
             Ok(transfer) => transfer,
             Err(fault) => return refused(fault, folder, entry),
         };
