@@ -14,6 +14,7 @@ use stowage::database::{self, Class};
 use stowage::plan::{Documents, Merged, NameSource, Placement, Subject, compose};
 use stowage::router;
 use stowage_couch::Document;
+use stowage_http::base64;
 use stowage_http::body::Body;
 use stowage_http::target::Origin;
 use stowage_storage::Object;
@@ -48,7 +49,7 @@ fn forms(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("1 MiB");
     group.throughput(Throughput::Bytes(MIB as u64));
     group.bench_function("base64", |bencher| {
-        bencher.iter(|| drained(steps::base64(Body::full(data.clone()))));
+        bencher.iter(|| drained(base64::encoded(Body::full(data.clone()))));
     });
     let object = Object {
         name: "account/doc/call.mp3".to_owned(),

@@ -40,7 +40,7 @@ pub use registry::{Breakers, Context, Driver, Fit, Identity, Naming, Registry, S
 
 /// Individual driver steps for `benches/micro.rs` and `tests/storages/oauth`. Nothing else uses them.
 pub mod steps {
-    pub use super::http::steps::{base64, multipart};
+    pub use super::http::steps::multipart;
     pub use super::oauth::steps::GrantedCalls;
     pub use super::s3::steps::Signing;
 }
