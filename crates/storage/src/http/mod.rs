@@ -91,9 +91,7 @@ impl Http {
             budget: context.budget.clone(),
         })
     }
-}
 
-impl Http {
     /// Returns the location of an object at a URL.
     fn location(&self, link: &Link) -> Location {
         let mut location = location([(URL, &self.options.base.masked(link))]);

@@ -75,7 +75,7 @@ impl Web {
         let mut tries = Tries::start(0);
         loop {
             match self.follow(method.clone(), link.clone(), extra, tries.patience(self.patience())).await {
-                Ok((_, response)) if is_passing(response.status()) => {
+                Ok((_, response)) if refusal(method, response.status()).kind() == Kind::Passing => {
                     let error = refused(method, response).await;
                     if !tries.again(&error).await {
                         return Err(error);
@@ -138,11 +138,6 @@ pub(super) async fn refused(method: &Method, response: Response<Body>) -> Error 
 /// Returns whether a response means that nothing is there (RFC 9110 sections 15.5.5 and 15.5.11); no other status does.
 pub(super) const fn is_gone(status: StatusCode) -> bool {
     matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
-}
-
-/// Returns whether the same request may succeed later.
-pub(super) fn is_passing(status: StatusCode) -> bool {
-    Error::answered(status, "").kind() == Kind::Passing
 }
 
 /// Returns whether nothing is known about the server because it was unreachable or silent.
