@@ -1,6 +1,5 @@
 //! Errors of requests to CouchDB.
 
-use std::fmt;
 use std::sync::Arc;
 
 use stowage_http::body::BoxError;
@@ -9,42 +8,23 @@ use stowage_http::client;
 use super::document::NotADocument;
 
 /// Why a request to CouchDB failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No response.
-    Client(client::Error),
+    #[error("CouchDB does not answer")]
+    Client(#[source] client::Error),
     /// The response broke off, or exceeds `limits.document_bytes`.
-    Body(BoxError),
+    #[error("CouchDB's answer cannot be read")]
+    Body(#[source] BoxError),
     /// The response is not a document.
-    Nonsense(NotADocument),
+    #[error("CouchDB's answer makes no sense")]
+    Nonsense(#[source] NotADocument),
     /// The request could not be built.
-    Request(http::Error),
+    #[error("the request to CouchDB is malformed")]
+    Request(#[from] http::Error),
     /// An error of the above kinds, on a plan's connection with this id.
-    OfConnection(Arc<str>, Box<Self>),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Client(_) => "CouchDB does not answer",
-            Self::Body(_) => "CouchDB's answer cannot be read",
-            Self::Nonsense(_) => "CouchDB's answer makes no sense",
-            Self::Request(_) => "the request to CouchDB is malformed",
-            Self::OfConnection(id, error) => return write!(f, "connection {id}: {error}"),
-        })
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Client(error) => Some(error),
-            Self::Body(error) => Some(&**error),
-            Self::Nonsense(error) => Some(error),
-            Self::Request(error) => Some(error),
-            Self::OfConnection(_, error) => error.source(),
-        }
-    }
+    #[error("connection {0}: {1}")]
+    OfConnection(Arc<str>, #[source] Box<Self>),
 }
 
 impl Error {
@@ -82,11 +62,5 @@ impl Error {
             Self::Body(_) => "broken",
             Self::Nonsense(_) | Self::Request(_) => "nonsense",
         }
-    }
-}
-
-impl From<http::Error> for Error {
-    fn from(error: http::Error) -> Self {
-        Self::Request(error)
     }
 }
