@@ -130,11 +130,8 @@ impl Caller {
             return Ok(Answer::without(answer));
         }
         let (head, bytes) = answer.into_parts();
-        Ok(Answer::Found(self.parsed(&bytes)?, head))
-    }
-
-    fn parsed(&self, bytes: &[u8]) -> Result<Document, Error> {
-        Document::parse(bytes).map_err(|error| self.couch.failed(Error::Nonsense(error)))
+        let document = Document::parse(&bytes).map_err(|error| self.couch.failed(Error::Nonsense(error)))?;
+        Ok(Answer::Found(document, head))
     }
 
     /// Reads several revisions of a document, `None` for each that does not exist. `revs` is `all` for all leaves, or an unencoded JSON
