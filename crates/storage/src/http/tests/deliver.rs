@@ -56,12 +56,12 @@ async fn see_other_asks_with_get() {
 
 #[tokio::test]
 async fn loops_long_chains_and_bad_locations_are_refused() {
-    for (to, puts) in [("/p/n", 1), ("ftp://h/x", 1), ("", 1), ("#x", 1)] {
+    for to in ["/p/n", "ftp://h/x", "", "#x"] {
         let server = Server::answering(Method::PUT, move || Reply::Redirect(307, to.to_owned())).await;
         let storage = open(json!({"url": server.url("/p")}));
         let error = store(&storage, "n", "x").await.unwrap_err();
         assert_eq!((error.kind(), status(&error)), (Kind::Refused, Some(307)), "{to}");
-        assert_eq!(server.targets(&Method::PUT).len(), puts);
+        assert_eq!(server.targets(&Method::PUT).len(), 1);
     }
     let server = Server::answering(Method::PUT, || Reply::Status(302)).await;
     let error = store(&open(json!({"url": server.url("/p")})), "n", "x").await.unwrap_err();

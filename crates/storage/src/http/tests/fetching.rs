@@ -37,27 +37,16 @@ async fn raw_and_base64_answers_give_the_binary() {
                 let given = answer.clone();
                 let server = Server::start(move |_, _, _| Reply::Body(given.clone(), Vec::new(), chunked)).await;
                 let storage = open(json!({"url": server.url("/p")}));
-                // Without a known length, a long ambiguous text counts as the stored bytes.
-                let location = if form == 0 {
-                    at(&server.url("/p/n"))
-                } else {
-                    base64_at(&server.url("/p/n"), "base64_encode_data")
+                let url = server.url("/p/n");
+                let locations = match form {
+                    0 => [at(&url), base64_at(&url, "base64")],
+                    _ => [base64_at(&url, "base64_encode_data"), at(&url)],
                 };
-                assert_eq!(
-                    read(&storage, &location, body.len()).await.unwrap(),
-                    body,
-                    "{form} {chunked} {}",
-                    body.len()
-                );
-                if !(chunked && body.len() == BIG) {
-                    let other =
-                        if form == 0 { base64_at(&server.url("/p/n"), "base64") } else { at(&server.url("/p/n")) };
-                    assert_eq!(
-                        read(&storage, &other, body.len()).await.unwrap(),
-                        body,
-                        "{form} {chunked} {}",
-                        body.len()
-                    );
+                // Without a known length, a long ambiguous text counts as the stored bytes.
+                let count = if chunked && body.len() == BIG { 1 } else { 2 };
+                for location in &locations[..count] {
+                    let read = read(&storage, location, body.len()).await.unwrap();
+                    assert_eq!(read, body, "{form} {chunked} {}", body.len());
                 }
             }
         }
