@@ -11,7 +11,6 @@ use url::Url;
 
 use super::Config;
 use crate::broker::{self, node};
-use crate::group::FailBack;
 use crate::journal::rabbitmq;
 
 /// Certificates of connections to a broker or to etcd.
@@ -53,8 +52,8 @@ pub struct GroupOptions {
     pub lease: Duration,
     /// How long a member waits per member ahead of it.
     pub stagger: Duration,
-    /// Whether the active role returns to a member of smaller order.
-    pub fail_back: FailBack,
+    /// How long a member of smaller order has to be ready for the active role to return to it; `None` if the role stays where it is.
+    pub fail_back: Option<Duration>,
 }
 
 pub(super) fn broker(mut section: Section<'_>) -> Option<Box<BrokerOptions>> {
@@ -116,7 +115,6 @@ pub(super) fn group(mut section: Section<'_>) -> Option<Box<GroupOptions>> {
     let (username, password) = (section.text("username", ""), section.secret("password"));
     let tls = tls(&mut section);
     let fail_back = section.has("fail_back").then(|| section.duration("fail_back", Duration::from_secs(60)));
-    let fail_back = fail_back.map_or(FailBack::Never, FailBack::After);
     let options = GroupOptions {
         etcd,
         account: (!username.is_empty()).then_some((username, password)),

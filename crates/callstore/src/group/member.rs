@@ -9,7 +9,7 @@ use stowage_http::client::Client;
 use super::clock::Moment;
 use super::etcd::{Etcd, EtcdError};
 use super::keys::{self, Keys, Leader, View};
-use super::{Config, Epoch, FailBack, Group, Standing};
+use super::{Config, Epoch, Group, Standing};
 
 /// Takes part in the group until the program stops.
 pub(super) async fn take_part(group: Group, config: Config, client: Client, tasks: Tasks) {
@@ -233,10 +233,7 @@ impl Part {
         }
         let better = view.members.iter().any(|member| member.order < self.keys.order);
         self.better = better.then(|| self.better.unwrap_or_else(Moment::now));
-        let fails_back = match self.config.fail_back {
-            FailBack::Never => false,
-            FailBack::After(time) => self.better.is_some_and(|since| since.elapsed() >= time),
-        };
+        let fails_back = self.config.fail_back.zip(self.better).is_some_and(|(time, since)| since.elapsed() >= time);
         fails_back || !self.wants()
     }
 

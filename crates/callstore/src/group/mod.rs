@@ -43,17 +43,8 @@ pub struct Config {
     pub stagger: Duration,
     /// How long a leader that is gone still counts as the leader. Whole seconds; etcd may grant more.
     pub lease: Duration,
-    /// Whether the active role returns to a member of smaller order.
-    pub fail_back: FailBack,
-}
-
-/// Whether the active role returns to a member of smaller order that is back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailBack {
-    /// The role stays where it is.
-    Never,
-    /// The role is handed over once that member has been ready for this long.
-    After(Duration),
+    /// How long a member of smaller order has to be ready for the active role to return to it; `None` if the role stays where it is.
+    pub fail_back: Option<Duration>,
 }
 
 /// An instance's current standing in its group.

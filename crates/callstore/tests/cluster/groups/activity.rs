@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use callstore::group::{FailBack, Standing};
+use callstore::group::Standing;
 
 use super::{LEASE, SOON, Watch, config, join};
 use crate::servers::etcd::Etcd;
@@ -40,9 +40,9 @@ async fn activity_stays_where_it_is_unless_it_is_to_go_back() {
         config.fail_back = fail_back;
         join(config)
     };
-    let second = with(2, FailBack::Never);
+    let second = with(2, None);
     let epoch = second.acts(SOON).await;
-    let first = with(1, FailBack::Never);
+    let first = with(1, None);
     first.knows("callstore2").await;
     let mut standing = first.group.standing();
     let claims = standing.wait_for(|standing| matches!(standing, Standing::Active { .. }));
@@ -53,10 +53,10 @@ async fn activity_stays_where_it_is_unless_it_is_to_go_back() {
     first.stop().await;
 
     let time = Duration::from_secs(3);
-    let second = with(2, FailBack::After(time));
+    let second = with(2, Some(time));
     second.acts(SOON).await;
     let began = std::time::Instant::now();
-    let first = with(1, FailBack::After(time));
+    let first = with(1, Some(time));
     let watch = Watch::over(vec![first.group.clone(), second.group.clone()]);
     first.acts(SOON).await;
     assert!(began.elapsed() >= time, "not before it was stable: {:?}", began.elapsed());

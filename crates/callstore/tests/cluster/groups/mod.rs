@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use callstore::group::{Config, Endpoints, Epoch, FailBack, Group, Standing};
+use callstore::group::{Config, Endpoints, Epoch, Group, Standing};
 use stowage_base::tasks::Tasks;
 use stowage_http::client::Client;
 use stowage_http::connect::Connector;
@@ -34,7 +34,7 @@ pub fn config(nodes: Vec<Origin>, order: u32) -> Config {
         rank: order - 1,
         stagger: Duration::from_millis(300),
         lease: LEASE,
-        fail_back: FailBack::Never,
+        fail_back: None,
     }
 }
 
