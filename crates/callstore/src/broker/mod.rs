@@ -11,5 +11,5 @@ pub(crate) use confirmed::{Confirmed, Message, Prepare, Unpublished};
 pub use error::{BrokerError, Kind};
 pub use link::{Broker, Config, Link, node};
 pub(crate) use link::{short, within};
-pub use notices::{Heard, Notices};
+pub use notices::Notices;
 pub use sweep::{LiveChannel, Sweep, Trackers};

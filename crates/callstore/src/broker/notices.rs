@@ -13,15 +13,6 @@ use super::error::BrokerError;
 use super::link::{Broker, Link, short};
 use crate::orders::Orders;
 
-/// Whether a notice reached a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// At least one queue received it.
-    Yes,
-    /// No queue is bound for it.
-    ByNobody,
-}
-
 /// Publishes notices to the durable topic exchange `callstore`.
 #[derive(Debug)]
 pub struct Notices(Confirmed<Own>);
@@ -33,12 +24,12 @@ impl Notices {
         Self(Confirmed::new(broker, Own))
     }
 
-    /// Publishes a notice: `dialog.dead.<id>` or `recording.finalise.<id>`, with a JSON body. Returns once the broker has confirmed it.
-    /// Characters of the id that separate words of a routing key are percent-encoded.
+    /// Publishes a notice: `dialog.dead.<id>` or `recording.finalise.<id>`, with a JSON body. Returns once the broker has confirmed it,
+    /// and whether at least one queue received it. Characters of the id that separate words of a routing key are percent-encoded.
     ///
     /// # Errors
     /// If it may not have been published. Publishing it again is harmless: consumers identify a dialog by its id.
-    pub async fn tell(&self, key: &str, body: &[u8]) -> Result<Heard, BrokerError> {
+    pub async fn tell(&self, key: &str, body: &[u8]) -> Result<bool, BrokerError> {
         let mut words = key.splitn(3, '.');
         let [first, second, id] = [(); 3].map(|()| words.next().unwrap_or_default());
         // As KAZOO does with Call-IDs (`kz_amqp_util:encode`): a dot would start another word of the key.
@@ -50,7 +41,7 @@ impl Notices {
         let message =
             Message { exchange: EXCHANGE.into(), key: short(&format!("{first}.{second}.{id}"))?, body, properties };
         let unrouted = self.0.publish(vec![message]).await.map_err(|unpublished| unpublished.error)?;
-        Ok(if unrouted == 0 { Heard::Yes } else { Heard::ByNobody })
+        Ok(unrouted == 0)
     }
 }
 
@@ -58,8 +49,8 @@ impl Notices {
 impl Orders for Notices {
     async fn send(&self, key: &str, message: Bytes) -> Result<(), BoxError> {
         // Having no consumers is the operator's choice, but a recording without a mixer to finalize it deserves a warning.
-        let heard = self.tell(key, &message).await?;
-        if heard == Heard::ByNobody && key.starts_with(ORDER) {
+        let is_heard = self.tell(key, &message).await?;
+        if !is_heard && key.starts_with(ORDER) {
             tracing::warn!(key, "no queue is bound for an order to finish a recording: a mixer never sees it");
         }
         Ok(())
