@@ -64,10 +64,6 @@ impl Filter {
                 brief.answered.is_some_and(|answered| brief.ended.unwrap_or(now).saturating_sub(answered) >= wanted)
             })
     }
-
-    fn is_of_the_past(&self) -> bool {
-        self.state.is_some_and(Standing::is_over)
-    }
 }
 
 /// Returns whether a domain equals `of` or is a subdomain of it.
@@ -82,7 +78,7 @@ impl State {
     /// # Errors
     /// If the file cannot be read.
     pub fn list(&self, filter: &Filter, after: Option<&str>, most: usize, now: Micros) -> Result<Page, StateError> {
-        if filter.is_of_the_past() {
+        if filter.state.is_some_and(Standing::is_over) {
             return self.list_over(filter, after, most, now);
         }
         let index = self.index();

@@ -33,11 +33,6 @@ pub(crate) struct Database {
     created: String,
 }
 
-/// In CouchDB 3, only admins may access a new database.
-fn default_security() -> Value {
-    json!({"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}})
-}
-
 impl Database {
     /// Initializes a new database.
     pub(crate) async fn create(name: &str, engine: RedbAdapter) -> Result<Self, RouchError> {
@@ -58,7 +53,9 @@ impl Database {
     /// Returns the `_security` document as it was put.
     pub(crate) async fn security(&self) -> Result<Value, Failure> {
         let record = self.engine.get_security().await?;
-        Ok(record.extra.get(SECURITY).cloned().unwrap_or_else(default_security))
+        // In CouchDB 3, only admins may access a new database.
+        let default = || json!({"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}});
+        Ok(record.extra.get(SECURITY).cloned().unwrap_or_else(default))
     }
 
     async fn set_security(&self, document: Map<String, Value>) -> Result<(), Failure> {
