@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stowage_base::secret::Secret;
+use stowage_base::signals::Program;
 use stowage_base::tasks::Tasks;
 use stowage_base::token::Tokens;
 use stowage_couch::Couch;
@@ -128,17 +129,15 @@ impl App {
             drain,
         })
     }
+}
 
-    /// Reloads the certificates.
-    ///
-    /// # Errors
-    /// Unusable files; the certificates in use are kept.
-    pub fn reload(&self) -> Result<(), BoxError> {
+impl Program for App {
+    fn reload(&self) -> Result<(), BoxError> {
         self.certificates.as_ref().map_or(Ok(()), Certificates::reload)
     }
 
-    /// Stops accepting requests, drains the running ones, then stops everything else. Returns how many were aborted.
-    pub async fn stop(self) -> usize {
+    /// Stops accepting requests, drains the running ones, then stops everything else.
+    async fn stop(self) -> usize {
         self.stopping.cancel();
         let cut = self.connections.drain(self.drain).await;
         self.connections.stop();

@@ -1,7 +1,7 @@
 //! `callstore serve`, and helpers for running.
 
 use stowage_base::console::{self, complain};
-use stowage_base::signals::{Program, Signals, run_until_signal};
+use stowage_base::signals::{Signals, run_until_signal};
 use stowage_base::{log, memory};
 use stowage_http::body::BoxError;
 use tokio::runtime::{Builder, Runtime};
@@ -31,14 +31,4 @@ pub(super) fn announce(app: &App) {
 
 pub(super) fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().enable_all().build()
-}
-
-impl Program for App {
-    fn reload(&self) -> Result<(), BoxError> {
-        Self::reload(self)
-    }
-
-    async fn stop(self) -> usize {
-        Self::stop(self).await
-    }
 }

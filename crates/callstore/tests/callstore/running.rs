@@ -6,6 +6,7 @@ use std::time::Duration;
 use callstore::app::{App, World};
 use callstore::config::{Config, Source, load};
 use serde_json::Value;
+use stowage_base::signals::Program;
 use stowage_testing::couch::Couch;
 use stowage_testing::gateway::exchange;
 use stowage_testing::raw::RawResponse;

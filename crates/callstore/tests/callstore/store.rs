@@ -10,6 +10,7 @@ use callstore::app::{App, World};
 use proptest::prelude::Rng;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
+use stowage_base::signals::Program;
 use stowage_couch_embedded::{Options, Store};
 use stowage_testing::gateway::authorization;
 use stowage_testing::is_long;
