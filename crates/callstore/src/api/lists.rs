@@ -153,7 +153,7 @@ fn pages(parts: &Parts, asked: &Asked) -> Result<Pages, StateError> {
     for (place, site) in parts.sites.iter().enumerate().skip(begin) {
         let after = after.filter(|_| place == begin).map(|(_, after)| after);
         let room = asked.limit.saturating_sub(found.len());
-        let page = site.state.list(&asked.filter, after, room.max(1), parts.clock.now())?;
+        let page = site.state.list(&asked.filter, after, room.max(1), parts.own.clock.now())?;
         found.extend(page.items.into_iter().map(|brief| (site.name.clone(), brief)));
         if let Some(next) = page.next {
             return Ok((found, Some(format!("{place}@{next}"))));

@@ -32,9 +32,7 @@ pub use lists::Site;
 pub use split::{Piece, Splitter};
 pub use stream::Watchers;
 
-use crate::clock::Clock;
 use crate::follow::Progress;
-use crate::lead::Leading;
 use crate::metrics::Metrics;
 use crate::sites::Own;
 
@@ -45,13 +43,11 @@ pub struct Api(Arc<Parts>);
 /// Dependencies of the API.
 #[derive(Debug)]
 pub struct Parts {
-    /// The instance's name.
-    pub name: String,
     /// API tokens; if empty, requests need none.
     pub tokens: Tokens,
     /// This site, followed by the other sites it knows.
     pub sites: Vec<Site>,
-    /// This site, for decisions about others.
+    /// This site and its instance, also for decisions about others.
     pub own: Own,
     /// The other sites, for the status of their links.
     pub others: Vec<crate::sites::Site>,
@@ -59,16 +55,12 @@ pub struct Parts {
     pub inlet: Inlet,
     /// How far the journal has been folded.
     pub progress: Progress,
-    /// Whether this instance acts.
-    pub leading: Leading,
     /// The site's groups, as JSON.
     pub groups: Value,
     /// Limits concurrent subscribers.
     pub watchers: Watchers,
     /// Metrics.
     pub metrics: Metrics,
-    /// Source of the current time.
-    pub clock: Clock,
     /// Idle timeout of request bodies.
     pub idle: Duration,
     /// Tracks work that outlives a request.
@@ -166,19 +158,19 @@ impl Api {
     }
 
     fn groups(&self) -> Value {
-        let epoch = self.0.leading.epoch();
-        let own = &self.0.own.state;
+        let own = &self.0.own;
+        let epoch = own.leading.epoch();
         json!({
-            "instance": self.0.name,
+            "instance": &*own.name,
             "is_active": epoch.is_some(),
-            "epoch": epoch.unwrap_or_else(|| own.index().epoch),
+            "epoch": epoch.unwrap_or_else(|| own.state.index().epoch),
             "groups": self.0.groups,
-            "sites": self.0.others.iter().map(|site| site.json(own)).collect::<Vec<_>>(),
+            "sites": self.0.others.iter().map(|site| site.json(&own.state)).collect::<Vec<_>>(),
         })
     }
 
     async fn metrics(&self) -> Response<Body> {
-        let Own { journal, state, .. } = &self.0.own;
+        let Own { journal, state, leading, .. } = &self.0.own;
         let end = journal.end().await.ok().flatten();
         let at = state.index().offset;
         let lag = end.map_or(0, |end| at.map_or(end + 1, |at| end.saturating_sub(at)));
@@ -186,7 +178,7 @@ impl Api {
             let is_adopted = state.adopted().borrow().contains(&site.name);
             self.0.metrics.site(&site.name, site.lag(), site.is_linked(), is_adopted);
         }
-        text(StatusCode::OK, self.0.metrics.text(state, lag, self.0.leading.epoch(), self.0.progress.is_ready()))
+        text(StatusCode::OK, self.0.metrics.text(state, lag, leading.epoch(), self.0.progress.is_ready()))
     }
 }
 

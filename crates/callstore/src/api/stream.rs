@@ -60,7 +60,7 @@ pub(super) fn watch(parts: &Parts, holder: Holder, query: Option<&str>) -> Respo
         changes: site.state.changes(),
         filter,
         stopping: parts.stopping.clone(),
-        clock: parts.clock.clone(),
+        clock: parts.own.clock.clone(),
         _permit: permit,
     };
     let first = stream::once(async { Ok(Frame::data(Bytes::from_static(b": changes from here on\n\n"))) });

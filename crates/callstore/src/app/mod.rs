@@ -234,18 +234,15 @@ impl Shared {
         let others = &self.memory.sites;
         let all = others.iter().map(|site| shown(&site.name, &site.state));
         Api::new(Parts {
-            name: config.instance.clone(),
             tokens: Tokens::new(&config.listen.tokens),
             sites: std::iter::once(shown("", &self.memory.state)).chain(all).collect(),
             own: self.own(),
             others: others.clone(),
             inlet: Inlet::new(journal, self.metrics.clone(), limits.event_bytes, limits.inlet_bytes),
             progress: self.progress.clone(),
-            leading: self.leading.clone(),
             groups: self.groups.shown.clone(),
             watchers: Watchers::new(limits.watchers),
             metrics: self.metrics.clone(),
-            clock: self.clock.clone(),
             idle: config.timeouts.http.idle_body,
             tasks: tasks.clone(),
             stopping: stopping.clone(),
