@@ -66,6 +66,18 @@ impl Settings {
         text.ok_or_else(|| self.wrong(key, "is required"))
     }
 
+    /// Reads the name of a public field of a document; an empty one counts as missing.
+    ///
+    /// # Errors
+    /// If the field is private.
+    pub fn public_field(&self, key: &str) -> Result<Option<String>, WrongSetting> {
+        let is_private = |field: &str| field.starts_with('_') || field.starts_with("pvt_");
+        match self.text(key)?.filter(|field| !field.is_empty()) {
+            Some(field) if is_private(&field) => Err(self.wrong(key, "must be a public field")),
+            field => Ok(field),
+        }
+    }
+
     /// Reads a boolean, which may be written as a string.
     ///
     /// # Errors

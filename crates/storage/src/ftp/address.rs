@@ -152,20 +152,6 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Parses `document_url_field`.
-///
-/// # Errors
-/// If it is not the name of a public field.
-pub(super) fn url_field(settings: &Settings) -> std::result::Result<Option<String>, WrongSetting> {
-    let field = settings.text("document_url_field")?.filter(|field| !field.is_empty());
-    match field {
-        Some(field) if field.starts_with('_') || field.starts_with("pvt_") => {
-            Err(settings.wrong("document_url_field", "must be a public field"))
-        }
-        field => Ok(field),
-    }
-}
-
 /// Returns the path in a location of our own.
 pub(super) fn path(location: &Location) -> &str {
     text(location, PATH).unwrap_or_default()

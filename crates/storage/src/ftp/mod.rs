@@ -94,7 +94,7 @@ impl Ftp {
             tasks: context.tasks.clone(),
             names: Names::default(),
         };
-        Ok(Self { host: Arc::new(host), url_field: address::url_field(settings)? })
+        Ok(Self { host: Arc::new(host), url_field: settings.public_field("document_url_field")? })
     }
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use stowage_base::settings::Settings;
 
-use super::address::{Address, Security, folder, url_field, wire};
+use super::address::{Address, Security, folder, wire};
 use crate::{Kind, Location};
 
 fn settings(members: &Value) -> Settings {
@@ -80,8 +80,9 @@ fn wrong_settings_name_the_key_and_not_the_value() {
     }
     let error = Address::read(&settings(&json!({"url": "ftp://h", "tls": "canary"}))).unwrap_err();
     assert_eq!((error.key(), error.what()), ("tls", "must be explicit or implicit"));
-    assert!(url_field(&settings(&json!({"document_url_field": "pvt_url"}))).is_err());
-    assert_eq!(url_field(&settings(&json!({"document_url_field": "url"}))).unwrap().as_deref(), Some("url"));
+    let field = |name: &str| settings(&json!({ "document_url_field": name })).public_field("document_url_field");
+    assert!(field("pvt_url").is_err());
+    assert_eq!(field("url").unwrap().as_deref(), Some("url"));
 }
 
 #[test]

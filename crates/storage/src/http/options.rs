@@ -41,10 +41,7 @@ impl Options {
         };
         let multipart = settings.flag("send_multipart")?.unwrap_or(false).then_some(subtype);
         let base64 = settings.flag("base64_encode_data")?.unwrap_or(false);
-        let url_field = settings.text("document_url_field")?.filter(|field| !field.is_empty());
-        if url_field.as_deref().is_some_and(|field| field.starts_with('_') || field.starts_with("pvt_")) {
-            return Err(settings.wrong("document_url_field", "must be a public field").into());
-        }
+        let url_field = settings.public_field("document_url_field")?;
         Ok(Self { base, verb, form: Form { multipart, base64 }, url_field, headers: headers(settings)? })
     }
 }
