@@ -90,7 +90,6 @@ impl Store {
     /// Opens the store in `options.data`. The databases found there are opened on first use.
     ///
     /// # Errors
-    ///
     /// [`Error::Data`] if the directory cannot be created or read.
     pub fn open(options: Options) -> Result<Self, Error> {
         let Options { data, admin, user } = options;

@@ -46,7 +46,6 @@ pub trait Journal: Send + Sync + fmt::Debug {
     /// Appends entries in order, and returns once they are durable: on the local disk, or confirmed by the broker.
     ///
     /// # Errors
-    ///
     /// If an entry may not be durable; the caller reports this to its source, which sends the events again.
     async fn append(&self, drafts: Vec<Draft>) -> Result<(), JournalError>;
 
@@ -54,7 +53,6 @@ pub trait Journal: Send + Sync + fmt::Debug {
     /// received by the connected broker.
     ///
     /// # Errors
-    ///
     /// As for [`append`](Self::append).
     async fn take(&self, drafts: Vec<Draft>) -> Result<(), JournalError> {
         self.append(drafts).await
@@ -63,14 +61,12 @@ pub trait Journal: Send + Sync + fmt::Debug {
     /// Reads all entries after the given one, or from the first, and then follows the journal. Reconnects by itself; entries may be delivered twice.
     ///
     /// # Errors
-    ///
     /// If the journal cannot be read.
     async fn follow(&self, after: Option<Offset>) -> Result<Entries, JournalError>;
 
     /// Returns the last entry's offset; `None` if the journal is empty.
     ///
     /// # Errors
-    ///
     /// If the journal cannot be queried.
     async fn end(&self) -> Result<Option<Offset>, JournalError>;
 }

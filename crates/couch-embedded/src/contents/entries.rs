@@ -37,7 +37,6 @@ pub(crate) fn check_attachment_name(name: &str) -> Result<(), Failure> {
 /// Adds the `_attachments` sent by a client to `document`, and returns those whose bytes follow.
 ///
 /// # Errors
-///
 /// 400 with CouchDB's reasons.
 pub(crate) fn parse(document: &mut Document, entries: Map<String, Value>) -> Result<Vec<Following>, Failure> {
     let mut names = Vec::with_capacity(entries.len());

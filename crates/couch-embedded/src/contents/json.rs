@@ -16,7 +16,6 @@ const TOLD: [&str; 5] = ["_revs_info", "_conflicts", "_deleted_conflicts", "_loc
 /// Parses a complete document sent by a client. Its id is empty if none was given.
 ///
 /// # Errors
-///
 /// 400 with CouchDB's reasons for invalid members.
 pub(crate) fn parse(value: Value) -> Result<Document, Failure> {
     let (document, following) = parse_head(value)?;
@@ -29,7 +28,6 @@ pub(crate) fn parse(value: Value) -> Result<Document, Failure> {
 /// Parses a document sent by a client, and returns the attachments that follow it.
 ///
 /// # Errors
-///
 /// As for [`parse`].
 pub(crate) fn parse_head(value: Value) -> Result<(Document, Vec<Following>), Failure> {
     let Value::Object(members) = value else { return Err(Failure::bad_request("Document must be a JSON object")) };

@@ -24,7 +24,6 @@ pub(crate) fn is_related(exchange: &Exchange) -> bool {
 /// ignored.
 ///
 /// # Errors
-///
 /// 400 with CouchDB's reasons.
 pub(crate) async fn read(exchange: &mut Exchange) -> Result<Document, Failure> {
     let kind = exchange.header(CONTENT_TYPE).unwrap_or_default();

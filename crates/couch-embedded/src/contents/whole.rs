@@ -16,7 +16,6 @@ use crate::routes::database::Database;
 /// Parses revisions as listed in `atts_since`.
 ///
 /// # Errors
-///
 /// 400 unless it is a list of revisions.
 pub(crate) fn parse_revs(value: Value) -> Result<Vec<Revision>, Failure> {
     let texts: Vec<String> = serde_json::from_value(value).map_err(|_| Failure::bad_rev())?;
@@ -26,7 +25,6 @@ pub(crate) fn parse_revs(value: Value) -> Result<Vec<Revision>, Failure> {
 /// Parses `?atts_since=`.
 ///
 /// # Errors
-///
 /// As for [`parse_revs`].
 pub(crate) fn atts_since(query: &Query) -> Result<Option<Vec<Revision>>, Failure> {
     query.json("atts_since")?.map(parse_revs).transpose()

@@ -41,7 +41,6 @@ impl RequestBody {
     /// Returns the whole body; empty if it was already read.
     ///
     /// # Errors
-    ///
     /// 413 with `too_large` above the limit, 400 if the client breaks off.
     pub(crate) async fn read(&mut self, too_large: impl FnOnce() -> Failure) -> Result<Bytes, Failure> {
         let Some(mut body) = self.unread.take() else { return Ok(Bytes::new()) };

@@ -154,7 +154,6 @@ impl Exchange {
 /// Parses a revision as CouchDB does.
 ///
 /// # Errors
-///
 /// 400 with CouchDB's reason.
 pub(crate) fn parse_rev(text: &str) -> Result<Revision, Failure> {
     let text = canonical(text).ok_or_else(Failure::bad_rev)?;
@@ -166,7 +165,6 @@ pub(crate) fn parse_rev(text: &str) -> Result<Revision, Failure> {
 /// Parses JSON, up to the nesting depth the engine supports.
 ///
 /// # Errors
-///
 /// 400 for invalid JSON.
 pub(crate) fn from_json(bytes: &[u8]) -> Result<Value, Failure> {
     // The envelope is `{"docs": [...]}`.

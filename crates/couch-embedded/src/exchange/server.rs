@@ -27,7 +27,6 @@ impl Store {
     /// Listens on a free loopback port; returns its address, and what serves there until `closing` is cancelled.
     ///
     /// # Errors
-    ///
     /// If there is no port.
     pub async fn beside(
         self,
@@ -47,7 +46,6 @@ impl Store {
     /// returns when the last connection is closed.
     ///
     /// # Errors
-    ///
     /// If the listener is broken. A failed connection does not affect the others.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
         let closing = CancellationToken::new();

@@ -102,7 +102,6 @@ fn content_range(range: ByteRange, total: usize) -> String {
 /// whether the revision is a leaf.
 ///
 /// # Errors
-///
 /// 409 if the revision does not exist.
 async fn base(
     database: &Database,
@@ -161,7 +160,6 @@ async fn put(
 /// Decompresses gzip.
 ///
 /// # Errors
-///
 /// 400 with this reason if the bytes are not gzipped, `too_large` if they exceed `limit`.
 pub(crate) fn unpack(
     body: &[u8],
