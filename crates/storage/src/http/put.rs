@@ -25,7 +25,7 @@ use crate::{Chunk, Object, Report, Stored, Upload};
 
 /// Stores an object.
 pub(super) async fn put(http: &Http, object: &Object, mut upload: Upload) -> Result<Stored> {
-    let place = choose(http, object).await?;
+    let (link, reserved) = choose(http, object).await?;
     let wire = http.options.form.of(object);
     let first = upload.chunk().await?;
     let report = upload.report();
@@ -37,28 +37,23 @@ pub(super) async fn put(http: &Http, object: &Object, mut upload: Upload) -> Res
             Some(_) => upload.into_stream(Some(first)),
             None => spooled(upload, first).await?.0,
         };
-        folders::make_before(http, &place.link).await;
+        folders::make_before(http, &link).await;
         Source::Once(Some(wire.wrap(body)))
     };
-    let cleanup = Cleanup::new(http, &object.document, place.reserved);
-    Delivery { http, wire, source, cleanup, report, expect: true, folders: true }.run(place.link).await
+    let cleanup = Cleanup::new(http, &object.document, reserved);
+    Delivery { http, wire, source, cleanup, report, expect: true, folders: true }.run(link).await
 }
 
-/// Destination of an object. It holds nothing of another document: the server said so, or the name is unique.
-struct Place {
-    link: Link,
-    reserved: Option<Reserved>,
-}
-
-async fn choose(http: &Http, object: &Object) -> Result<Place> {
+/// Returns the destination of an object. It holds nothing of another document: the server said so, or the name is unique.
+async fn choose(http: &Http, object: &Object) -> Result<(Link, Option<Reserved>)> {
     let composed = http.options.base.object(&object.name);
     let reserved = if object.taken { None } else { http.names.reserve(&composed.text()) };
     if reserved.is_some() && is_free(http, &composed).await? {
-        return Ok(Place { link: composed, reserved });
+        return Ok((composed, reserved));
     }
     let link = http.options.base.object(&object.spare);
     let reserved = http.names.reserve(&link.text());
-    Ok(Place { link, reserved })
+    Ok((link, reserved))
 }
 
 /// Returns whether the server states that nothing is there; any other response, including a failure, does not.
