@@ -152,33 +152,23 @@ async fn scrub(host: &Host, path: &str, goal: Option<&str>) {
 async fn scrub_once(host: &Host, path: &str, goal: Option<&str>) -> Result<bool> {
     let mut session = host.pool.take(path).await?;
     let outcome = match (removed(&mut session, path).await, goal) {
-        (Ok(Removed::Now), _) => Ok(true),
-        (Ok(Removed::Before), None) => Ok(false),
+        (Ok(true), _) => Ok(true),
+        (Ok(false), None) => Ok(false),
         // The unique name existed before the rename and is gone now, so the rename took place, and the file at the goal is ours.
-        (Ok(Removed::Before), Some(goal)) => {
-            removed(&mut session, goal).await.map(|_| true).context("remove an object")
-        }
+        (Ok(false), Some(goal)) => removed(&mut session, goal).await.map(|_| true).context("remove an object"),
         (Err(fault), _) => Err(fault.because("remove a file")),
     };
     session.leave();
     outcome
 }
 
-/// How a file came to be absent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Removed {
-    Now,
-    /// It did not exist.
-    Before,
-}
-
-/// Removes a file, which may be gone already: for that, a refusal does not suffice, absence must be certain.
-pub(super) async fn removed(session: &mut Session, path: &str) -> std::result::Result<Removed, Fault> {
+/// Removes a file, which may be gone already: for that, a refusal does not suffice, absence must be certain. Returns whether it was there.
+pub(super) async fn removed(session: &mut Session, path: &str) -> std::result::Result<bool, Fault> {
     match session.remove(path).await {
-        Ok(()) => Ok(Removed::Now),
-        Err(fault) if fault.says_gone(path) => Ok(Removed::Before),
+        Ok(()) => Ok(true),
+        Err(fault) if fault.says_gone(path) => Ok(false),
         Err(fault) if fault.leaves_it_open() => match session.stat(path, None).await? {
-            Found::Nothing => Ok(Removed::Before),
+            Found::Nothing => Ok(false),
             Found::File(_) | Found::Unknown => Err(fault),
         },
         Err(fault) => Err(fault),

@@ -89,7 +89,7 @@ impl Drop for Cleanup {
 async fn scrub(web: &Web, tasks: &Tasks, link: &Link) -> Result<()> {
     let mut outcome = remove(web, link).await;
     for pause in PAUSES {
-        if matches!(outcome, Ok(Removed::Now)) || tasks.is_stopping() {
+        if matches!(outcome, Ok(true)) || tasks.is_stopping() {
             break;
         }
         tokio::time::sleep(pause).await;
@@ -98,34 +98,25 @@ async fn scrub(web: &Web, tasks: &Tasks, link: &Link) -> Result<()> {
     outcome.map(drop)
 }
 
-/// Outcome of a DELETE.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Removed {
-    /// There was an object, which is now removed.
-    Now,
-    /// There was nothing, or the server does not support deletion.
-    NothingToDo,
-}
-
-/// Sends a DELETE, and interprets the response.
-pub(super) async fn remove(web: &Web, link: &Link) -> Result<Removed> {
+/// Sends a DELETE; returns whether it removed an object: not if there was none, or if the server does not support deletion.
+pub(super) async fn remove(web: &Web, link: &Link) -> Result<bool> {
     let (_, response) = web.ask(&Method::DELETE, link, &HeaderMap::new()).await?;
     let status = response.status();
     discard(response).await;
     match status {
         // RFC 9110 section 15.4.4 and RFC 4918 section 9.6.1: neither says what happened to the object.
         StatusCode::SEE_OTHER | StatusCode::MULTI_STATUS => is_removed(web, link, status).await,
-        status if status.is_success() => Ok(Removed::Now),
+        status if status.is_success() => Ok(true),
         StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
-            Ok(Removed::NothingToDo)
+            Ok(false)
         }
         status => Err(refusal(&Method::DELETE, status)),
     }
 }
 
-async fn is_removed(web: &Web, link: &Link, answered: StatusCode) -> Result<Removed> {
+async fn is_removed(web: &Web, link: &Link, answered: StatusCode) -> Result<bool> {
     let (_, response) = web.ask(&Method::HEAD, link, &HeaderMap::new()).await?;
-    if is_gone(response.status()) { Ok(Removed::Now) } else { Err(refusal(&Method::DELETE, answered)) }
+    if is_gone(response.status()) { Ok(true) } else { Err(refusal(&Method::DELETE, answered)) }
 }
 
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
