@@ -30,7 +30,7 @@ pub(super) struct Account {
     /// The storage's id in the plan.
     pub(super) id: String,
     pub(super) tasks: Tasks,
-    authorized: Authorized,
+    pub(super) authorized: Authorized,
     content: Endpoint,
     rpc: Endpoint,
 }
@@ -66,11 +66,6 @@ impl Account {
     pub(super) fn download(&self, argument: &Value) -> Result<Call> {
         // Content-download endpoints support ranges with GET, according to their documentation.
         Ok(self.content_call(Method::GET, "download", argument)?.object())
-    }
-
-    /// Sends a call.
-    pub(super) async fn ask(&self, call: &Call) -> std::result::Result<Reply, Lost> {
-        self.authorized.ask(call).await
     }
 
     /// Returns the file at a path; `None` if there is none, or a folder.

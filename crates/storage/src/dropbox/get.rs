@@ -31,7 +31,7 @@ impl Source for Stored {
         if let Some(range) = range {
             call.headers.insert(RANGE, read::header(range)?);
         }
-        let reply = self.account.ask(&call).await?;
+        let reply = self.account.authorized.ask(&call).await?;
         if reply.code() == "path/not_found" {
             return Err(Error::new(Kind::Missing, "the file is not in the Dropbox").with_status(reply.status));
         }
