@@ -60,10 +60,7 @@ impl Tracer {
     #[must_use]
     pub fn request(&self, remote: Option<&SpanContext>) -> Option<RequestSpan> {
         let tracer = self.0.as_ref()?;
-        let parent = match remote {
-            Some(remote) => Context::new().with_remote_span_context(remote.clone()),
-            None => Context::new(),
-        };
+        let parent = remote.map_or_else(Context::new, |remote| Context::new().with_remote_span_context(remote.clone()));
         let builder = SpanBuilder::from_name("request").with_kind(SpanKind::Server);
         let span = tracer.build_with_context(builder, &parent);
         span.is_recording().then(|| RequestSpan { tracer: tracer.clone(), span, begun_here: remote.is_none() })
