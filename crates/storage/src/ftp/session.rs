@@ -234,7 +234,7 @@ impl Session {
         }
         self.ask(command.to_owned(), &[Status::AlreadyOpen, Status::AboutToSend]).await?;
         self.in_transfer = true;
-        let Some(tls) = &self.tls else { return Ok(Transfer::new(Stream::Plain(stream), self.idle)) };
+        let Some(tls) = &self.tls else { return Ok(Transfer::new(Stream::Left(stream), self.idle)) };
         let shaken = within(self.patience, tls.connector.connect(tls.name.clone(), stream)).await;
         // The certificate was verified for the control connection, so a failure here means this connection broke.
         let stream = self.noted(shaken)?;
@@ -242,11 +242,11 @@ impl Session {
         if self.resumes == Some(true) && !resumed {
             // A server that requires resumption would only complain once the body is being sent. Another session can resume.
             self.worn = true;
-            Transfer::new(Stream::Tls(Box::new(stream)), self.idle).abandon(self).await;
+            Transfer::new(Stream::Right(Box::new(stream)), self.idle).abandon(self).await;
             return Err(Fault::Code(NO_DATA_CONNECTION, Vec::new()));
         }
         self.resumes = Some(resumed);
-        Ok(Transfer::new(Stream::Tls(Box::new(stream)), self.idle))
+        Ok(Transfer::new(Stream::Right(Box::new(stream)), self.idle))
     }
 
     /// Connects to the port the server listens on: `EPSV`, falling back to `PASV`. Firewalls that inspect FTP may only open the ports

@@ -42,7 +42,7 @@ impl Transfer {
     /// Ends an upload, and returns the server's verdict.
     pub(super) async fn end(mut self, session: &mut Session) -> Result<(), Fault> {
         let ended = within(self.idle, self.stream.shutdown()).await;
-        if ended.is_ok() && matches!(self.stream, Stream::Tls(_)) {
+        if ended.is_ok() && matches!(self.stream, Stream::Right(_)) {
             // Closing with unread data (TLS 1.3 session tickets) would reset the connection and lose what is in flight; and the
             // next data connection resumes with these tickets.
             let mut ignored = BytesMut::with_capacity(PIECE_BYTES);
