@@ -196,19 +196,12 @@ impl Connector {
     pub async fn addresses(&self, origin: &Origin, reach: Reach) -> Result<Vec<SocketAddr>, Error> {
         let found = resolve(&origin.host, origin.port).await;
         let found = found.map_err(|error| Error::from(Kind::Resolve).because(error))?;
-        let mut refused = false;
-        let mut permitted = Vec::new();
-        for address in found {
-            if self.permits(address, reach) {
-                permitted.push(address);
-            } else {
-                refused = true;
-            }
-        }
+        let permits = |address: &SocketAddr| self.permits(*address, reach);
+        let (permitted, refused): (Vec<_>, Vec<_>) = found.into_iter().partition(permits);
         match permitted.is_empty() {
             false => Ok(by_turns(permitted)),
-            true if refused => Err(Error::from(Kind::Refused)),
-            true => Err(Error::from(Kind::Resolve)),
+            true if refused.is_empty() => Err(Error::from(Kind::Resolve)),
+            true => Err(Error::from(Kind::Refused)),
         }
     }
 
