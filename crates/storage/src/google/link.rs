@@ -116,7 +116,7 @@ impl Link {
     /// Switches to sending the token, which only goes to the API's own server; returns whether a retry may help.
     pub(super) fn use_token(&self) -> bool {
         let mut place = self.place();
-        let own = Call::to(Method::PUT, &place.uri).is_ok_and(|call| call.origin == self.service.origin);
+        let own = Call::to(Method::PUT, &place.uri).is_ok_and(|call| call.origin == self.service.endpoint.origin);
         own && !std::mem::replace(&mut place.token, true)
     }
 
@@ -152,7 +152,7 @@ impl Link {
 
     fn call(&self, range: &str) -> Result<(Call, bool)> {
         let Place { uri, token } = self.place().clone();
-        let call = Call::given(Method::PUT, &uri, &self.service.origin)?;
+        let call = Call::given(Method::PUT, &uri, &self.service.endpoint.origin)?;
         Ok((call.text(CONTENT_RANGE, &format!("bytes {range}"))?, token))
     }
 
@@ -165,7 +165,7 @@ fn uri(service: &Service, reply: &Reply) -> Result<String> {
     let uri = reply
         .header("location")
         .ok_or_else(|| Error::new(Kind::Refused, "Google began an upload without a session"))?;
-    Call::given(Method::PUT, uri, &service.origin)?;
+    Call::given(Method::PUT, uri, &service.endpoint.origin)?;
     Ok(uri.to_owned())
 }
 

@@ -5,13 +5,12 @@ use stowage_base::settings::Settings;
 use stowage_base::tasks::Tasks;
 use stowage_http::body::Body;
 use stowage_http::client::Patience;
-use stowage_http::target::Origin;
-use url::Url;
 
 use super::fault::fault;
 use crate::engine::api::{Api, Call, Lost, Reply, Vendor, by_status};
+use crate::engine::endpoint::Endpoint;
 use crate::oauth::{Authorized, Key, Subject};
-use crate::{Context, Error, Kind, Result};
+use crate::{Context, Result};
 
 /// Endpoints of both storages. Without a token endpoint, the provider document's applies.
 pub(super) const ENDPOINTS: &[(&str, &str)] = &[(API, "https://www.googleapis.com"), (OAUTH, "")];
@@ -25,12 +24,10 @@ static GOOGLE: Vendor = Vendor { name: "Google", fails: by_status, fault, header
 pub(super) struct Service {
     /// The storage's id in the plan, for logs.
     pub(super) id: String,
-    pub(super) origin: Origin,
+    pub(super) endpoint: Endpoint,
     /// The document that defines how tokens are obtained.
     pub(super) grant: String,
     pub(super) tasks: Tasks,
-    /// The path of the configured endpoint, if that is a proxy.
-    prefix: String,
     authorized: Authorized,
 }
 
@@ -39,25 +36,17 @@ impl Service {
     /// `Settings` if the configured endpoint is not a URL.
     pub(super) fn open(settings: &Settings, context: &Context, subject: Subject, scope: &'static str) -> Result<Self> {
         let endpoints = &context.options.endpoints;
-        let wrong = || Error::new(Kind::Settings, "the configured endpoint google_api is no http or https URL");
-        let url: Url = endpoints.get(API).parse().map_err(|_| wrong())?;
-        let origin = Origin::of(&url).ok_or_else(wrong)?;
-        let api = Api::new(&GOOGLE, context.client.clone(), vec![origin.clone()]);
+        let endpoint = Endpoint::read(endpoints.get(API))?;
+        let api = Api::new(&GOOGLE, context.client.clone(), vec![endpoint.origin.clone()]);
         let grant = subject.to_string();
-        let endpoint = Some(endpoints.get(OAUTH).to_owned()).filter(|endpoint| !endpoint.is_empty());
-        let authorized = Authorized::new(api, context.oauth.clone(), Key { subject, scope, endpoint });
-        let prefix = url.path().trim_end_matches('/').to_owned();
-        Ok(Self { id: settings.id().to_owned(), origin, grant, tasks: context.tasks.clone(), prefix, authorized })
+        let tokens = Some(endpoints.get(OAUTH).to_owned()).filter(|endpoint| !endpoint.is_empty());
+        let authorized = Authorized::new(api, context.oauth.clone(), Key { subject, scope, endpoint: tokens });
+        Ok(Self { id: settings.id().to_owned(), endpoint, grant, tasks: context.tasks.clone(), authorized })
     }
 
     /// Creates a call. `target` is path and query from the API's root.
     pub(super) fn call(&self, method: Method, target: &str) -> Call {
-        Call::new(method, &self.origin, format!("{}{target}", self.prefix))
-    }
-
-    /// Returns the URL of a path, for people.
-    pub(super) fn url(&self, target: &str) -> String {
-        format!("{}{}{target}", self.origin, self.prefix)
+        self.endpoint.call(method, target)
     }
 
     /// Makes a call with the token.

@@ -74,7 +74,7 @@ pub(super) async fn forget(drive: &Drive, folders: &[String]) {
 }
 
 fn key(drive: &Drive, parent: &str, name: &str) -> Key {
-    let (origin, grant) = (drive.service.origin.clone(), drive.service.grant.clone());
+    let (origin, grant) = (drive.service.endpoint.origin.clone(), drive.service.grant.clone());
     Key { origin, grant, parent: parent.to_owned(), name: name.to_owned() }
 }
 

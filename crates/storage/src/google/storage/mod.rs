@@ -84,7 +84,7 @@ impl Backend for GoogleStorage {
     }
 
     fn url(&self, name: &str) -> String {
-        self.bucket.service.url(&self.bucket.path(name))
+        self.bucket.service.endpoint.url(&self.bucket.path(name))
     }
 
     async fn delete(&self, location: &Location) -> Result<()> {
