@@ -103,7 +103,11 @@ impl Link {
     /// Sends a part of the object once. `range` is the value of `Content-Range`.
     pub(super) async fn send(&self, range: &str, data: Body, patience: Patience) -> Result<SessionState> {
         let (call, token) = self.call(range)?;
-        state(&self.service.once(&call, token, data, patience).await?)
+        let reply = match token {
+            true => self.service.authorized.once(&call, data, patience).await,
+            false => self.service.api().once(&call, None, data, patience).await,
+        };
+        state(&reply?)
     }
 
     /// Queries how much the session has. `total` is the object's length, or `*`.

@@ -3,8 +3,6 @@
 use http::Method;
 use stowage_base::settings::Settings;
 use stowage_base::tasks::Tasks;
-use stowage_http::body::Body;
-use stowage_http::client::Patience;
 
 use super::fault::fault;
 use crate::engine::api::{Api, Call, Lost, Reply, Vendor, by_status};
@@ -28,7 +26,7 @@ pub(super) struct Service {
     /// The document that defines how tokens are obtained.
     pub(super) grant: String,
     pub(super) tasks: Tasks,
-    authorized: Authorized,
+    pub(super) authorized: Authorized,
 }
 
 impl Service {
@@ -52,20 +50,6 @@ impl Service {
     /// Makes a call with the token.
     pub(super) async fn ask(&self, call: &Call) -> std::result::Result<Reply, Lost> {
         self.authorized.ask(call).await
-    }
-
-    /// Makes a call once, with or without the token.
-    pub(super) async fn once(
-        &self,
-        call: &Call,
-        token: bool,
-        body: Body,
-        patience: Patience,
-    ) -> std::result::Result<Reply, Lost> {
-        match token {
-            true => self.authorized.once(call, body, patience).await,
-            false => self.api().once(call, None, body, patience).await,
-        }
     }
 
     /// Returns the API without the token, for session URIs.
