@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::ask::Account;
 use super::claim::{Claim, Made, OWNER};
 use super::put::answer;
-use crate::engine::claim::{Attempt, taken_meanwhile};
+use crate::engine::claim::{Attempt, is_free, taken_meanwhile};
 use crate::engine::digest::computed;
 use crate::engine::finish::to_completion;
 use crate::engine::media::media_type;
@@ -30,7 +30,7 @@ pub(super) async fn store(account: &Arc<Account>, object: &Object, mut upload: U
     if upload.length().is_some_and(|length| length.div_ceil(CHUNK_BYTES as u64) > MOST_BLOCKS as u64) {
         return Err(too_many_blocks());
     }
-    let free = !object.taken && account.is_free(&object.name).await?;
+    let free = !object.taken && is_free(account.head(&object.name).await)?;
     let blocks = Blocks {
         account: Arc::clone(account),
         blob: if free { object.name.clone() } else { object.spare.clone() },

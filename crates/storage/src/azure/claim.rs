@@ -6,7 +6,7 @@ use azure_core::http::{Method, StatusCode};
 use stowage_base::tasks::Tasks;
 
 use super::ask::{Account, Reply};
-use crate::engine::claim::{self, Found, Target, is_free};
+use crate::engine::claim::{self, Found, Target};
 use crate::engine::location::location;
 use crate::{Location, Result, Stored};
 
@@ -85,14 +85,6 @@ impl Account {
             () if reply.is_no_blob() => Ok(None),
             () => Err(reply.refusal()),
         }
-    }
-
-    /// Returns whether Azure states that nothing is at a name; a refusal does not.
-    ///
-    /// # Errors
-    /// If Azure is temporarily unable to respond.
-    pub(super) async fn is_free(&self, blob: &str) -> Result<bool> {
-        is_free(self.head(blob).await)
     }
 
     /// Removes a blob. One that is already gone is fine, even along with its container: Azure only says so to the account's own key.

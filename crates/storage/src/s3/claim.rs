@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use stowage_base::tasks::Tasks;
 
 use super::bucket::{Bucket, Call, Reply, is_no_key};
-use crate::engine::claim::{self, Found, Target, is_free};
+use crate::engine::claim::{self, Found, Target};
 use crate::engine::location::location;
 use crate::{Error, Kind, Location, Result, Stored};
 
@@ -82,14 +82,6 @@ impl Bucket {
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(reply.refusal("look for an object")),
         }
-    }
-
-    /// Returns whether the server states that nothing is at a key; a refusal does not.
-    ///
-    /// # Errors
-    /// If the server is temporarily unable to respond.
-    pub(super) async fn is_free(&self, key: &str) -> Result<bool> {
-        is_free(self.head(key).await)
     }
 
     /// Removes an object, which may be gone already; a `bucket` of `None` means the plan's.

@@ -18,7 +18,7 @@ use super::claim::{Claim, Made, OWNER, with_tag};
 use super::put::{ANY, MD5, value};
 use super::sign::Payload;
 use super::xml;
-use crate::engine::claim::taken_meanwhile;
+use crate::engine::claim::{is_free, taken_meanwhile};
 use crate::engine::digest::computed;
 use crate::engine::finish::{CleanUp, to_completion};
 use crate::engine::media::media_type;
@@ -30,7 +30,7 @@ pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, mut upload: Upl
     if upload.length().is_some_and(|length| length.div_ceil(CHUNK_BYTES as u64) > MOST_PARTS as u64) {
         return Err(too_many_parts());
     }
-    let exclusive = !object.taken && bucket.is_free(&object.name).await?;
+    let exclusive = !object.taken && is_free(bucket.head(&object.name).await)?;
     let key = if exclusive { &object.name } else { &object.spare };
     let begin = begin(Arc::clone(bucket), key.clone(), object.content_type.clone());
     let mut session = to_completion(&bucket.tasks, "s3 multipart upload", begin).await?;
@@ -87,7 +87,7 @@ async fn complete(mut session: Open<Multipart>, exclusive: bool) -> Result<Claim
             return completed(session, claim, &reply.document).await;
         }
         if reply.status == StatusCode::NOT_IMPLEMENTED && call.headers.remove(IF_NONE_MATCH).is_some() {
-            if bucket.is_free(&call.key).await? {
+            if is_free(bucket.head(&call.key).await)? {
                 continue;
             }
             claim.give_up();

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::bucket::{Bucket, Call, Lost, Reply};
 use super::claim::{Claim, Made, OWNER, with_tag};
 use super::sign::Payload;
-use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
+use crate::engine::claim::{Answer, Attempt, Create, Name, create, is_free, names};
 use crate::engine::finish::to_completion;
 use crate::engine::media::media_type;
 use crate::{Chunk, Digests, Error, Kind, Object, Result, Stored};
@@ -47,7 +47,7 @@ impl Create for Single {
         let mut call = self.call(key)?;
         if !name.unique {
             // Servers other than Amazon's may ignore the condition below.
-            if self.bucket.address.custom && !self.bucket.is_free(key).await? {
+            if self.bucket.address.custom && !is_free(self.bucket.head(key).await)? {
                 return Ok(Attempt::Taken(taken()));
             }
             call.headers.insert(IF_NONE_MATCH, ANY);
@@ -73,7 +73,7 @@ impl Single {
             };
             doubtful |= reply.doubtful;
             if reply.status == StatusCode::NOT_IMPLEMENTED && call.headers.remove(IF_NONE_MATCH).is_some() {
-                if self.bucket.address.custom || self.bucket.is_free(&call.key).await? {
+                if self.bucket.address.custom || is_free(self.bucket.head(&call.key).await)? {
                     continue;
                 }
                 return Ok(Answer::Taken(reply.refusal("store an object"), doubtful));
