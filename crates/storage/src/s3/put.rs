@@ -19,14 +19,12 @@ use crate::{Chunk, Digests, Error, Kind, Object, Result, Stored};
 /// Stores a whole body. The request runs to completion even if the caller is dropped: only then is it known whether there is an
 /// object to remove.
 pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, chunk: Chunk, digests: &Digests) -> Result<Stored> {
-    let single = Single {
-        bucket: Arc::clone(bucket),
-        owner: Uuid::new_v4().simple().to_string(),
-        headers: headers(&object.content_type, digests)?,
-        md5: digests.md5,
-        sha256: digests.sha256,
-        chunk,
-    };
+    let owner = Uuid::new_v4().simple().to_string();
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, value(&media_type(&object.content_type))?);
+    headers.insert(MD5, value(&STANDARD.encode(digests.md5))?);
+    headers.insert(HeaderName::from_static(OWNER), value(&owner)?);
+    let single = Single { bucket: Arc::clone(bucket), owner, headers, md5: digests.md5, sha256: digests.sha256, chunk };
     to_completion(&bucket.tasks, "s3 put", create(names(object), single)).await?.keep()
 }
 
@@ -44,11 +42,14 @@ impl Create for Single {
 
     async fn create(&mut self, name: &Name) -> Result<Attempt<Claim>> {
         let key = &name.text;
-        let mut call = self.call(key)?;
+        let mut call = Call::new(Method::PUT, key, "");
+        call.headers = self.headers.clone();
+        call.data = self.chunk.data.clone();
+        call.payload = Payload::Sha256(self.sha256);
         if !name.unique {
             // Servers other than Amazon's may ignore the condition below.
             if self.bucket.address.custom && !is_free(self.bucket.head(key).await)? {
-                return Ok(Attempt::Taken(taken()));
+                return Ok(Attempt::Taken(Error::new(Kind::Refused, "something else is at the key")));
             }
             call.headers.insert(IF_NONE_MATCH, ANY);
         }
@@ -96,30 +97,10 @@ impl Single {
             status => Answer::Refused(error, doubtful || !status.is_client_error()),
         }
     }
-
-    fn call(&self, key: &str) -> Result<Call> {
-        let mut call = Call::new(Method::PUT, key, "");
-        call.headers = self.headers.clone();
-        call.headers.insert(HeaderName::from_static(OWNER), value(&self.owner)?);
-        call.data = self.chunk.data.clone();
-        call.payload = Payload::Sha256(self.sha256);
-        Ok(call)
-    }
 }
 
 pub(super) fn value(text: &str) -> Result<HeaderValue> {
     HeaderValue::from_str(text).map_err(|_| Error::new(Kind::Refused, "a header for S3 cannot be made"))
-}
-
-fn headers(given: &str, digests: &Digests) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, value(&media_type(given))?);
-    headers.insert(MD5, value(&STANDARD.encode(digests.md5))?);
-    Ok(headers)
-}
-
-fn taken() -> Error {
-    Error::new(Kind::Refused, "something else is at the key")
 }
 
 fn other_bytes() -> Error {
