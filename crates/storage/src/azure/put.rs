@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use uuid::Uuid;
 
-use super::ask::{Account, Call, Lost, Reply};
+use super::ask::{Account, Lost, Reply};
 use super::claim::{Claim, Made, OWNER, known};
 use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
 use crate::engine::finish::to_completion;
@@ -39,7 +39,14 @@ impl Create for Single {
     type Made = Claim;
 
     async fn create(&mut self, name: &Name) -> Result<Attempt<Claim>> {
-        let call = self.call(&name.text)?;
+        let call = self.account.call("store an object", Method::Put, None, &name.text)?;
+        let call = call
+            .header("x-ms-blob-type", "BlockBlob")
+            .header("x-ms-blob-content-type", &self.content_type)
+            .header("content-md5", &self.md5)
+            .header("if-none-match", "*")
+            .header(OWNER, &self.owner)
+            .data(self.chunk.data.clone());
         let (account, blob, owner) = (Arc::clone(&self.account), name.text.clone(), self.owner.clone());
         let claim = Claim::doubtful(Made { account, blob, owner });
         claim.judge(answer(self.account.ask(&call).await, &self.md5)).await
@@ -57,18 +64,5 @@ pub(super) fn answer(answer: std::result::Result<Reply, Lost>, md5: &str) -> Ans
         Ok(reply) if reply.is_taken() => Answer::Taken(reply.refusal(), reply.doubtful),
         Ok(reply) if reply.doubtful => Answer::Unknown(reply.refusal()),
         Ok(reply) => Answer::Refused(reply.refusal(), false),
-    }
-}
-
-impl Single {
-    fn call(&self, name: &str) -> Result<Call> {
-        let call = self.account.call("store an object", Method::Put, None, name)?;
-        Ok(call
-            .header("x-ms-blob-type", "BlockBlob")
-            .header("x-ms-blob-content-type", &self.content_type)
-            .header("content-md5", &self.md5)
-            .header("if-none-match", "*")
-            .header(OWNER, &self.owner)
-            .data(self.chunk.data.clone()))
     }
 }
