@@ -46,6 +46,7 @@ impl Source for Stored {
         };
         // A blob's MD5 is whatever its writer set: only ours can be trusted.
         let md5 = reply.header("content-md5").filter(|_| reply.header(OWNER).is_some());
+        let unreadable = || Error::new(Kind::Refused, "the object's checksum is none");
         let digest = md5.map(|md5| Announced::md5(md5).ok_or_else(unreadable)).transpose()?;
         Ok(Given {
             extent,
@@ -56,8 +57,4 @@ impl Source for Stored {
             digest,
         })
     }
-}
-
-fn unreadable() -> Error {
-    Error::new(Kind::Refused, "the object's checksum is none")
 }

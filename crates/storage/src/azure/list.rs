@@ -19,6 +19,7 @@ pub(super) fn all(account: &Account) -> impl Stream<Item = Result<Listed>> + Sen
         let call = account.call("list a container", Method::Get, None, "")?.query(&query);
         let reply = account.ask(&call).await?.done()?;
         let document = collect_within(Some(TIME), reply.body, LONGEST).await.map_err(Error::of_body)?;
+        let unreadable = || Error::new(Kind::Refused, "Azure lists a blob without its name, length or time");
         let page = blobs(account, &document).ok_or_else(unreadable)?;
         let next = xml::text(&document, "NextMarker").filter(|marker| !marker.is_empty());
         Ok((page, next))
@@ -35,10 +36,6 @@ fn blobs(account: &Account, document: &[u8]) -> Option<Vec<Listed>> {
         Some(Listed { location: account.location(&name), name, length, modified })
     };
     xml::elements(document, "Blob").iter().map(blob).collect()
-}
-
-fn unreadable() -> Error {
-    Error::new(Kind::Refused, "Azure lists a blob without its name, length or time")
 }
 
 /// Blobs per page.
