@@ -146,14 +146,9 @@ impl Session for Multipart {
     }
 
     async fn abort(&self, parts: Option<Parts>) {
-        let call = Call::new(Method::DELETE, &self.key, format!("uploadId={}", encode(&self.upload)));
         let mut tries = CleanUp::default();
         while tries.again().await {
-            tries.note(match self.bucket.ask(&call).await {
-                Ok(reply) if reply.is_done() || reply.code() == "NoSuchUpload" => Ok(true),
-                Ok(reply) => Err(reply.refusal("abort a multipart upload")),
-                Err(lost) => Err(lost.error),
-            });
+            tries.note(abort(&self.bucket, None, &self.key, &self.upload).await.map(|()| true));
         }
         if let Some(error) = tries.failure() {
             let (storage, key) = (&self.bucket.id, &self.key);
