@@ -110,14 +110,9 @@ impl Bucket {
         let mut route = known.clone().unwrap_or_else(|| self.usual(bucket));
         let mut learned = known.is_none();
         for _ in 0..MOST_STEPS {
-            let reply = match self.send_by(&route, bucket, call, patience).await {
-                Ok(reply) => reply,
-                Err(lost) => {
-                    // The next attempt starts over from the settings.
-                    self.routes.invalidate(bucket);
-                    return Err(lost);
-                }
-            };
+            let sent = self.send_by(&route, bucket, call, patience).await;
+            // The next attempt starts over from the settings.
+            let reply = sent.inspect_err(|_| self.routes.invalidate(bucket))?;
             if let Some(skew) = skew(&reply).filter(|skew| skew.abs_diff(self.skew.load(Ordering::Relaxed)) > 60) {
                 self.skew.store(skew, Ordering::Relaxed);
                 continue;
