@@ -52,19 +52,6 @@ impl Signer {
     pub(super) fn sign(&self, call: &mut Call, region: &str, payload: Payload, time: SystemTime) -> Result<()> {
         let host = HeaderValue::from_str(&call.origin.authority()).map_err(unsignable)?;
         call.headers.insert(HOST, host);
-        for (name, value) in self.signature(call, region, payload, time)? {
-            call.headers.insert(name, value);
-        }
-        Ok(())
-    }
-
-    fn signature(
-        &self,
-        call: &Call,
-        region: &str,
-        payload: Payload,
-        time: SystemTime,
-    ) -> Result<Vec<(HeaderName, HeaderValue)>> {
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
@@ -91,14 +78,13 @@ impl Signer {
         let signable = SignableRequest::new(call.method.as_str(), url, headers.into_iter(), body);
         let (instructions, _) =
             sign(signable.map_err(unsignable)?, &parameters.into()).map_err(unsignable)?.into_parts();
-        instructions.headers().map(|(name, value)| header(name, value)).collect()
+        for (name, value) in instructions.headers() {
+            let mut value = HeaderValue::from_str(value).map_err(unsignable)?;
+            value.set_sensitive(true);
+            call.headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(unsignable)?, value);
+        }
+        Ok(())
     }
-}
-
-fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
-    let mut value = HeaderValue::from_str(value).map_err(unsignable)?;
-    value.set_sensitive(true);
-    Ok((name.parse().map_err(unsignable)?, value))
 }
 
 /// The cause is dropped: it may quote what was to be signed.
