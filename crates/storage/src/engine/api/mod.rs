@@ -74,16 +74,8 @@ pub(crate) struct Call {
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) data: Bytes,
-    answer: Answer,
-}
-
-/// What the response body is expected to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    /// JSON, or empty.
-    Document,
-    /// An object, which is streamed.
-    Object,
+    /// Whether the response is an object, which is streamed, rather than JSON or nothing.
+    object: bool,
 }
 
 impl fmt::Debug for Call {
@@ -97,7 +89,7 @@ impl Call {
     /// Creates a call without a body, whose response is a document. `target` is path and query.
     pub(crate) fn new(method: Method, origin: &Origin, target: impl Into<String>) -> Self {
         let (origin, target) = (origin.clone(), target.into());
-        Self { method, origin, target, headers: HeaderMap::new(), data: Bytes::new(), answer: Answer::Document }
+        Self { method, origin, target, headers: HeaderMap::new(), data: Bytes::new(), object: false }
     }
 
     /// Creates a call to a URL given by the vendor.
@@ -127,7 +119,7 @@ impl Call {
 
     /// Expects an object in response.
     pub(crate) fn object(mut self) -> Self {
-        self.answer = Answer::Object;
+        self.object = true;
         self
     }
 
@@ -216,7 +208,7 @@ impl Api {
         let request = call.request(authorization, body)?;
         let response = self.server(&call.origin).send(request, patience).await;
         let response = response.map_err(|error| Lost { seen: error.may_be_seen(), error: error.into() })?;
-        let reply = Reply::read(self.vendor, response, call.answer, patience.head).await;
+        let reply = Reply::read(self.vendor, response, call.object, patience.head).await;
         let mut reply = reply.map_err(|error| Lost { error, seen: true })?;
         if let Some(authorization) = authorization {
             reply.conceal(authorization);

@@ -13,7 +13,7 @@ use stowage_http::client;
 use stowage_http::gzip::Gunzip;
 use stowage_http::idle::collect_within;
 
-use super::{Answer, Fault, Vendor};
+use super::{Fault, Vendor};
 use crate::engine::tries::retry_after;
 use crate::error::{Error, Kind, Result};
 
@@ -44,7 +44,7 @@ impl Reply {
     pub(super) async fn read(
         vendor: &'static Vendor,
         response: Response<Body>,
-        answer: Answer,
+        object: bool,
         limit: Option<Duration>,
     ) -> Result<Self> {
         let (head, body) = response.into_parts();
@@ -59,7 +59,7 @@ impl Reply {
             doubtful: false,
         };
         let failed = (vendor.fails)(head.status, b"");
-        if !failed && answer == Answer::Object && head.status.is_success() {
+        if !failed && object && head.status.is_success() {
             reply.body = body;
             return Ok(reply);
         }
