@@ -66,14 +66,7 @@ impl Account {
     pub(super) fn location(&self, blob: &str) -> Location {
         location([("container", &self.address.container), ("blob", blob)])
     }
-}
 
-/// Returns the blob's ETag from a response.
-pub(super) fn known(reply: &Reply) -> Option<String> {
-    reply.tag().filter(|tag| !tag.is_empty()).map(str::to_owned)
-}
-
-impl Account {
     /// Looks up a name in the plan's container; `None` if there is nothing.
     ///
     /// # Errors
@@ -93,4 +86,9 @@ impl Account {
         let reply = self.ask(&self.call("remove an object", Method::Delete, container, blob)?).await?;
         if reply.is_done() || reply.is_gone() { Ok(()) } else { Err(reply.refusal()) }
     }
+}
+
+/// Returns the blob's ETag from a response.
+pub(super) fn known(reply: &Reply) -> Option<String> {
+    reply.tag().filter(|tag| !tag.is_empty()).map(str::to_owned)
 }

@@ -37,9 +37,7 @@ impl Announced {
         let md5 = text("digest").and_then(|text| listed(text, "md5"));
         Self::md5(md5.as_deref().or_else(|| text("content-md5"))?)
     }
-}
 
-impl Announced {
     /// Verifies a body; its last frame is withheld until the digest of all bytes matches.
     pub(crate) fn check(self, body: Body) -> Body {
         match self {

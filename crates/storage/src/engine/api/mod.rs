@@ -144,6 +144,28 @@ impl Call {
         self.data = data.into();
         self
     }
+
+    fn request(&self, authorization: Option<&HeaderValue>, body: Body) -> Result<Request<Body>> {
+        let wrong = |_| Error::new(Kind::Refused, "a name that cannot stand in a request");
+        let target: PathAndQuery = self.target.parse().map_err(wrong)?;
+        let authority = HeaderValue::from_str(&self.origin.authority())
+            .map_err(|_| Error::new(Kind::Settings, "a host that cannot stand in a request"))?;
+        let is_empty = body.size_hint().exact() == Some(0);
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = Uri::from(target);
+        *request.headers_mut() = self.headers.clone();
+        let headers = request.headers_mut();
+        headers.insert(HOST, authority);
+        if let Some(authorization) = authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        if is_empty && matches!(self.method, Method::PUT | Method::POST | Method::PATCH) {
+            // hyper omits the header without a body, and vendors respond with 411.
+            headers.insert(CONTENT_LENGTH, 0.into());
+        }
+        Ok(request)
+    }
 }
 
 impl Api {
@@ -226,30 +248,6 @@ impl Api {
             let reach = if self.trusted.contains(origin) { Reach::Operator } else { Reach::Tenant };
             self.client.server(origin.clone(), reach)
         })
-    }
-}
-
-impl Call {
-    fn request(&self, authorization: Option<&HeaderValue>, body: Body) -> Result<Request<Body>> {
-        let wrong = |_| Error::new(Kind::Refused, "a name that cannot stand in a request");
-        let target: PathAndQuery = self.target.parse().map_err(wrong)?;
-        let authority = HeaderValue::from_str(&self.origin.authority())
-            .map_err(|_| Error::new(Kind::Settings, "a host that cannot stand in a request"))?;
-        let is_empty = body.size_hint().exact() == Some(0);
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = Uri::from(target);
-        *request.headers_mut() = self.headers.clone();
-        let headers = request.headers_mut();
-        headers.insert(HOST, authority);
-        if let Some(authorization) = authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
-        if is_empty && matches!(self.method, Method::PUT | Method::POST | Method::PATCH) {
-            // hyper omits the header without a body, and vendors respond with 411.
-            headers.insert(CONTENT_LENGTH, 0.into());
-        }
-        Ok(request)
     }
 }
 

@@ -62,6 +62,27 @@ impl GoogleStorage {
         let service = Arc::new(Service::open(settings, context, subject, SCOPE)?);
         Ok(Self { bucket: Arc::new(Bucket { name, service }) })
     }
+
+    /// Returns the bucket (the plan's if the location names none), the name and the generation in a location.
+    fn place(&self, location: &Location) -> Result<(Arc<Bucket>, String, Option<String>)> {
+        let wrong = |what: &str| Error::new(Kind::Location, format!("the location of a Google Storage object {what}"));
+        let bucket = match location.get("bucket") {
+            None => Arc::clone(&self.bucket),
+            Some(Value::String(name)) if *name == self.bucket.name => Arc::clone(&self.bucket),
+            Some(Value::String(name)) if is_bucket(name) => {
+                Arc::new(Bucket { name: name.clone(), service: Arc::clone(&self.bucket.service) })
+            }
+            Some(_) => return Err(wrong("names no bucket")),
+        };
+        let name = text(location, "name").filter(|name| name_fault(name).is_none());
+        let name = name.ok_or_else(|| wrong("has no name"))?.to_owned();
+        let generation = match location.get("generation") {
+            None => None,
+            Some(Value::String(generation)) if is_generation(generation) => Some(generation.clone()),
+            Some(_) => return Err(wrong("has a generation that is none")),
+        };
+        Ok((bucket, name, generation))
+    }
 }
 
 #[async_trait]
@@ -94,29 +115,6 @@ impl Backend for GoogleStorage {
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
         Some(list::all(&self.bucket).boxed())
-    }
-}
-
-impl GoogleStorage {
-    /// Returns the bucket (the plan's if the location names none), the name and the generation in a location.
-    fn place(&self, location: &Location) -> Result<(Arc<Bucket>, String, Option<String>)> {
-        let wrong = |what: &str| Error::new(Kind::Location, format!("the location of a Google Storage object {what}"));
-        let bucket = match location.get("bucket") {
-            None => Arc::clone(&self.bucket),
-            Some(Value::String(name)) if *name == self.bucket.name => Arc::clone(&self.bucket),
-            Some(Value::String(name)) if is_bucket(name) => {
-                Arc::new(Bucket { name: name.clone(), service: Arc::clone(&self.bucket.service) })
-            }
-            Some(_) => return Err(wrong("names no bucket")),
-        };
-        let name = text(location, "name").filter(|name| name_fault(name).is_none());
-        let name = name.ok_or_else(|| wrong("has no name"))?.to_owned();
-        let generation = match location.get("generation") {
-            None => None,
-            Some(Value::String(generation)) if is_generation(generation) => Some(generation.clone()),
-            Some(_) => return Err(wrong("has a generation that is none")),
-        };
-        Ok((bucket, name, generation))
     }
 }
 
