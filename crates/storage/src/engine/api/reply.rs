@@ -173,16 +173,11 @@ impl Reply {
             "" => format!("{name} refused to {what}"),
             code => format!("{name} refused to {what}: {code}"),
         };
-        if self.passes() {
-            let error = Error::new(Kind::Passing, text).with_status(self.status);
-            let pause = retry_after(&self.headers).or_else(|| self.fault.as_ref()?.pause);
-            return error.after(pause).saying(&self.said);
-        }
-        match self.status.is_success() || self.status.is_redirection() {
-            true => Error::new(Kind::Refused, text).with_status(self.status),
-            false => Error::answered(self.status, text),
-        }
-        .saying(&self.said)
+        let (kind, pause) = match self.passes() {
+            true => (Kind::Passing, retry_after(&self.headers).or_else(|| self.fault.as_ref()?.pause)),
+            false => (Kind::Refused, None),
+        };
+        Error::new(kind, text).with_status(self.status).after(pause).saying(&self.said)
     }
 
     /// Returns whether the failure is transient.
