@@ -35,7 +35,6 @@ pub(crate) struct Hasher {
 enum Mode {
     Here(Box<State>),
     Elsewhere(mpsc::Sender<Bytes>, JoinHandle<State>),
-    Lost,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -76,12 +75,8 @@ impl Hasher {
         }
         match &mut self.mode {
             Mode::Here(state) => state.update(data),
-            Mode::Elsewhere(sender, _) => {
-                if sender.send(data.clone()).await.is_err() {
-                    self.mode = Mode::Lost;
-                }
-            }
-            Mode::Lost => {}
+            // Fails only if the thread died, which `finish` reports.
+            Mode::Elsewhere(sender, _) => drop(sender.send(data.clone()).await),
         }
     }
 
@@ -93,7 +88,6 @@ impl Hasher {
                 drop(sender);
                 worker.await.ok()?
             }
-            Mode::Lost => return None,
         };
         Some(Digests { length: self.length, md5: state.md5.finalize().into(), sha256: state.sha256.finalize().into() })
     }
