@@ -111,15 +111,6 @@ impl Upload {
         self.budget.try_share(CHUNK_BYTES)
     }
 
-    /// Returns the next bytes as they arrive, at most `most`, following the chunks already taken; `None` at the end, when the report is
-    /// available.
-    ///
-    /// # Errors
-    /// As for [`chunk`](Self::chunk).
-    pub async fn piece(&mut self, most: usize) -> Result<Option<Bytes>> {
-        self.take(most).await
-    }
-
     /// Returns the rest of the body as a stream, starting with a chunk already taken, for storages that accept streams. The report is
     /// available before the last frame is delivered.
     #[must_use]
@@ -131,7 +122,7 @@ impl Upload {
                 // The chunk keeps its share of the budget until the next bytes are requested: only then was it sent.
                 out.send(chunk.data.clone()).await;
             }
-            while !ended && let Some(bytes) = self.take(usize::MAX).await? {
+            while !ended && let Some(bytes) = self.piece(usize::MAX).await? {
                 out.send(bytes).await;
             }
             Ok(())
@@ -152,7 +143,7 @@ impl Upload {
             if data.len() == CHUNK_BYTES {
                 break self.at_end().await?;
             }
-            match self.take(CHUNK_BYTES - data.len()).await? {
+            match self.piece(CHUNK_BYTES - data.len()).await? {
                 Some(bytes) => data.extend_from_slice(&bytes),
                 None => break true,
             }
@@ -160,8 +151,12 @@ impl Upload {
         Ok(Chunk { data: data.freeze(), last, _permit: permit })
     }
 
-    /// Returns the next bytes, at most `most`; `None` at the end, when the digests are known.
-    async fn take(&mut self, most: usize) -> Result<Option<Bytes>> {
+    /// Returns the next bytes as they arrive, at most `most`, following the chunks already taken; `None` at the end, when the report is
+    /// available.
+    ///
+    /// # Errors
+    /// As for [`chunk`](Self::chunk).
+    pub async fn piece(&mut self, most: usize) -> Result<Option<Bytes>> {
         if self.at_end().await? {
             return Ok(None);
         }
