@@ -12,17 +12,7 @@ pub struct Budget {
 }
 
 /// A share of the budget, released on drop.
-#[derive(Debug)]
-pub struct Permit {
-    share: OwnedSemaphorePermit,
-}
-
-impl Permit {
-    /// Merges two shares of the same budget.
-    pub fn merge(&mut self, other: Self) {
-        self.share.merge(other.share);
-    }
-}
+pub type Permit = OwnedSemaphorePermit;
 
 impl Budget {
     /// `bytes` is rounded down to whole KiB.
@@ -38,21 +28,14 @@ impl Budget {
     /// # Errors
     /// `None` after the budget was closed, which never happens while the program runs.
     pub async fn share(&self, bytes: usize) -> Option<Permit> {
-        let share =
-            Arc::clone(&self.kibibytes).acquire_many_owned(kibibytes(bytes).min(kibibytes(self.all()))).await.ok()?;
-        Some(Permit { share })
+        let whole = usize::try_from(self.total).unwrap_or(usize::MAX) & !1023;
+        Arc::clone(&self.kibibytes).acquire_many_owned(kibibytes(bytes.min(whole))).await.ok()
     }
 
     /// Returns a share if one is available now.
     #[must_use]
     pub fn try_share(&self, bytes: usize) -> Option<Permit> {
-        let share = Arc::clone(&self.kibibytes).try_acquire_many_owned(kibibytes(bytes)).ok()?;
-        Some(Permit { share })
-    }
-
-    fn all(&self) -> usize {
-        let whole = usize::try_from(self.total).unwrap_or(usize::MAX);
-        whole & !1023
+        Arc::clone(&self.kibibytes).try_acquire_many_owned(kibibytes(bytes)).ok()
     }
 
     /// Returns how many bytes are in use.
