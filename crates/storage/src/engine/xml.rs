@@ -1,6 +1,7 @@
 //! Extracts element texts from servers' XML.
 
 use quick_xml::Reader;
+use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, Event};
 
 /// Returns the text of the first element of this name at any depth, without spaces around it; `None` also for malformed XML.
@@ -38,14 +39,7 @@ fn character(reference: &BytesRef<'_>) -> Option<char> {
     if let Some(character) = reference.resolve_char_ref().ok()? {
         return Some(character);
     }
-    match &*reference.decode().ok()? {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        _ => None,
-    }
+    resolve_xml_entity(&reference.decode().ok()?)?.chars().next()
 }
 
 #[cfg(test)]
