@@ -1,7 +1,7 @@
 //! Buffers a body of unknown length in a temporary file, for storages that need the length first.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
@@ -30,10 +30,9 @@ pub(crate) async fn spooled(mut upload: Upload, first: Chunk) -> Result<(Body, u
         write(&file, chunk).await?;
         next = if last { None } else { Some(upload.chunk().await?) };
     }
-    let rewound = Arc::clone(&file);
     let reader = blocking(move || {
-        (&*rewound).seek(SeekFrom::Start(0))?;
-        rewound.try_clone()
+        (&*file).rewind()?;
+        file.try_clone()
     });
     let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(reader.await?), PIECE);
     let body = Body::boxed(StreamBody::new(stream.map(|piece| piece.map(Frame::data))));
@@ -53,11 +52,9 @@ async fn write(file: &Arc<File>, chunk: Chunk) -> Result<()> {
 }
 
 async fn blocking<T: Send + 'static>(step: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
-    let failed = || Error::new(Kind::Passing, "a temporary file for a body of unknown length cannot be written");
-    match tokio::task::spawn_blocking(step).await {
-        Ok(outcome) => outcome.map_err(|error| failed().because(error)),
-        Err(_) => Err(failed()),
-    }
+    let text = "a temporary file for a body of unknown length cannot be written";
+    let outcome = tokio::task::spawn_blocking(step).await.map_err(io::Error::from).flatten();
+    outcome.map_err(|error| Error::new(Kind::Passing, text).because(error))
 }
 
 /// Bytes per read.
