@@ -12,7 +12,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 
@@ -215,29 +215,17 @@ where
     /// Reads more of the body; its end is an error here.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error<B::Error>>> {
         let Some(data) = ready!(self.poll_frame(cx))? else { return Poll::Ready(Err(Error::Cut)) };
-        self.rest = if self.rest.is_empty() {
-            data
-        } else {
-            let mut joined = BytesMut::with_capacity(self.rest.len() + data.len());
-            joined.extend_from_slice(&self.rest);
-            joined.extend_from_slice(&data);
-            joined.freeze()
-        };
+        self.rest = if self.rest.is_empty() { data } else { [&*self.rest, &*data].concat().into() };
         Poll::Ready(Ok(()))
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error<B::Error>>> {
-        loop {
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                None => return Poll::Ready(Ok(None)),
-                Some(Err(error)) => return Poll::Ready(Err(Error::Body(error))),
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Poll::Ready(Ok(Some(data)));
-                    }
-                }
+        while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            if let Ok(data) = frame.map_err(Error::Body)?.into_data() {
+                return Poll::Ready(Ok(Some(data)));
             }
         }
+        Poll::Ready(Ok(None))
     }
 }
 
