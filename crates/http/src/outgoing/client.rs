@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -108,12 +108,6 @@ struct Idle {
     since: Instant,
 }
 
-struct Checkout {
-    wire: Wire,
-    /// How long the connection was idle; `None` for a new one.
-    idle: Option<Duration>,
-}
-
 impl Server {
     /// Returns whether both are the same pool.
     #[must_use]
@@ -135,7 +129,7 @@ impl Server {
         let progress = progress::watch(&mut request);
         *request.version_mut() = Version::HTTP_11;
         loop {
-            let Checkout { mut wire, idle } = self.0.checkout().await?;
+            let (mut wire, idle) = self.0.checkout().await?;
             let spare = repeatable(&request, idle).then(|| Box::new(copy_head(&request)));
             let sending = wire.sender.try_send_request(request);
             match progress::head_deadline(sending, patience.head, progress.as_deref(), &mut wire.timer).await {
@@ -168,15 +162,14 @@ fn copy_head(request: &Request<Body>) -> Request<Body> {
 }
 
 impl Pool {
-    async fn checkout(self: &Arc<Self>) -> Result<Checkout, Error> {
-        loop {
-            let Some(Idle { mut wire, since }) = self.pop() else { break };
-            if wire.sender.is_closed() || wire.sender.ready().await.is_err() {
-                continue;
+    /// Returns a connection, and how long it was idle; `None` for a new one.
+    async fn checkout(self: &Arc<Self>) -> Result<(Wire, Option<Duration>), Error> {
+        while let Some(Idle { mut wire, since }) = self.pop() {
+            if !wire.sender.is_closed() && wire.sender.ready().await.is_ok() {
+                return Ok((wire, Some(since.elapsed())));
             }
-            return Ok(Checkout { wire, idle: Some(since.elapsed()) });
         }
-        self.open().await.map(|wire| Checkout { wire, idle: None })
+        self.open().await.map(|wire| (wire, None))
     }
 
     async fn open(self: &Arc<Self>) -> Result<Wire, Error> {
@@ -201,15 +194,11 @@ impl Pool {
                 },
                 () = resting.is_long() => {}
             }
-            Self::forget_closed(&pool);
+            if let Some(pool) = pool.upgrade() {
+                pool.idle().retain(|idle| !idle.wire.sender.is_closed());
+            }
         }));
         Ok(Wire { sender, rest, timer: Box::pin(tokio::time::sleep(KEEP_IDLE)) })
-    }
-
-    fn forget_closed(pool: &Weak<Self>) {
-        if let Some(pool) = pool.upgrade() {
-            pool.idle().retain(|idle| !idle.wire.sender.is_closed());
-        }
     }
 
     async fn connect(&self) -> Result<Stream, Error> {
