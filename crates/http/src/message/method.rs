@@ -15,11 +15,7 @@ pub fn overridden<'a>(method: &'a Method, headers: &HeaderMap) -> Cow<'a, Method
     Cow::Owned(match named {
         // The client of a POST expects a body.
         b"GET" | b"HEAD" => Method::GET,
-        b"PUT" => Method::PUT,
-        b"DELETE" => Method::DELETE,
-        b"TRACE" => Method::TRACE,
-        b"CONNECT" => Method::CONNECT,
-        b"COPY" => copy(),
+        b"PUT" | b"DELETE" | b"TRACE" | b"CONNECT" | b"COPY" => Method::from_bytes(named).unwrap_or(Method::POST),
         _ => return Cow::Borrowed(method),
     })
 }
@@ -32,10 +28,6 @@ pub fn take_override<B>(request: &mut Request<B>) {
         request.headers_mut().remove(OVERRIDE);
         *request.method_mut() = stands_for;
     }
-}
-
-fn copy() -> Method {
-    Method::from_bytes(b"COPY").unwrap_or(Method::POST)
 }
 
 const OVERRIDE: &str = "x-http-method-override";
