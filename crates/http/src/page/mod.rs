@@ -11,22 +11,16 @@ pub const STYLE: &str = include_str!("base.css");
 /// Script with what every page uses: elements, texts, and tables whose unchanged rows keep the keyboard focus.
 pub const DOM: &str = include_str!("dom.js");
 
-/// Builds the response with this file. The extension of `path` gives its media type; without one it is HTML.
+/// Builds the response with this file, with a policy under which nothing from elsewhere can run. The extension of `path` gives its
+/// media type; without one it is HTML.
 #[must_use]
 pub fn file(path: &str, text: &'static str) -> Response<Body> {
-    answer(
-        match path.rsplit_once('.') {
-            Some((_, "css")) => "text/css; charset=utf-8",
-            Some((_, "js")) => "text/javascript; charset=utf-8",
-            Some((_, "json")) => "application/json",
-            _ => "text/html; charset=utf-8",
-        },
-        text,
-    )
-}
-
-/// Builds the response, with a policy under which nothing from elsewhere can run.
-fn answer(media_type: &'static str, text: &'static str) -> Response<Body> {
+    let media_type = match path.rsplit_once('.') {
+        Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "js")) => "text/javascript; charset=utf-8",
+        Some((_, "json")) => "application/json",
+        _ => "text/html; charset=utf-8",
+    };
     let mut response = Response::new(Body::full(text));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
