@@ -197,10 +197,7 @@ impl HttpBody for Exact {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        loop {
-            if this.ended {
-                return Poll::Ready(None);
-            }
+        while !this.ended {
             let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)) else {
                 this.ended = true;
                 if this.left > 0 {
@@ -216,6 +213,7 @@ impl HttpBody for Exact {
             this.left = left;
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
+        Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {
