@@ -3,8 +3,6 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::Frame;
 use stowage_base::deadline::Deadline;
 use tokio::time::Instant;
 
@@ -14,34 +12,25 @@ use crate::inspect::inspected;
 /// Wraps a body so that the deadline moves as the client sends.
 #[must_use]
 pub fn heard(body: Body, deadline: Deadline) -> Body {
-    let (mut clock, mut waiting) = (Clock { deadline, taken: 0 }, None);
+    // Bytes read so far, and since when more are awaited.
+    let (mut taken, mut waiting) = (0, None);
     inspected(body, move |_, polled, _| {
         match &polled {
             Poll::Pending => drop(waiting.get_or_insert_with(Instant::now)),
-            Poll::Ready(Some(Ok(frame))) => clock.took(waiting.take(), frame),
+            // Data that arrived long before it is read must not restart the clock: sockets and hyper may buffer the start of a body
+            // while the gateway waits for CouchDB. Data beyond what they can buffer has just been sent.
+            Poll::Ready(Some(Ok(frame))) => {
+                let waited = waiting.take().map(|since: Instant| since.elapsed()).unwrap_or_default();
+                match waited >= NOTICEABLE || taken >= BUFFERED {
+                    true => deadline.restart(),
+                    false => deadline.extend(waited),
+                }
+                taken += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
             Poll::Ready(_) => {}
         }
         polled
     })
-}
-
-struct Clock {
-    deadline: Deadline,
-    /// Bytes read so far.
-    taken: u64,
-}
-
-impl Clock {
-    /// Data that arrived long before it is read must not restart the clock: sockets and hyper may buffer the start of a body
-    /// while the gateway waits for CouchDB. Data beyond what they can buffer has just been sent.
-    fn took(&mut self, waiting: Option<Instant>, frame: &Frame<Bytes>) {
-        let waited = waiting.map(|since| since.elapsed()).unwrap_or_default();
-        match waited >= NOTICEABLE || self.taken >= BUFFERED {
-            true => self.deadline.restart(),
-            false => self.deadline.extend(waited),
-        }
-        self.taken += frame.data_ref().map_or(0, |data| data.len() as u64);
-    }
 }
 
 /// Shorter waits may just be hyper handing over buffered data.
@@ -51,7 +40,9 @@ const BUFFERED: u64 = 6 << 20;
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use futures_util::stream;
+    use http_body::Frame;
     use http_body_util::{BodyExt, StreamBody};
 
     use super::*;
