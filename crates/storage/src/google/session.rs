@@ -187,6 +187,11 @@ pub(super) fn lost() -> Error {
     Error::new(Kind::Passing, "Google lost bytes of an upload that are not here any more")
 }
 
+/// Returns the error for an object that differs from the one sent.
+pub(super) fn changed() -> Error {
+    Error::new(Kind::Passing, "Google stored other bytes than were sent")
+}
+
 pub(super) fn stands_still() -> Error {
     Error::new(Kind::Passing, "Google does not take the bytes of an upload")
 }

@@ -14,8 +14,8 @@ use crate::engine::finish::to_completion;
 use crate::google::fault::is_gone;
 use crate::google::link;
 use crate::google::related::{media_type, related};
-use crate::google::session::{self, Session};
-use crate::{Chunk, Digests, Error, Kind, Object, Result, Stored, Upload};
+use crate::google::session::{self, Session, changed};
+use crate::{Chunk, Digests, Error, Object, Result, Stored, Upload};
 
 /// A file to be created.
 struct NewFile {
@@ -157,8 +157,4 @@ fn sound(claim: Claim<Made>, digests: &Digests) -> Result<Claim<Made>> {
         Some(file) if file.trashed => Err(gone()),
         _ => Ok(claim),
     }
-}
-
-fn changed() -> Error {
-    Error::new(Kind::Passing, "Google stored other bytes than were sent")
 }

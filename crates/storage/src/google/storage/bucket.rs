@@ -12,7 +12,7 @@ use crate::engine::claim::{Found, Target};
 use crate::engine::location::location;
 use crate::google::fault::{is_another_generation, is_gone};
 use crate::google::service::Service;
-use crate::{Error, Kind, Location, Result, Stored};
+use crate::{Location, Result, Stored};
 
 /// A bucket of Cloud Storage.
 #[derive(Debug)]
@@ -145,11 +145,6 @@ pub(super) fn name_fault(name: &str) -> Option<&'static str> {
         return Some("the object's name is one that Google does not take");
     }
     name.split('/').any(|part| part == "." || part == "..").then_some("the object's name leaves its folder")
-}
-
-/// Returns the error for an object that differs from the one sent.
-pub(super) fn changed() -> Error {
-    Error::new(Kind::Passing, "Google stored other bytes than were sent")
 }
 
 /// The member of the custom metadata that distinguishes our object from another put's.
