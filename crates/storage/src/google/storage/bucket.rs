@@ -9,7 +9,7 @@ use stowage_base::tasks::Tasks;
 use stowage_http::target::encode;
 
 use crate::engine::claim::{Found, Target};
-use crate::engine::location::location;
+use crate::engine::location::{location, text};
 use crate::google::fault::{is_another_generation, is_gone};
 use crate::google::service::Service;
 use crate::{Location, Result, Stored};
@@ -113,8 +113,7 @@ impl Target for Made {
 
 /// Returns bucket and name: KAZOO's locations have no generation.
 pub(super) fn key(location: &Location) -> Option<String> {
-    let member = |name| location.get(name).and_then(Value::as_str);
-    Some(format!("{}\n{}", member("bucket")?, member("name")?))
+    Some(format!("{}\n{}", text(location, "bucket")?, text(location, "name")?))
 }
 
 /// Returns whether a text is a valid bucket name ("Bucket names"): 3 to 63 characters, with dots up to 222.
