@@ -65,10 +65,9 @@ fn is_emulator(origin: &Origin, named: bool) -> bool {
 /// Returns whether a text may be the account in a host or path. Azure's account names are 3 to 24 lower-case letters and digits
 /// ("Storage account name"); emulators accept others.
 fn is_account(text: &str) -> bool {
-    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-    text.len() <= 63
-        && edge(text.bytes().next())
-        && edge(text.bytes().last())
+    (1..=63).contains(&text.len())
+        && !text.starts_with('-')
+        && !text.ends_with('-')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 

@@ -80,8 +80,7 @@ impl Address {
             Style::Vhost => true,
             // A certificate for *.host does not cover a.b.host, and host names allow neither upper case nor underscores.
             Style::Auto => {
-                let plain =
-                    |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+                let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
                 bucket.bytes().all(plain) && !(self.origin.tls && bucket.contains('.'))
             }
         }
@@ -91,10 +90,9 @@ impl Address {
 /// Returns whether a text may be the bucket in a host or path. Amazon's old buckets may have upper case, underscores and up to 255
 /// characters ("Bucket naming rules" in the S3 user guide).
 pub(super) fn is_bucket(text: &str) -> bool {
-    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-    text.len() <= 255
-        && edge(text.bytes().next())
-        && edge(text.bytes().last())
+    (1..=255).contains(&text.len())
+        && !text.starts_with(['.', '-', '_'])
+        && !text.ends_with(['.', '-', '_'])
         && !text.contains("..")
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
 }

@@ -118,11 +118,10 @@ pub(super) fn key(location: &Location) -> Option<String> {
 
 /// Returns whether a text is a valid bucket name ("Bucket names"): 3 to 63 characters, with dots up to 222.
 pub(super) fn is_bucket(text: &str) -> bool {
-    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
     (3..=222).contains(&text.len())
-        && edge(text.bytes().next())
-        && edge(text.bytes().last())
+        && !text.starts_with(['.', '-', '_'])
+        && !text.ends_with(['.', '-', '_'])
         && text.bytes().all(plain)
         && text.split('.').all(|part| (1..=63).contains(&part.len()))
 }
