@@ -36,7 +36,8 @@ impl HttpClient for Transport {
                 headers.insert(AzureName::from(name.as_str().to_owned()), AzureValue::from(value.to_owned()));
             }
         }
-        let stream = BodyDataStream::new(body).map(|data| data.map_err(|error| io(Error::of_body(error))));
+        let broken = |error| azure_core::Error::new(ErrorKind::Io, Error::of_body(error));
+        let stream = BodyDataStream::new(body).map(move |data| data.map_err(broken));
         Ok(AsyncRawResponse::new(head.status.as_u16().into(), headers, Box::pin(stream)))
     }
 }
@@ -73,10 +74,6 @@ fn lost(error: client::Error) -> azure_core::Error {
         }
     };
     azure_core::Error::new(kind, Error::from(error))
-}
-
-fn io(error: Error) -> azure_core::Error {
-    azure_core::Error::new(ErrorKind::Io, error)
 }
 
 /// Wraps our error so that it is not retried.
