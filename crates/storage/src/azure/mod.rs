@@ -111,12 +111,10 @@ impl Backend for Azure {
 /// Returns the container (`None` for the plan's) and the blob of a location.
 fn place(location: &Location) -> Result<(Option<&str>, &str)> {
     let wrong = |what: &str| Error::new(Kind::Location, format!("the location of a blob {what}"));
-    let container = match location.get("container") {
-        None => None,
-        Some(_) => Some(
-            text(location, "container").filter(|name| is_container(name)).ok_or_else(|| wrong("names no container"))?,
-        ),
-    };
+    let container = text(location, "container").filter(|name| is_container(name));
+    if container.is_none() && location.contains_key("container") {
+        return Err(wrong("names no container"));
+    }
     let blob = text(location, "blob").ok_or_else(|| wrong("has no name"))?;
     match name_fault(blob) {
         None => Ok((container, blob)),

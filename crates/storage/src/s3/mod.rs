@@ -124,12 +124,10 @@ const UPLOAD: &str = "upload";
 /// Returns the bucket (`None` for the plan's) and the key of a location.
 fn place(location: &Location) -> Result<(Option<&str>, &str)> {
     let wrong = |what: &str| Error::new(Kind::Location, format!("the location of an S3 object {what}"));
-    let bucket = match location.get("bucket") {
-        None => None,
-        Some(_) => {
-            Some(text(location, "bucket").filter(|name| is_bucket(name)).ok_or_else(|| wrong("names no bucket"))?)
-        }
-    };
+    let bucket = text(location, "bucket").filter(|name| is_bucket(name));
+    if bucket.is_none() && location.contains_key("bucket") {
+        return Err(wrong("names no bucket"));
+    }
     let key = text(location, "key").ok_or_else(|| wrong("has no key"))?;
     match key_fault(key) {
         None => Ok((bucket, key)),
