@@ -30,10 +30,6 @@ const WAITING_FOR_SOURCE: u8 = 1;
 const SENT: u8 = 2;
 
 impl Progress {
-    fn new() -> Self {
-        Self { state: AtomicU8::new(FLOWING), began: Instant::now(), moved: AtomicU64::new(0) }
-    }
-
     pub(crate) fn is_sent(&self) -> bool {
         self.state.load(Ordering::Acquire) == SENT
     }
@@ -58,7 +54,8 @@ pub(crate) fn watch(request: &mut Request<Body>) -> Option<Arc<Progress>> {
     if request.body().is_end_stream() {
         return None;
     }
-    let progress = Arc::new(Progress::new());
+    let progress = Progress { state: AtomicU8::new(FLOWING), began: Instant::now(), moved: AtomicU64::new(0) };
+    let progress = Arc::new(progress);
     let (body, watched) = (std::mem::take(request.body_mut()), Arc::clone(&progress));
     *request.body_mut() = inspected(body, move |_, polled, ended| {
         watched.polled(match &polled {

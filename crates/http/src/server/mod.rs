@@ -79,10 +79,8 @@ pub struct Bounds {
 /// If it cannot be listened on.
 pub async fn listen(address: Option<SocketAddr>, key: &str) -> Result<Option<TcpListener>, BoxError> {
     let Some(address) = address else { return Ok(None) };
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) => Err(format!("{key}: {address} cannot be listened on: {error}").into()),
-    }
+    let failed = |error| format!("{key}: {address} cannot be listened on: {error}");
+    Ok(Some(TcpListener::bind(address).await.map_err(failed)?))
 }
 
 /// State shared by all listeners; cheap to clone.
