@@ -33,17 +33,17 @@ struct Server {
 }
 
 impl Server {
-    async fn start(script: &'static [&'static str]) -> Self {
+    async fn start(script: impl IntoIterator<Item = impl AsRef<[u8]> + Send + Sync + 'static>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::<Mutex<Vec<String>>>::default();
-        let noted = Arc::clone(&seen);
+        let (script, noted) = (script.into_iter().collect::<Vec<_>>(), Arc::clone(&seen));
         let serving = tokio::spawn(async move {
             for answer in script {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let request = request(&mut stream).await;
                 noted.lock().unwrap().push(request);
-                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.write_all(answer.as_ref()).await.unwrap();
             }
         });
         Self { url, seen, _serving: AbortOnDropHandle::new(serving) }
@@ -76,7 +76,9 @@ fn api(trusted: bool, server: &Server) -> Api {
     Api::new(&VENDOR, client, if trusted { vec![origin] } else { Vec::new() })
 }
 
-async fn ask(script: &'static [&'static str]) -> (Result<Reply, Lost>, Vec<String>) {
+async fn ask(
+    script: impl IntoIterator<Item = impl AsRef<[u8]> + Send + Sync + 'static>,
+) -> (Result<Reply, Lost>, Vec<String>) {
     let server = Server::start(script).await;
     let call = Call::to(Method::POST, &format!("{}/a%2Fb?c=d", server.url)).unwrap();
     let call = call.body("text/plain".parse().unwrap(), "canary-body");
@@ -94,7 +96,7 @@ const CUT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n
 
 #[tokio::test]
 async fn a_call_is_sent_as_it_is() {
-    let (outcome, seen) = ask(&[DONE]).await;
+    let (outcome, seen) = ask([DONE]).await;
     let reply = outcome.unwrap();
     assert!(reply.is_done() && !reply.doubtful);
     assert_eq!(reply.json::<serde_json::Value>().unwrap(), serde_json::json!({}));
@@ -127,7 +129,7 @@ async fn only_what_may_pass_is_repeated_and_what_is_unsure_is_told() {
 
 #[tokio::test]
 async fn refusals_are_told_at_once() {
-    let (outcome, seen) = ask(&[CONFLICT]).await;
+    let (outcome, seen) = ask([CONFLICT]).await;
     let reply = outcome.unwrap();
     assert_eq!((reply.is_done(), reply.code(), seen.len()), (false, "taken", 1));
     let error = reply.refusal("do it");
@@ -139,25 +141,25 @@ async fn refusals_are_told_at_once() {
 
 #[tokio::test]
 async fn three_tries_are_made() {
-    let (outcome, seen) = ask(&[BROKEN, BROKEN, BROKEN]).await;
+    let (outcome, seen) = ask([BROKEN, BROKEN, BROKEN]).await;
     let reply = outcome.unwrap();
     assert_eq!((reply.status.as_u16(), reply.doubtful, seen.len()), (500, true, 3));
     assert_eq!(reply.refusal("do it").kind(), Kind::Passing);
-    let (outcome, seen) = ask(&["", "", ""]).await;
+    let (outcome, seen) = ask(["", "", ""]).await;
     let lost = outcome.unwrap_err();
     assert_eq!((lost.seen, lost.error.kind(), seen.len()), (true, Kind::Passing, 3));
 }
 
 #[tokio::test]
 async fn a_pause_that_is_too_long_is_handed_on() {
-    let (outcome, seen) = ask(&[LATER]).await;
+    let (outcome, seen) = ask([LATER]).await;
     let error = outcome.unwrap().refusal("do it");
     assert_eq!((error.kind(), error.retry_after(), seen.len()), (Kind::Passing, Some(Duration::from_secs(60)), 1));
 }
 
 #[tokio::test]
 async fn what_cannot_be_reached_has_not_seen_anything() {
-    let server = Server::start(&[]).await;
+    let server = Server::start([""; 0]).await;
     let call = Call::to(Method::GET, &server.url).unwrap();
     let lost = api(false, &server).ask(&call, None).await.unwrap_err();
     assert_eq!(
@@ -172,14 +174,13 @@ async fn what_cannot_be_reached_has_not_seen_anything() {
 
 #[tokio::test]
 async fn an_object_is_not_read_and_a_long_refusal_is_not_shown() {
-    let server = Server::start(&[DONE]).await;
+    let server = Server::start([DONE]).await;
     let call = Call::to(Method::GET, &server.url).unwrap().object();
     let reply = api(true, &server).ask(&call, None).await.unwrap();
     assert!(reply.document.is_empty());
     assert_eq!(collect(reply.body, 9).await.unwrap(), "{}");
-    let long: &'static str =
-        Box::leak(format!("HTTP/1.1 403 No\r\nContent-Length: 70000\r\n\r\n{}", "x".repeat(70_000)).into_boxed_str());
-    let (outcome, _) = ask(Box::leak(Box::new([long]))).await;
+    let long = format!("HTTP/1.1 403 No\r\nContent-Length: 70000\r\n\r\n{}", "x".repeat(70_000));
+    let (outcome, _) = ask([long]).await;
     assert_eq!(outcome.unwrap().code(), "");
 }
 
@@ -187,7 +188,7 @@ async fn an_object_is_not_read_and_a_long_refusal_is_not_shown() {
 #[tokio::test]
 async fn a_refusal_that_breaks_off_is_asked_for_again() {
     const SHORT: &str = "HTTP/1.1 409 No\r\nContent-Length: 9\r\nConnection: close\r\n\r\nbus";
-    let (outcome, seen) = ask(&[SHORT, CONFLICT]).await;
+    let (outcome, seen) = ask([SHORT, CONFLICT]).await;
     let reply = outcome.unwrap();
     assert_eq!((reply.code(), reply.doubtful, seen.len()), ("taken", true, 2));
 }
@@ -195,11 +196,11 @@ async fn a_refusal_that_breaks_off_is_asked_for_again() {
 #[tokio::test]
 async fn a_request_that_timed_out_may_have_had_its_effect() {
     const SLOW: &str = "HTTP/1.1 408 No\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy";
-    let (outcome, _) = ask(&[SLOW]).await;
+    let (outcome, _) = ask([SLOW]).await;
     assert!(!outcome.unwrap().had_no_effect());
-    let (outcome, _) = ask(&[CONFLICT]).await;
+    let (outcome, _) = ask([CONFLICT]).await;
     assert!(outcome.unwrap().had_no_effect());
-    let (outcome, _) = ask(&[BROKEN, CONFLICT]).await;
+    let (outcome, _) = ask([BROKEN, CONFLICT]).await;
     assert!(!outcome.unwrap().had_no_effect());
 }
 
@@ -210,16 +211,9 @@ async fn answers_that_came_gzipped_are_read() {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         std::io::Write::write_all(&mut packed, b"\"taken\"").unwrap();
         let packed = packed.finish().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            request(&mut stream).await;
-            let length = packed.len();
-            let head = format!("HTTP/1.1 {status}\r\nContent-Encoding: {coding}\r\nContent-Length: {length}\r\n\r\n");
-            stream.write_all(&[head.as_bytes(), &packed].concat()).await.unwrap();
-        });
-        let server = Server { url, seen: Arc::default(), _serving: AbortOnDropHandle::new(serving) };
+        let length = packed.len();
+        let head = format!("HTTP/1.1 {status}\r\nContent-Encoding: {coding}\r\nContent-Length: {length}\r\n\r\n");
+        let server = Server::start([[head.as_bytes(), &packed].concat()]).await;
         let reply = api(true, &server).ask(&Call::to(Method::GET, &server.url).unwrap(), None).await.unwrap();
         match reply.is_done() {
             true => assert_eq!(reply.json::<String>().unwrap(), "taken"),
@@ -242,14 +236,14 @@ async fn nothing_of_a_call_or_an_answer_is_in_debug() {
     let call = Call::to(Method::POST, "http://h/canary?canary").unwrap().body("text/plain".parse().unwrap(), "canary");
     let call = call.header("x-canary", "canary".parse().unwrap());
     assert!(!format!("{call:?}").contains("canary"));
-    let (outcome, _) = ask(&["HTTP/1.1 201 OK\r\nLocation: /canary\r\nContent-Length: 6\r\n\r\ncanary"]).await;
+    let (outcome, _) = ask(["HTTP/1.1 201 OK\r\nLocation: /canary\r\nContent-Length: 6\r\n\r\ncanary"]).await;
     assert!(!format!("{outcome:?}").contains("canary"));
 }
 
 /// Failure bodies go into failure records, and some proxies echo what they were sent.
 #[tokio::test]
 async fn a_token_that_is_repeated_is_not_said() {
-    let server = Server::start(&[
+    let server = Server::start([
         "HTTP/1.1 403 No\r\nContent-Length: 34\r\nConnection: close\r\n\r\nauthorization: Bearer canary-token",
     ])
     .await;
