@@ -6,7 +6,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::StatusCode;
 use percent_encoding::percent_decode_str;
 use stowage_http::target::{Origin, encode};
 use url::Url;
@@ -59,9 +58,7 @@ impl Route {
 
     /// Returns a route for the region named in a response, if it differs from the one signed for.
     fn in_region(&self, address: &Address, bucket: &str, reply: &Reply) -> Option<Self> {
-        if !matches!(reply.status, StatusCode::MOVED_PERMANENTLY | StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN)
-            && reply.status != StatusCode::TEMPORARY_REDIRECT
-        {
+        if !matches!(reply.status.as_u16(), 301 | 307 | 400 | 403) {
             return None;
         }
         let region = match reply.header("x-amz-bucket-region") {
