@@ -89,11 +89,7 @@ impl HttpBody for Written {
         if let Some(piece) = this.slot.piece().take() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
-        match polled {
-            Poll::Ready(Ok(())) => Poll::Ready(None),
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
-            Poll::Pending => Poll::Pending,
-        }
+        polled.map(|ended| ended.err().map(Err))
     }
 
     fn is_end_stream(&self) -> bool {
