@@ -48,10 +48,6 @@ pub(super) struct Made {
 }
 
 impl Drive {
-    pub(super) fn new(service: Arc<Service>, folder: Option<String>) -> Self {
-        Self { service, folder, ids: Ids::default() }
-    }
-
     /// Returns a file's metadata; `None` if it does not exist.
     pub(super) async fn head(&self, id: &str) -> Result<Option<Resource>> {
         let target = format!("/drive/v3/files/{id}?fields={FIELDS}&supportsAllDrives=true");

@@ -19,6 +19,7 @@ use futures_util::stream::{BoxStream, StreamExt};
 use stowage_base::settings::Settings;
 
 use self::file::Drive;
+use self::ids::Ids;
 use self::name::{Path, is_id};
 use super::service::{ENDPOINTS, Service};
 use crate::engine::location::text;
@@ -58,7 +59,7 @@ impl GoogleDrive {
             return Err(settings.wrong("folder_id", "must be the id of a folder").into());
         }
         let service = Arc::new(Service::open(settings, context, subject, SCOPE)?);
-        Ok(Self { drive: Arc::new(Drive::new(service, folder)) })
+        Ok(Self { drive: Arc::new(Drive { service, folder, ids: Ids::default() }) })
     }
 }
 

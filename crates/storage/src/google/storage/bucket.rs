@@ -51,11 +51,6 @@ impl Bucket {
         format!("/storage/v1/b/{}/o/{}", encode(&self.name), encode(name))
     }
 
-    /// Returns the path for listing objects.
-    pub(super) fn list_path(&self) -> String {
-        format!("/storage/v1/b/{}/o", encode(&self.name))
-    }
-
     /// Returns the path for uploads.
     pub(super) fn upload_path(&self, kind: &str) -> String {
         format!("/upload/storage/v1/b/{}/o?uploadType={kind}&ifGenerationMatch=0&fields={FIELDS}", encode(&self.name))

@@ -32,9 +32,9 @@ struct Item {
 /// Lists all objects of the bucket. Upload sessions cannot be listed; Google removes them after a week.
 pub(super) fn all(bucket: &Bucket) -> impl Stream<Item = Result<Listed>> + Send {
     paged(String::new(), move |page: String| async move {
-        let (path, token) = (bucket.list_path(), encode(&page));
+        let (name, token) = (encode(&bucket.name), encode(&page));
         let token = if page.is_empty() { String::new() } else { format!("&pageToken={token}") };
-        let target = format!("{path}?fields={FIELDS}&maxResults={PAGE}{token}");
+        let target = format!("/storage/v1/b/{name}/o?fields={FIELDS}&maxResults={PAGE}{token}");
         let reply = bucket.service.ask(&bucket.service.call(Method::GET, &target)).await?.done("list a bucket")?;
         let Page { items, next_page_token } = reply.json()?;
         let items = items.into_iter().map(|item| item.listed(bucket)).collect();
