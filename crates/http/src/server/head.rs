@@ -67,6 +67,7 @@ impl Head {
         let is_head = lines.next().is_some_and(|line| {
             line.strip_prefix(method.as_str().as_bytes()).is_some_and(|rest| rest.starts_with(b" "))
         });
+        let is_length = |name: &[u8]| name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes());
         let name = |line: &[u8]| line.split(|byte| *byte == b':').next().is_some_and(is_length);
         is_head && lines.take_while(|line| !line.is_empty()).any(name)
     }
@@ -88,10 +89,6 @@ impl Head {
         }
         read.clear();
     }
-}
-
-fn is_length(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes())
 }
 
 /// Most heads are shorter; a larger buffer is not kept while the connection is idle.
