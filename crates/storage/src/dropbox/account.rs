@@ -22,7 +22,7 @@ pub(super) const ENDPOINTS: &[(&str, &str)] =
 const CONTENT: &str = "dropbox_content";
 const API: &str = "dropbox_api";
 
-static DROPBOX: Vendor = Vendor { name: "Dropbox", fails: by_status, fault, header: None };
+static DROPBOX: Vendor = Vendor { name: "Dropbox", fails: by_status, fault };
 
 /// A user's Dropbox as accessed with one grant.
 #[derive(Debug)]

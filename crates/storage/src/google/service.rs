@@ -15,7 +15,7 @@ pub(super) const ENDPOINTS: &[(&str, &str)] = &[(API, "https://www.googleapis.co
 const API: &str = "google_api";
 const OAUTH: &str = "google_oauth";
 
-static GOOGLE: Vendor = Vendor { name: "Google", fails: by_status, fault, header: None };
+static GOOGLE: Vendor = Vendor { name: "Google", fails: by_status, fault };
 
 /// Google's API as accessed with one grant.
 #[derive(Debug)]

@@ -41,7 +41,7 @@ impl fmt::Debug for Token {
     }
 }
 
-static PROVIDER: Vendor = Vendor { name: "the OAuth provider", fails: by_status, fault, header: None };
+static PROVIDER: Vendor = Vendor { name: "the OAuth provider", fails: by_status, fault };
 
 #[derive(Deserialize)]
 struct Answer {

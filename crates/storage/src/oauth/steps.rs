@@ -11,7 +11,7 @@ use crate::registry::Context;
 #[derive(Debug)]
 pub struct GrantedCalls(Authorized);
 
-static ANY: Vendor = Vendor { name: "the vendor", fails: by_status, fault: |_, _| Fault::default(), header: None };
+static ANY: Vendor = Vendor { name: "the vendor", fails: by_status, fault: |_, _| Fault::default() };
 
 impl GrantedCalls {
     /// For a user's grant. `endpoint` is the configured token endpoint.

@@ -19,7 +19,7 @@ use crate::{Budget, Context, Error, Kind, Result};
 pub(super) const ENDPOINTS: &[(&str, &str)] = &[(GRAPH, "https://graph.microsoft.com")];
 const GRAPH: &str = "graph";
 
-static ONEDRIVE: Vendor = Vendor { name: "OneDrive", fails: by_status, fault, header: None };
+static ONEDRIVE: Vendor = Vendor { name: "OneDrive", fails: by_status, fault };
 
 /// The drive of the user who gave the grant.
 #[derive(Debug)]

@@ -22,12 +22,8 @@ use stowage_http::body::Body;
 use stowage_http::client::{Client, Patience};
 
 /// A `CompleteMultipartUpload` response with a success status may contain a failure.
-static S3: Vendor = Vendor {
-    name: "S3",
-    fails: |status, document| !status.is_success() || xml::error_code(document).is_some(),
-    fault,
-    header: None,
-};
+static S3: Vendor =
+    Vendor { name: "S3", fails: |status, document| !status.is_success() || xml::error_code(document).is_some(), fault };
 
 fn fault(_: StatusCode, text: &[u8]) -> Fault {
     let code = xml::error_code(text).unwrap_or_default();

@@ -45,8 +45,6 @@ pub(crate) struct Vendor {
     pub(crate) fails: fn(StatusCode, &[u8]) -> bool,
     /// Parses a failure's status and body.
     pub(crate) fault: fn(StatusCode, &[u8]) -> Fault,
-    /// Header that holds the failure's details instead of the body, if any.
-    pub(crate) header: Option<&'static str>,
 }
 
 /// Default for most vendors: a redirect is not a failure, because callers handle it.

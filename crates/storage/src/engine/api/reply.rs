@@ -85,22 +85,17 @@ impl Reply {
         let passes = Error::answered(self.status, "").kind() == Kind::Passing;
         match text {
             Ok(text) => {
-                self.fault = Some(self.fault(&text));
+                self.fault = Some((self.vendor.fault)(self.status, &text));
                 self.said = text;
             }
             // From an intermediate proxy, or not a document at all: the status must suffice.
             Err(error) if passes || cause::<TooLarge>(&*error).is_some() || is_silent(&error) => {
-                self.fault = Some(self.fault(b""));
+                self.fault = Some((self.vendor.fault)(self.status, b""));
                 self.said = Bytes::from_static(b"(an answer that could not be read)");
             }
             Err(error) => return Err(Error::of_body(error)),
         }
         Ok(())
-    }
-
-    fn fault(&self, text: &[u8]) -> Fault {
-        let text = self.vendor.header.map_or(text, |name| self.header(name).unwrap_or_default().as_bytes());
-        (self.vendor.fault)(self.status, text)
     }
 
     /// Masks a token in a failure's body: some servers echo what they were sent.

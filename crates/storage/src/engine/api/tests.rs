@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Api, Call, Fault, Lost, Reply, Vendor, by_status};
 use crate::Kind;
 
-static VENDOR: Vendor = Vendor { name: "the vendor", fails: by_status, fault, header: None };
+static VENDOR: Vendor = Vendor { name: "the vendor", fails: by_status, fault };
 
 fn fault(status: StatusCode, text: &[u8]) -> Fault {
     let code = String::from_utf8_lossy(text).into_owned();
