@@ -97,7 +97,6 @@ pub struct Admission {
     is_probe: bool,
     /// Whether the operation is a probe before the breaker's pause is over.
     is_early: bool,
-    is_done: bool,
     _room: OwnedSemaphorePermit,
 }
 
@@ -171,7 +170,7 @@ impl Health {
         if let Some(open) = &mut state.open {
             open.read_from = now + BETWEEN_READS;
         }
-        Ok(Admission { health: self.clone(), is_probe, is_early, is_done: false, _room: room })
+        Ok(Admission { health: self.clone(), is_probe, is_early, _room: room })
     }
 
     /// Waits for room; `None` if too many wait, if none is free in time, or when the breaker opens.
@@ -306,26 +305,19 @@ impl Admission {
     }
 
     /// Records the outcome. A refusal is an answer: it shows that the storage is available.
-    pub fn done<T>(mut self, outcome: &Result<T>) {
-        self.end();
+    pub fn done<T>(self, outcome: &Result<T>) {
         match outcome.as_ref().map_err(Error::kind) {
             Ok(_) | Err(Kind::Missing | Kind::Refused) => self.health.answered(),
             Err(Kind::Passing) => outcome.as_ref().err().map_or((), |error| self.health.failed(error)),
             Err(Kind::Settings | Kind::Location | Kind::Interrupted | Kind::TooLarge) => {}
         }
     }
-
-    fn end(&mut self) {
-        if !std::mem::replace(&mut self.is_done, true) {
-            let mut state = self.health.state();
-            state.is_probed &= !self.is_probe;
-        }
-    }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.end();
+        let mut state = self.health.state();
+        state.is_probed &= !self.is_probe;
     }
 }
 
