@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::scope::ScopeArguments;
 use super::serve::runtime;
-use super::watch::{Format, Words, watched};
+use super::watch::{Format, watched};
 use crate::app::gateway_of;
 use crate::config::Config;
 use crate::migrate::{Direction, Migration, migrate};
@@ -52,13 +52,13 @@ impl Migrate {
             (None, None, false) => Direction::Out,
         };
         let migration = Migration { direction, dry_run: self.dry_run, compact: self.compact };
-        let words = Words { done: if self.dry_run { "to be moved" } else { "moved" } };
+        let done = if self.dry_run { "to be moved" } else { "moved" };
         runtime()?.block_on(async {
             let gateway = Arc::new(gateway_of(&config)?);
             let (progress, stop) = (Progress::default(), CancellationToken::new());
             let (scope, pace) = (self.scope.scope(), self.scope.pace(!self.dry_run));
             let walk = Walk { gateway: &gateway, scope: &scope, pace: &pace, progress: &progress, stop: &stop };
-            let outcome = watched(&progress, (self.format, words), &stop, migrate(walk, migration)).await;
+            let outcome = watched(&progress, (self.format, done), &stop, migrate(walk, migration)).await;
             // Let the removals of replaced objects finish.
             gateway.tasks.drain(config.timeouts.drain).await;
             outcome

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::scope::ScopeArguments;
 use super::serve::runtime;
-use super::watch::{Format, Words, watched};
+use super::watch::{Format, watched};
 use crate::app::gateway_of;
 use crate::config::Config;
 use crate::verify::{Verification, verify};
@@ -54,7 +54,7 @@ impl Verify {
             let verification =
                 Verification { read: self.read, orphans, remove: self.remove_orphans, repair: self.repair };
             let walk = Walk { gateway: &gateway, scope: &scope, pace: &pace, progress: &progress, stop: &stop };
-            watched(&progress, (self.format, Words { done: "checked" }), &stop, verify(walk, verification)).await
+            watched(&progress, (self.format, "checked"), &stop, verify(walk, verification)).await
         })
     }
 }

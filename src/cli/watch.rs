@@ -22,17 +22,11 @@ pub(super) enum Format {
     Json,
 }
 
-/// The words for what is counted.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Words {
-    /// `moved`, `would be moved`, `checked`
-    pub(super) done: &'static str,
-}
-
-/// Displays a walk while it runs, and a table at its end. The first SIGINT or SIGTERM ends it after the work in progress, the second at once.
+/// Displays a walk while it runs, and a table at its end. The first SIGINT or SIGTERM ends it after the work in progress, the second at once. `done` is
+/// the word for what is counted: `moved`, `to be moved` or `checked`.
 pub(super) async fn watched(
     progress: &Progress,
-    (format, words): (Format, Words),
+    (format, done): (Format, &str),
     stop: &CancellationToken,
     walk: impl Future<Output = Result<(), crate::error::Error>>,
 ) -> Result<(), BoxError> {
@@ -44,7 +38,7 @@ pub(super) async fn watched(
     let outcome = loop {
         tokio::select! {
             outcome = &mut walk => break outcome,
-            _ = tick.tick() => shown.show(progress, words)?,
+            _ = tick.tick() => shown.show(progress, done)?,
             _ = interrupt.recv() => end(stop)?,
             _ = terminate.recv() => end(stop)?,
         }
@@ -52,12 +46,12 @@ pub(super) async fn watched(
     shown.end();
     // What was found is told, also where the walk could not go on.
     if outcome.is_ok() || progress.databases().0 > 0 {
-        table(progress, (format, words), began.elapsed(), stop.is_cancelled())?;
+        table(progress, (format, done), began.elapsed(), stop.is_cancelled())?;
     }
     outcome.map_err(|error| error.to_string())?;
     let faults = progress.totals().faults;
     if faults > 0 {
-        return Err(format!("{faults} could not be {} or are wrong", words.done).into());
+        return Err(format!("{faults} could not be {done} or are wrong").into());
     }
     if stop.is_cancelled() { Err("it was stopped before its end".into()) } else { Ok(()) }
 }
@@ -96,18 +90,18 @@ impl Shown {
         }
     }
 
-    fn show(&mut self, progress: &Progress, words: Words) -> Result<(), BoxError> {
+    fn show(&mut self, progress: &Progress, done: &str) -> Result<(), BoxError> {
         let totals = progress.totals();
-        let (done, databases) = progress.databases();
+        let (ended, databases) = progress.databases();
         match self {
             Self::Lines(Format::Json) => {
-                say(&json!({ "progress": totals, "databases": { "done": done, "all": databases } }).to_string())?
+                say(&json!({ "progress": totals, "databases": { "done": ended, "all": databases } }).to_string())?
             }
-            Self::Lines(Format::Text) => complain(&format!("databases {done}/{databases}, {}", line(&totals, words))),
+            Self::Lines(Format::Text) => complain(&format!("databases {ended}/{databases}, {}", line(&totals, done))),
             Self::Bars { all, each, screen } => {
                 all.set_length(databases);
-                all.set_position(done);
-                all.set_message(format!("databases, {}", line(&totals, words)));
+                all.set_position(ended);
+                all.set_message(format!("databases, {}", line(&totals, done)));
                 let in_work = progress.in_work();
                 each.retain(|name, bar| {
                     let stays = in_work.iter().any(|part| part.database == *name);
@@ -123,7 +117,7 @@ impl Shown {
                     bar.set_prefix(part.database.clone());
                     bar.set_length(part.documents.max(part.looked));
                     bar.set_position(part.looked);
-                    bar.set_message(line(&part, words));
+                    bar.set_message(line(&part, done));
                 }
             }
         }
@@ -142,14 +136,14 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn line(totals: &Totals, words: Words) -> String {
+fn line(totals: &Totals, done: &str) -> String {
     let Totals { looked, attachments, bytes, faults, .. } = totals;
     let wrong = if *faults > 0 { format!(", {faults} faults") } else { String::new() };
-    format!("{looked} documents, {attachments} attachments {} ({}){wrong}", words.done, HumanBytes(*bytes))
+    format!("{looked} documents, {attachments} attachments {done} ({}){wrong}", HumanBytes(*bytes))
 }
 
 /// Prints the result: the faults, each database, and the totals.
-fn table(progress: &Progress, (format, words): (Format, Words), took: Duration, stopped: bool) -> Result<(), BoxError> {
+fn table(progress: &Progress, (format, done): (Format, &str), took: Duration, stopped: bool) -> Result<(), BoxError> {
     let (faults, unsaid) = progress.faults();
     let (totals, ended) = (progress.totals(), progress.ended());
     let (left, left_unsaid) = progress.left();
@@ -189,7 +183,7 @@ fn table(progress: &Progress, (format, words): (Format, Words), took: Duration, 
         say(&format!("{database:width$}  {looked:>10}  {attachments:>11}  {bytes:>12}  {faults:>7}"))?;
     }
     let rate = HumanBytes((all.bytes as f64 / took.as_secs_f64().max(0.001)) as u64);
-    say(&format!("{} attachments {} in {:.1} s, {rate}/s", all.attachments, words.done, took.as_secs_f64()))?;
+    say(&format!("{} attachments {done} in {:.1} s, {rate}/s", all.attachments, took.as_secs_f64()))?;
     if all_left > 0 {
         say(&format!("{all_left} attachments of losing branches stay in CouchDB"))?;
     }
