@@ -1,7 +1,5 @@
 //! `stowage explain`: prints what the plan says about an attachment, without touching it.
 
-use std::path::PathBuf;
-
 use clap::builder::NonEmptyStringValueParser;
 use stowage_base::console::say;
 use stowage_base::log;
@@ -9,6 +7,7 @@ use stowage_couch::{Answer, DocumentPath};
 use stowage_http::body::BoxError;
 use stowage_http::target::encode;
 
+use super::ConfigFile;
 use super::serve::runtime;
 use crate::admin::explain::{Question, explain, stand_in};
 use crate::app::gateway_of;
@@ -16,9 +15,8 @@ use crate::config::Config;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml if it exists]
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
     /// The database's name, decoded
     #[arg(long)]
     db: String,

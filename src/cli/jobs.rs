@@ -1,6 +1,5 @@
 //! `stowage jobs`: lists, retries and drops jobs.
 
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
@@ -10,6 +9,7 @@ use stowage_base::console::say;
 use stowage_base::log;
 use stowage_http::body::BoxError;
 
+use super::ConfigFile;
 use super::serve::runtime;
 use super::watch::Format;
 use crate::app::gateway_of;
@@ -18,9 +18,8 @@ use crate::jobs::{Job, Jobs as Queue, LONG_PAGE};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Jobs {
-    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml if it exists]
-    #[arg(long, value_name = "FILE", global = true)]
-    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
     /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
     format: Format,

@@ -1,12 +1,12 @@
 //! `stowage migrate`: moves attachments that are not where the plans want them.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use stowage_base::log;
 use stowage_http::body::BoxError;
 use tokio_util::sync::CancellationToken;
 
+use super::ConfigFile;
 use super::scope::ScopeArguments;
 use super::serve::runtime;
 use super::watch::{Format, watched};
@@ -17,9 +17,8 @@ use crate::walk::{Progress, Walk};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Migrate {
-    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml if it exists]
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
     #[command(flatten)]
     scope: ScopeArguments,
     /// Only count what would be moved

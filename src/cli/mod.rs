@@ -51,7 +51,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct ConfigFile {
     /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml if it exists]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 
@@ -73,10 +73,10 @@ pub fn main() -> ExitCode {
             Ok(())
         }),
         Command::Demo(demo) => finish(demo.run()),
-        Command::Explain(explain) => with_config(explain.config.clone(), |config| explain.run(config)),
-        Command::Migrate(migrate) => with_config(migrate.config.clone(), |config| migrate.run(config)),
-        Command::Verify(verify) => with_config(verify.config.clone(), |config| verify.run(config)),
-        Command::Jobs(jobs) => with_config(jobs.config.clone(), |config| jobs.run(config)),
+        Command::Explain(explain) => with_config(explain.file.config.clone(), |config| explain.run(config)),
+        Command::Migrate(migrate) => with_config(migrate.file.config.clone(), |config| migrate.run(config)),
+        Command::Verify(verify) => with_config(verify.file.config.clone(), |config| verify.run(config)),
+        Command::Jobs(jobs) => with_config(jobs.file.config.clone(), |config| jobs.run(config)),
         Command::Healthcheck(file) => with_config(file.config, |config| healthcheck::healthcheck(&config)),
     }
 }

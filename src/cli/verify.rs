@@ -1,6 +1,5 @@
 //! `stowage verify`: checks that every pointer leads to its object.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use stowage_base::log;
 use stowage_http::body::BoxError;
 use tokio_util::sync::CancellationToken;
 
+use super::ConfigFile;
 use super::scope::ScopeArguments;
 use super::serve::runtime;
 use super::watch::{Format, watched};
@@ -18,9 +18,8 @@ use crate::walk::{Progress, Walk};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Verify {
-    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml if it exists]
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
     #[command(flatten)]
     scope: ScopeArguments,
     /// Read every object in full, and compare its MD5 and SHA-256 with the pointer's
