@@ -28,20 +28,6 @@ pub struct Question {
     pub attachment: Option<String>,
 }
 
-/// Creates a stand-in for a document of which at most the type and the owner are known.
-///
-/// # Errors
-/// Never fails.
-pub fn stand_in(document_type: Option<&str>, owner: Option<&str>) -> Result<Document, serde_json::Error> {
-    let mut document = Document::default();
-    for (key, value) in [("pvt_type", document_type), ("owner_id", owner)] {
-        if let Some(value) = value {
-            document.set(key, &json!(value))?;
-        }
-    }
-    Ok(document)
-}
-
 /// Returns the explanation in the form that `interface.md` of the storage API specifies. Secrets are masked.
 ///
 /// # Errors

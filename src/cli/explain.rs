@@ -9,9 +9,10 @@ use stowage_http::target::encode;
 
 use super::ConfigFile;
 use super::serve::runtime;
-use crate::admin::explain::{Question, explain, stand_in};
+use crate::admin::explain::{Question, explain};
 use crate::app::gateway_of;
 use crate::config::Config;
+use crate::plan::stand_in;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
@@ -42,7 +43,7 @@ impl Explain {
         let text = runtime()?.block_on(async {
             let gateway = gateway_of(&config)?;
             let document = match &self.doc {
-                None => stand_in(self.document_type.as_deref(), self.owner.as_deref())?,
+                None => stand_in(self.document_type.as_deref(), self.owner.as_deref()),
                 Some(id) => {
                     let path = DocumentPath { database: encode(&self.db), document: encode(id) };
                     match gateway.homes.of_name(&self.db).await?.own_document(&path).await? {

@@ -4,12 +4,12 @@ use http::StatusCode;
 use stowage_couch::{Answer, Document, DocumentPath};
 use stowage_http::target::encode;
 
-use super::super::explain::{Question, explain, stand_in};
+use super::super::explain::{Question, explain};
 use super::Api;
 use super::envelope::{Errors, Failure, Success, refused};
 use super::request::Query;
 use crate::database::{AccountId, class_of};
-use crate::error::Error;
+use crate::plan::stand_in;
 
 impl Api {
     pub(super) async fn explain(&self, account: Option<&AccountId>, query: &Query) -> Result<Success, Failure> {
@@ -32,7 +32,7 @@ impl Api {
         }
         let document = match id {
             Some(id) => self.document_of(&database, id).await?,
-            None => stand_in(query.get("type"), query.get("owner")).map_err(Error::from)?,
+            None => stand_in(query.get("type"), query.get("owner")),
         };
         let question = Question {
             database,
