@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Method, Response, StatusCode};
-use serde::Deserialize;
 use serde_json::json;
 use stowage_base::log::chain;
 use stowage_couch::{Couch, DocumentPath, Save};
@@ -116,7 +115,7 @@ impl Jobs {
             };
             match save.head.status {
                 status if status.is_success() => {
-                    job.rev = Some(rev(&save)?);
+                    job.rev = Some(save.rev().ok_or_else(|| refusal(&save))?);
                     return Ok(Some((job, inherits)));
                 }
                 StatusCode::NOT_FOUND if tries > 0 => {
@@ -154,7 +153,7 @@ impl Jobs {
         let save = self.write(&job).await?;
         match save.head.status {
             status if status.is_success() => {
-                job.rev = Some(rev(&save)?);
+                job.rev = Some(save.rev().ok_or_else(|| refusal(&save))?);
                 Ok(Some(job))
             }
             StatusCode::CONFLICT => Ok(None),
@@ -307,15 +306,7 @@ impl Jobs {
     }
 }
 
-/// Returns the revision created by a save.
-fn rev(save: &Save) -> Result<String, Reason> {
-    #[derive(Deserialize)]
-    struct Saved {
-        rev: String,
-    }
-    serde_json::from_slice::<Saved>(&save.body).map(|saved| saved.rev).map_err(|error| error.to_string())
-}
-
+/// Describes a response that does not confirm the save.
 fn refusal(save: &Save) -> Reason {
     let text: String = String::from_utf8_lossy(&save.body).chars().take(200).collect();
     format!("CouchDB answers {} {}", save.head.status.as_u16(), text.trim_end())
