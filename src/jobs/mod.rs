@@ -55,7 +55,7 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spares: Vec<Location>,
     /// Whether the job is about an upload: leftovers are removed at once when its gateway is dead.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub intent: bool,
     /// The document revision last seen, which must stay current for `jobs.quiet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ pub struct Job {
     #[serde(with = "time")]
     pub next: SystemTime,
     /// Whether an operator wants an attempt at `next`, even while the storage rests.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asked: bool,
     /// The number of failed attempts.
     #[serde(default)]
@@ -203,11 +203,6 @@ impl Job {
     pub fn due(&self) -> SystemTime {
         self.holder.as_ref().map_or(self.next, |holder| holder.until.max(self.next))
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 /// Timestamps as RFC 3339 with milliseconds, in UTC.

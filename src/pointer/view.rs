@@ -43,10 +43,10 @@ pub struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
     /// Whether the bytes are not in this response.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stub: bool,
     /// Whether the bytes are in another part of this response.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub follows: bool,
     /// The encoding of the bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -180,11 +180,6 @@ fn of_other(raw: &Document) -> About {
         packed: None,
         gzip: false,
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out a reference")]
-const fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 #[cfg(test)]
