@@ -30,7 +30,7 @@ pub(crate) use branches::Branches;
 pub(crate) use databases::of as databases;
 use documents::Pages;
 pub use pace::Pace;
-pub use progress::{Fault, Part, Progress, Tally, Totals};
+pub use progress::{Fault, Progress, Tally, Totals};
 use turn::{Turn, held_during};
 
 /// The documents that a walk covers.
@@ -119,13 +119,13 @@ impl Walk<'_> {
                 if self.stop.is_cancelled() {
                     return;
                 }
-                let part = self.progress.enters(&database.name);
+                self.progress.enters(&database.name);
                 let ends = AtomicBool::new(false);
-                let through = Through { walk: self, database: &database, visit, part: &part, ends };
+                let through = Through { walk: self, database: &database, visit, ends };
                 if let Err(error) = Box::pin(through.go()).await {
-                    self.progress.faulty(&part, Fault::of(&database.name, "", "", &error));
+                    self.progress.faulty(&database.name, Fault::of(&database.name, "", "", &error));
                 }
-                self.progress.leaves(part);
+                self.progress.leaves(&database.name);
             })
             .await;
         Ok(())
@@ -137,7 +137,6 @@ struct Through<'a> {
     walk: Walk<'a>,
     database: &'a Database,
     visit: &'a dyn Visit,
-    part: &'a Part,
     /// Set once visiting more of this database is pointless.
     ends: AtomicBool,
 }
@@ -148,8 +147,8 @@ impl Through<'_> {
         let home = self.walk.gateway.homes.of(self.database).await?;
         for caller in home.own_accounts()? {
             let mut pages = Pages::of(&caller, self.database);
-            let Some(count) = pages.count().await? else { continue };
-            self.part.will_have(count);
+            let Some(documents) = pages.count().await? else { continue };
+            self.walk.progress.add(&self.database.name, &Totals { documents, ..Totals::default() });
             let mut taken = Vec::new();
             while let Some(from) = pages.from().map(str::to_owned).filter(|_| !self.is_over()) {
                 match self.turn(&from).await {
@@ -214,10 +213,11 @@ impl Through<'_> {
             Ok(document) => self.one(caller, &id, document).await.map(Some),
             Err(error) => Err(error),
         };
-        self.part.looked();
+        let (progress, database) = (self.walk.progress, &self.database.name);
+        progress.add(database, &Totals { looked: 1, ..Totals::default() });
         match outcome {
             Ok(None) => {}
-            Ok(Some(tally)) => self.walk.progress.done(self.part, tally),
+            Ok(Some(tally)) => progress.done(database, tally),
             Err(error) => self.failed(caller, &id, &error).await,
         }
     }
@@ -229,14 +229,14 @@ impl Through<'_> {
             if !self.ends.swap(true, Ordering::Relaxed) {
                 let mut fault = Fault::of(database, id, "", error);
                 fault.reason.push_str("; no more of this database is looked at");
-                self.walk.progress.faulty(self.part, fault);
+                self.walk.progress.faulty(database, fault);
             }
         } else if matches!(Pages::of(caller, self.database).count().await, Ok(None)) {
             if !self.ends.swap(true, Ordering::Relaxed) {
                 self.walk.progress.is_gone(database);
             }
         } else {
-            self.walk.progress.faulty(self.part, Fault::of(database, id, "", error));
+            self.walk.progress.faulty(database, Fault::of(database, id, "", error));
         }
     }
 

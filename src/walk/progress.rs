@@ -1,7 +1,6 @@
 //! The progress of a walk, for commands and the page.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -60,20 +59,6 @@ impl Fault {
     }
 }
 
-/// A database in progress.
-#[derive(Debug, Clone)]
-pub struct Part(Arc<Counts>);
-
-#[derive(Debug, Default)]
-struct Counts {
-    name: String,
-    documents: AtomicU64,
-    looked: AtomicU64,
-    attachments: AtomicU64,
-    bytes: AtomicU64,
-    faults: AtomicU64,
-}
-
 /// The totals of a database so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
@@ -91,23 +76,13 @@ pub struct Totals {
     pub faults: u64,
 }
 
-impl Part {
-    /// Adds to the number of documents.
-    pub(super) fn will_have(&self, documents: u64) {
-        self.0.documents.fetch_add(documents, Ordering::Relaxed);
-    }
-
-    pub(super) fn looked(&self) {
-        self.0.looked.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Returns the totals so far.
-    #[must_use]
-    pub fn totals(&self) -> Totals {
-        let Counts { name, documents, looked, attachments, bytes, faults } = &*self.0;
-        let [documents, looked, attachments, bytes, faults] =
-            [documents, looked, attachments, bytes, faults].map(|count| count.load(Ordering::Relaxed));
-        Totals { database: name.clone(), documents, looked, attachments, bytes, faults }
+impl Totals {
+    fn add(&mut self, other: &Self) {
+        self.documents += other.documents;
+        self.looked += other.looked;
+        self.attachments += other.attachments;
+        self.bytes += other.bytes;
+        self.faults += other.faults;
     }
 }
 
@@ -123,42 +98,48 @@ struct State {
     jobs: u64,
     removed: Totals,
     gone: Vec<String>,
-    parts: BTreeMap<String, Part>,
+    /// The databases in progress, by name.
+    parts: BTreeMap<String, Totals>,
     /// The finished databases that had anything to do.
     ended: Vec<Totals>,
-    all: [u64; 5],
-    faults: Vec<Fault>,
-    unsaid: u64,
-    /// The attachments that stay where they are, and how many more there are.
-    left: Vec<Fault>,
-    left_unsaid: u64,
+    /// The sum of all finished databases.
+    all: Totals,
+    faults: Listed,
+    /// The attachments that stay where they are.
+    left: Listed,
 }
+
+/// Faults, and how many more there are.
+type Listed = (Vec<Fault>, u64);
 
 impl Progress {
     pub(super) fn begins(&self, databases: u64) {
         self.state().databases = databases;
     }
 
-    pub(super) fn enters(&self, name: &str) -> Part {
-        let part = Part(Arc::new(Counts { name: name.to_owned(), ..Counts::default() }));
-        self.state().parts.insert(name.to_owned(), part.clone());
-        part
+    pub(super) fn enters(&self, database: &str) {
+        let totals = Totals { database: database.to_owned(), ..Totals::default() };
+        self.state().parts.insert(database.to_owned(), totals);
     }
 
-    pub(super) fn done(&self, part: &Part, tally: Tally) {
-        part.0.attachments.fetch_add(tally.attachments, Ordering::Relaxed);
-        part.0.bytes.fetch_add(tally.bytes, Ordering::Relaxed);
-        if tally.jobs > 0 {
-            self.state().jobs += tally.jobs;
+    /// Adds to the totals of a database in progress.
+    pub(super) fn add(&self, database: &str, more: &Totals) {
+        if let Some(part) = self.state().parts.get_mut(database) {
+            part.add(more);
         }
-        tally.faults.into_iter().for_each(|fault| self.faulty(part, fault));
     }
 
-    pub(super) fn faulty(&self, part: &Part, fault: Fault) {
-        part.0.faults.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn done(&self, database: &str, tally: Tally) {
+        let Tally { attachments, bytes, jobs, faults } = tally;
+        self.add(database, &Totals { attachments, bytes, ..Totals::default() });
+        self.state().jobs += jobs;
+        faults.into_iter().for_each(|fault| self.faulty(database, fault));
+    }
+
+    pub(super) fn faulty(&self, database: &str, fault: Fault) {
         tracing::debug!(database = %fault.database, document = %fault.document, reason = %fault.reason, "fault");
-        let mut state = self.state();
-        if state.faults.len() < MOST_FAULTS { state.faults.push(fault) } else { state.unsaid += 1 }
+        self.add(database, &Totals { faults: 1, ..Totals::default() });
+        list(&mut self.state().faults, fault);
     }
 
     /// Records that a database was deleted in the meantime.
@@ -175,29 +156,24 @@ impl Progress {
     /// Records a fault that belongs to no document.
     pub(crate) fn says(&self, fault: Fault) {
         let mut state = self.state();
-        let [.., faults] = &mut state.all;
-        *faults += 1;
-        if state.faults.len() < MOST_FAULTS { state.faults.push(fault) } else { state.unsaid += 1 }
+        state.all.faults += 1;
+        list(&mut state.faults, fault);
     }
 
     /// Records an attachment that stays where it is, although nothing is wrong.
     pub(crate) fn leaves_behind(&self, left: Fault) {
-        let mut state = self.state();
-        if state.left.len() < MOST_FAULTS { state.left.push(left) } else { state.left_unsaid += 1 }
+        list(&mut self.state().left, left);
     }
 
     /// Returns the attachments that stay where they are, and how many more there are than listed.
     #[must_use]
     pub fn left(&self) -> (Vec<Fault>, u64) {
-        let state = self.state();
-        (state.left.clone(), state.left_unsaid)
+        self.state().left.clone()
     }
 
     /// Records the removal of an orphan.
     pub(crate) fn removes(&self, removed: &Totals) {
-        let mut state = self.state();
-        state.removed.attachments += removed.attachments;
-        state.removed.bytes += removed.bytes;
+        self.state().removed.add(removed);
     }
 
     /// Returns the number of removed orphans, and their bytes.
@@ -212,12 +188,11 @@ impl Progress {
         self.state().won += bytes;
     }
 
-    pub(super) fn leaves(&self, part: Part) {
-        let totals = part.totals();
+    pub(super) fn leaves(&self, database: &str) {
         let mut state = self.state();
-        state.parts.remove(&totals.database);
+        let totals = state.parts.remove(database).unwrap_or_default();
         state.done += 1;
-        add(&mut state.all, &totals);
+        state.all.add(&totals);
         if (totals.attachments > 0 || totals.faults > 0) && state.ended.len() < MOST_ENDED {
             state.ended.push(totals);
         }
@@ -234,16 +209,15 @@ impl Progress {
     #[must_use]
     pub fn totals(&self) -> Totals {
         let state = self.state();
-        let mut all = state.all;
-        state.parts.values().for_each(|part| add(&mut all, &part.totals()));
-        let [documents, looked, attachments, bytes, faults] = all;
-        Totals { database: String::new(), documents, looked, attachments, bytes, faults }
+        let mut all = state.all.clone();
+        state.parts.values().for_each(|part| all.add(part));
+        all
     }
 
     /// Returns the databases in progress.
     #[must_use]
     pub fn in_work(&self) -> Vec<Totals> {
-        self.state().parts.values().map(Part::totals).collect()
+        self.state().parts.values().cloned().collect()
     }
 
     /// Returns the finished databases that had anything to do.
@@ -269,8 +243,7 @@ impl Progress {
     /// Returns the faults, and how many more there are than listed.
     #[must_use]
     pub fn faults(&self) -> (Vec<Fault>, u64) {
-        let state = self.state();
-        (state.faults.clone(), state.unsaid)
+        self.state().faults.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -278,11 +251,8 @@ impl Progress {
     }
 }
 
-fn add(all: &mut [u64; 5], totals: &Totals) {
-    let Totals { documents, looked, attachments, bytes, faults, .. } = totals;
-    for (sum, count) in all.iter_mut().zip([documents, looked, attachments, bytes, faults]) {
-        *sum += count;
-    }
+fn list((listed, unlisted): &mut Listed, fault: Fault) {
+    if listed.len() < MOST_FAULTS { listed.push(fault) } else { *unlisted += 1 }
 }
 
 /// The limit on listed faults; further ones are only counted.
