@@ -117,12 +117,8 @@ async fn probe(
     // Boxed: the combined future is too deep for the compiler.
     let document = Box::pin(ProbeDocument::save(&gateway, target, id, &file, request)).await?;
     let trying = tokio::time::timeout(LONGEST, attempt(&gateway, &backend, &settings, target, &document, &file));
-    let outcome =
-        match trying.await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(storage::Error::new(Kind::Passing, "it did not answer in time")
-                .with_status(StatusCode::GATEWAY_TIMEOUT)),
-        };
+    let late = || storage::Error::answered(StatusCode::GATEWAY_TIMEOUT, "it did not answer in time");
+    let outcome = trying.await.unwrap_or_else(|_| Err(late()));
     document.remove(&gateway);
     Ok(outcome.map_err(|error| shown(&error)))
 }
@@ -186,14 +182,11 @@ struct Guard {
 
 impl Guard {
     async fn remove(mut self) -> storage::Result<()> {
-        match &self.location {
-            None => Ok(()),
-            Some(location) => {
-                self.backend.delete(location).await?;
-                self.location = None;
-                Ok(())
-            }
+        if let Some(location) = &self.location {
+            self.backend.delete(location).await?;
         }
+        self.location = None;
+        Ok(())
     }
 }
 
