@@ -5,12 +5,14 @@
 
 use jsonschema::Validator;
 use jsonschema::error::{TypeKind, ValidationError, ValidationErrorKind};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use stowage_http::body::BoxError;
 use stowage_storage::{DRIVERS, Driver, driver};
 
 use super::envelope::Errors;
 use super::runs::Kind;
+use crate::plan::LOCAL;
 
 /// The compiled schemas.
 #[derive(Debug)]
@@ -99,9 +101,6 @@ pub(super) fn shown() -> Value {
     })
 }
 
-/// The connection that always exists; its entry is empty.
-const LOCAL: &str = crate::plan::LOCAL;
-
 /// Compiles a schema with the shared definitions.
 fn compiled(text: &str) -> Result<Validator, BoxError> {
     let mut schema: Map<String, Value> = serde_json::from_str(text)?;
@@ -179,26 +178,18 @@ fn details(kind: &ValidationErrorKind) -> Value {
                     kinds.into_iter().map(|kind| kind.to_string()).collect::<Vec<_>>().join(", ")
                 }
             };
-            json!({ "message": format!("Value did not match type(s): {types}"), "target": types })
+            bound(format!("Value did not match type(s): {types}"), types)
         }
         ValidationErrorKind::Enum { options } => json!({ "message": NOT_LISTED, "target": **options }),
-        ValidationErrorKind::MinLength { limit } => {
-            json!({ "message": format!("String must be at least {limit} characters"), "target": limit })
-        }
+        ValidationErrorKind::MinLength { limit } => bound(format!("String must be at least {limit} characters"), limit),
         ValidationErrorKind::MaxLength { limit } => {
-            json!({ "message": format!("String must not be more than {limit} characters"), "target": limit })
+            bound(format!("String must not be more than {limit} characters"), limit)
         }
-        ValidationErrorKind::Minimum { limit } => {
-            json!({ "message": format!("Value must be at least {limit}"), "target": limit })
-        }
-        ValidationErrorKind::Maximum { limit } => {
-            json!({ "message": format!("Value must be at most {limit}"), "target": limit })
-        }
-        ValidationErrorKind::MaxItems { limit } => {
-            json!({ "message": format!("The list is more than {limit} items"), "target": limit })
-        }
+        ValidationErrorKind::Minimum { limit } => bound(format!("Value must be at least {limit}"), limit),
+        ValidationErrorKind::Maximum { limit } => bound(format!("Value must be at most {limit}"), limit),
+        ValidationErrorKind::MaxItems { limit } => bound(format!("The list is more than {limit} items"), limit),
         ValidationErrorKind::MaxProperties { limit } => {
-            json!({ "message": format!("The object must have at most {limit} keys"), "target": limit })
+            bound(format!("The object must have at most {limit} keys"), limit)
         }
         ValidationErrorKind::Pattern { pattern: wanted } => pattern(wanted),
         ValidationErrorKind::OneOfMultipleValid { .. } => json!({ "message": NOT_BOTH }),
@@ -207,7 +198,11 @@ fn details(kind: &ValidationErrorKind) -> Value {
 }
 
 fn pattern(pattern: &str) -> Value {
-    json!({ "message": format!("Failed to match pattern '{pattern}'"), "target": pattern })
+    bound(format!("Failed to match pattern '{pattern}'"), pattern)
+}
+
+fn bound(message: String, target: impl Serialize) -> Value {
+    json!({ "message": message, "target": target })
 }
 
 const NOT_LISTED: &str = "Value not found in enumerated list of values";
