@@ -24,7 +24,8 @@ pub(super) struct Mixed {
     view: Arc<View>,
     boundary: String,
     form: Form,
-    next: Next,
+    /// The next part, read up to its document; `None` at the end.
+    next: Option<Box<Ready>>,
 }
 
 /// CouchDB's framing of the documents.
@@ -35,12 +36,6 @@ pub(super) enum Form {
     /// `_bulk_get`: an additional line break at both ends, boundaries that begin with two hyphens, and part headers that name a document with
     /// attachments.
     BulkGet,
-}
-
-/// The next part, read up to its document.
-enum Next {
-    Document(Box<Ready>),
-    End,
 }
 
 struct Ready {
@@ -61,7 +56,7 @@ impl Mixed {
     /// Reads up to the first document, and opens its first attachment.
     pub(super) async fn new(view: Arc<View>, upstream: Body, boundary: String, form: Form) -> Result<Self, Error> {
         let mut next = read(&view, Parts::new(upstream, &boundary)).await?;
-        if let Next::Document(ready) = &mut next
+        if let Some(ready) = &mut next
             && let Content::Alone(related, _) | Content::Related(related, ..) = &mut ready.content
         {
             related.open().await?;
@@ -73,7 +68,7 @@ impl Mixed {
     pub(super) async fn write(mut self, mut out: Out) -> Result<(), BoxError> {
         let line = if self.form == Form::BulkGet { "\r\n" } else { "" };
         out.send(format!("{line}--{}", self.boundary)).await;
-        while let Next::Document(ready) = self.next {
+        while let Some(ready) = self.next {
             let parts = ready.write(&mut out, self.form).await?;
             out.send(format!("\r\n--{}", self.boundary)).await;
             self.next = read(&self.view, parts).await?;
@@ -84,8 +79,8 @@ impl Mixed {
 }
 
 /// Reads the document of the next part.
-async fn read(view: &Arc<View>, mut parts: Parts<Body>) -> Result<Next, Error> {
-    let Some(headers) = parts.next().await.map_err(broken)? else { return Ok(Next::End) };
+async fn read(view: &Arc<View>, mut parts: Parts<Body>) -> Result<Option<Box<Ready>>, Error> {
+    let Some(headers) = parts.next().await.map_err(broken)? else { return Ok(None) };
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let content = match &*essence(&content_type) {
         "multipart/related" => {
@@ -114,7 +109,7 @@ async fn read(view: &Arc<View>, mut parts: Parts<Body>) -> Result<Next, Error> {
         }
         _ => return Err(broken_text("a part that is neither a document nor JSON")),
     };
-    Ok(Next::Document(Box::new(Ready { headers, content })))
+    Ok(Some(Box::new(Ready { headers, content })))
 }
 
 impl Ready {
