@@ -45,20 +45,9 @@ struct Inner {
 type Key = (Option<AccountId>, Option<String>);
 
 /// The plans cannot be read, and the cached ones are too old.
-#[derive(Debug, Clone)]
-pub struct Unavailable(Arc<couch::Error>);
-
-impl std::fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the storage plans cannot be read")
-    }
-}
-
-impl std::error::Error for Unavailable {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.0)
-    }
-}
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the storage plans cannot be read")]
+pub struct Unavailable(#[source] Arc<couch::Error>);
 
 impl Plans {
     /// Creates a cache that reads plans through `couch` with the gateway's own account.
