@@ -24,19 +24,19 @@ use crate::metrics::Metrics;
 
 /// The plans of all accounts; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Plans(Arc<Inner>);
+pub struct Plans(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    couch: Couch,
-    config: config::Plans,
-    metrics: Metrics,
+pub(super) struct Inner {
+    pub(super) couch: Couch,
+    pub(super) config: config::Plans,
+    pub(super) metrics: Metrics,
     documents: Cache<String, Arc<Held>>,
     merged: Cache<Key, Arc<Merged>>,
     /// The version at which a cached or pending document last changed: answers to requests sent before it are stale.
     dirty: Mutex<HashMap<String, u64>>,
     users: RwLock<Users>,
-    local: Local,
+    pub(super) local: Local,
     /// Incremented whenever any plan may have changed; a merged plan computed at an older version is not cached.
     version: AtomicU64,
     changes: watch::Sender<()>,
@@ -93,10 +93,6 @@ impl Plans {
             }
         }
         Ok(merged)
-    }
-
-    pub(super) fn local(&self) -> &Local {
-        &self.0.local
     }
 
     pub(super) fn users(&self) -> RwLockReadGuard<'_, Users> {
@@ -287,18 +283,6 @@ impl Plans {
         }
         self.0.merged.invalidate_all();
         self.0.changes.send_replace(());
-    }
-
-    pub(super) fn couch(&self) -> &Couch {
-        &self.0.couch
-    }
-
-    pub(super) fn metrics(&self) -> &Metrics {
-        &self.0.metrics
-    }
-
-    pub(super) fn config(&self) -> &config::Plans {
-        &self.0.config
     }
 
     /// Records that a document of the plans database has changed, or was deleted if `document` is `None`.

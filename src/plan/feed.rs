@@ -24,9 +24,9 @@ impl Plans {
                 ended = self.follow_once(&mut since) => ended,
                 () = tasks.stopping() => return,
             };
-            self.metrics().plan_feed(false);
+            self.0.metrics.plan_feed(false);
             if !ended.no_plans {
-                self.local().ends();
+                self.0.local.ends();
             }
             // A feed that is cut off at once is no better than none.
             if ended.had_begun && began.elapsed() > HEARTBEAT {
@@ -34,7 +34,7 @@ impl Plans {
                 complained = false;
             }
             if !complained {
-                let database = &self.config().database;
+                let database = &self.0.config.database;
                 tracing::warn!(%database, reason = %ended.reason, "no changes feed of the storage plans; asking again with growing pauses");
                 complained = true;
             }
@@ -51,23 +51,23 @@ impl Plans {
     }
 
     async fn follow_once(&self, since: &mut String) -> Ended {
-        let database = encode(&self.config().database);
+        let database = encode(&self.0.config.database);
         let heartbeat = HEARTBEAT.as_millis();
         let query = format!("feed=continuous&include_docs=true&heartbeat={heartbeat}&since={}", encode(since));
-        let answer = match self.couch().changes(&database, &query).await {
+        let answer = match self.0.couch.changes(&database, &query).await {
             Ok(answer) => answer,
             Err(error) => return Ended::before(stowage_base::log::chain(&error), false),
         };
         if answer.status() != StatusCode::OK {
             let no_plans = answer.status() == StatusCode::NOT_FOUND;
             if no_plans {
-                self.local().all_told();
+                self.0.local.all_told();
             }
             let start_over = no_plans || answer.status() == StatusCode::BAD_REQUEST;
             let ended = Ended::before(format!("CouchDB answered {}", answer.status().as_u16()), start_over);
             return Ended { no_plans, ..ended };
         }
-        self.metrics().plan_feed(true);
+        self.0.metrics.plan_feed(true);
         if since == "0" {
             self.feed_begins();
         }
@@ -85,7 +85,7 @@ impl Plans {
         let line = line.trim_ascii();
         if line.is_empty() {
             // CouchDB sends an empty line when the feed is caught up, and then at intervals.
-            self.local().all_told();
+            self.0.local.all_told();
             return;
         }
         match serde_json::from_slice::<Change>(line) {

@@ -83,13 +83,13 @@ impl Plans {
     /// Returns whether surely no plan uses connections or create options.
     #[must_use]
     pub fn all_is_local(&self) -> bool {
-        self.local().is_sure.load(Ordering::Acquire)
+        self.0.local.is_sure.load(Ordering::Acquire)
     }
 
     /// Returns whether surely no plan sends attachments to a storage.
     #[must_use]
     pub fn nothing_is_stored(&self) -> bool {
-        self.local().stores_nothing.load(Ordering::Acquire)
+        self.0.local.stores_nothing.load(Ordering::Acquire)
     }
 }
 
