@@ -56,7 +56,7 @@ impl Plans {
         let query = format!("feed=continuous&include_docs=true&heartbeat={heartbeat}&since={}", encode(since));
         let answer = match self.0.couch.changes(&database, &query).await {
             Ok(answer) => answer,
-            Err(error) => return Ended::before(stowage_base::log::chain(&error), false),
+            Err(error) => return Ended { reason: stowage_base::log::chain(&error), ..Ended::default() },
         };
         if answer.status() != StatusCode::OK {
             let no_plans = answer.status() == StatusCode::NOT_FOUND;
@@ -64,8 +64,8 @@ impl Plans {
                 self.0.local.all_told();
             }
             let start_over = no_plans || answer.status() == StatusCode::BAD_REQUEST;
-            let ended = Ended::before(format!("CouchDB answered {}", answer.status().as_u16()), start_over);
-            return Ended { no_plans, ..ended };
+            let reason = format!("CouchDB answered {}", answer.status().as_u16());
+            return Ended { had_begun: false, start_over, no_plans, reason };
         }
         self.0.metrics.plan_feed(true);
         if since == "0" {
@@ -76,7 +76,7 @@ impl Plans {
         loop {
             match changes.line().await {
                 Ok(line) => self.line(&line, since),
-                Err(reason) => return Ended::after(reason),
+                Err(reason) => return Ended { had_begun: true, reason, ..Ended::default() },
             }
         }
     }
@@ -112,22 +112,13 @@ struct Change {
 }
 
 /// How the feed ended.
+#[derive(Default)]
 struct Ended {
     had_begun: bool,
     start_over: bool,
     /// Whether there is no plans database.
     no_plans: bool,
     reason: String,
-}
-
-impl Ended {
-    const fn before(reason: String, start_over: bool) -> Self {
-        Self { had_begun: false, start_over, no_plans: false, reason }
-    }
-
-    const fn after(reason: String) -> Self {
-        Self { had_begun: true, start_over: false, no_plans: false, reason }
-    }
 }
 
 /// The delay before the first retry.
