@@ -81,18 +81,13 @@ impl Merged {
 
     /// Merges one more document over this plan, whatever its kind.
     #[must_use]
-    pub fn under(self, document: &Value) -> Self {
-        let mut members = Value::Object(self.members);
+    pub fn under(mut self, document: &Value) -> Self {
         for key in MEMBERS {
             if let Some(part) = document.get(key) {
-                merge_into(&mut members, &json!({ key: part }));
+                merge_into(self.members.entry(key).or_insert(Value::Null), part);
             }
         }
-        let members = match members {
-            Value::Object(members) => members,
-            _ => Map::new(),
-        };
-        Self { members, sources: self.sources, parts: self.parts }
+        self
     }
 
     /// Returns the merged `attachments`, `connections` and `plan`, secrets included.
