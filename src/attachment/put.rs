@@ -19,7 +19,7 @@ use crate::moving::is_only_moved;
 use crate::object::OCTETS;
 use crate::object::outgoing::{Outgoing, next_generation};
 use crate::object::unsaved::Unsaved;
-use crate::plan::{DocumentPlan, Placement, decide, plan_for};
+use crate::plan::{DocumentPlan, decide, plan_for};
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
 use crate::upstream::Home;
@@ -43,9 +43,8 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         Base::Refused(answer) => return Ok(answer),
     };
     let plan = plan_for(&gateway.plans, &target.database, &base).await?;
-    let decision = match decide(&plan, &target.database, &base)? {
-        Placement::Store(decision) => decision,
-        Placement::PassThrough { .. } => return forward(&gateway.homes, caller.couch(), exchange).await,
+    let Some(decision) = decide(&plan, &target.database, &base)?.backend() else {
+        return forward(&gateway.homes, caller.couch(), exchange).await;
     };
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or(OCTETS);
     if decision.stub {

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::locks::{Turn, Writer};
 use crate::object::unsaved::Unsaved;
-use crate::plan::{Decision, DocumentPlan, Placement, decide, plan_for};
+use crate::plan::{Decision, DocumentPlan, decide, plan_for};
 use crate::pointer::Pointer;
 use crate::router::{DocumentTarget, Target};
 
@@ -75,10 +75,7 @@ impl Found {
 
     /// Returns the plan's decision for the attachments; `None` if CouchDB stores them.
     pub(crate) fn decision(&self) -> Result<Option<Decision>, Error> {
-        Ok(match decide(&self.plan, &self.target.database, &self.document)? {
-            Placement::Store(decision) => Some(decision),
-            Placement::PassThrough { .. } => None,
-        })
+        Ok(decide(&self.plan, &self.target.database, &self.document)?.backend())
     }
 
     /// Takes the turns of these attachments, in the order of their names.

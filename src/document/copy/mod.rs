@@ -32,7 +32,7 @@ use crate::gateway::Gateway;
 use crate::locks::{Turn, Writer};
 use crate::moving::is_only_moved;
 use crate::object::unsaved::Unsaved;
-use crate::plan::{Decision, DocumentPlan, OnDelete, Placement, decide, on_delete, plan_for};
+use crate::plan::{Decision, DocumentPlan, OnDelete, decide, on_delete, plan_for};
 use crate::pointer::{self, Pointer, objects};
 use crate::router::DocumentTarget;
 use crate::upstream::answer::{conflict, relay};
@@ -210,7 +210,7 @@ impl Asked<'_> {
         let mut decision = None;
         if has_objects || !names.is_empty() {
             let plan = plan_for(&gateway.plans, &to.database, &source).await?;
-            decision = stored_by(decide(&plan, &to.database, &source)?);
+            decision = decide(&plan, &to.database, &source)?.backend();
             let must_leave = |decision: &Decision| !decision.stub && !gateway.falls_back(decision) && !is_itself;
             if has_objects || decision.as_ref().is_some_and(must_leave) {
                 return self.copy(source, caller, plan, decision).await;
@@ -287,14 +287,6 @@ impl Asked<'_> {
             (Answer::Found(..) | Answer::Missing(_), _) => Ok(Over::Conflict),
             (Answer::Refused(answer), _) => Err(answer),
         })
-    }
-}
-
-/// Returns the storage that has something to do with the attachments.
-fn stored_by(placement: Placement) -> Option<Decision> {
-    match placement {
-        Placement::Store(decision) => Some(decision),
-        Placement::PassThrough { .. } => None,
     }
 }
 

@@ -45,6 +45,16 @@ pub enum Placement {
     Store(Decision),
 }
 
+impl Placement {
+    /// Returns the backend; `None` if CouchDB stores the attachments.
+    pub fn backend(self) -> Option<Decision> {
+        match self {
+            Self::Store(decision) => Some(decision),
+            Self::PassThrough { .. } => None,
+        }
+    }
+}
+
 /// A backend chosen by a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {

@@ -12,10 +12,7 @@ impl Merged {
     ///
     /// Invalid parts are skipped: an error in one is no reason not to read what other parts have stored.
     pub fn reaches(&self, subject: &Subject<'_>) -> impl Iterator<Item = Settings> {
-        let own = match self.decide(subject) {
-            Ok(Placement::Store(decision)) => Some(decision.settings),
-            Ok(Placement::PassThrough { .. }) | Err(_) => None,
-        };
+        let own = self.decide(subject).ok().and_then(Placement::backend).map(|decision| decision.settings);
         let classes = self.part("plan").ok().flatten().into_iter().flat_map(Map::values);
         let parts = classes.filter_map(Value::as_object).flat_map(|class| self.parts_of(class));
         own.into_iter().chain(parts).chain(self.storages())
