@@ -3,7 +3,7 @@
 //! A writer whose client has stalled is passed: the next writer goes ahead under an object name of its own, and the document's revision decides in
 //! the end which of them was first.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
@@ -14,7 +14,7 @@ use stowage_http::inspect::{Polled, inspected};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::router::Target;
+use crate::router::{DocumentTarget, Target};
 
 /// The attachments that requests are writing or waiting to write.
 #[derive(Debug, Default)]
@@ -105,6 +105,15 @@ impl Locks {
         });
         let turns = entry.turns.load(Ordering::Acquire);
         Ticket { entry, turns, patience: self.patience }
+    }
+
+    /// Waits for the turns of a document's attachments, in the order of their names.
+    pub(crate) async fn turns(&self, target: &DocumentTarget, names: BTreeSet<&str>) -> Vec<Turn> {
+        let (writer, mut turns) = (Writer::default(), Vec::with_capacity(names.len()));
+        for name in names {
+            turns.push(self.ticket(&target.attachment(name)).turn(&writer).await);
+        }
+        turns
     }
 }
 

@@ -25,7 +25,7 @@ impl Found {
         if adopted.is_empty() {
             return Ok(Moved::Nothing);
         }
-        let turns = self.turns(gateway, adopted.iter().map(|(name, _)| &**name).collect()).await;
+        let turns = gateway.locks.turns(&self.target, adopted.iter().map(|(name, _)| &**name).collect()).await;
         let (mut document, mut bytes) = (self.document.clone(), 0);
         for (name, old) in &adopted {
             let target = self.target.attachment(name);

@@ -36,7 +36,7 @@ impl Found {
         }
         let order = pointer::order(&self.document, &self.target.database.name, &self.target.document);
         moved.sort_by_key(|(name, _)| order.iter().position(|other| other == name));
-        let turns = self.turns(gateway, moved.iter().map(|(name, _)| &**name).collect()).await;
+        let turns = gateway.locks.turns(&self.target, moved.iter().map(|(name, _)| &**name).collect()).await;
         let mut sources = Vec::with_capacity(moved.len());
         let mut document = self.document.clone();
         let mut natives = document.object(NATIVE).unwrap_or_default();

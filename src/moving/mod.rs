@@ -19,7 +19,7 @@ use crate::commit::save::Write;
 use crate::commit::{Change, Commit, Form, commit};
 use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::locks::{Turn, Writer};
+use crate::locks::Turn;
 use crate::object::unsaved::Unsaved;
 use crate::plan::{Decision, DocumentPlan, decide, plan_for};
 use crate::pointer::Pointer;
@@ -76,17 +76,6 @@ impl Found {
     /// Returns the plan's decision for the attachments; `None` if CouchDB stores them.
     pub(crate) fn decision(&self) -> Result<Option<Decision>, Error> {
         Ok(decide(&self.plan, &self.target.database, &self.document)?.backend())
-    }
-
-    /// Takes the turns of these attachments, in the order of their names.
-    async fn turns(&self, gateway: &Gateway, mut names: Vec<&str>) -> Vec<Turn> {
-        names.sort_unstable();
-        let writer = Writer::default();
-        let mut turns = Vec::with_capacity(names.len());
-        for name in names {
-            turns.push(gateway.locks.ticket(&self.target.attachment(name)).turn(&writer).await);
-        }
-        turns
     }
 
     /// Saves the document, which already contains the pointers to `objects`, then removes the replaced objects.

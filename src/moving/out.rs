@@ -32,7 +32,7 @@ impl Found {
         if moved.is_empty() {
             return Ok(Moved::Nothing);
         }
-        let turns = self.turns(gateway, moved.iter().map(|native| &*native.name).collect()).await;
+        let turns = gateway.locks.turns(&self.target, moved.iter().map(|native| &*native.name).collect()).await;
         let shared = turns.iter().any(|turn| turn.shared);
         let activity = unasked();
         let mut objects = Unsaved::new(gateway, &activity);

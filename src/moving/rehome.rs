@@ -36,7 +36,7 @@ impl Found {
         moved: Vec<(String, Pointer)>,
     ) -> Result<Moved, Error> {
         let Some(decision) = self.decision()?.filter(|_| !moved.is_empty()) else { return Ok(Moved::Nothing) };
-        let turns = self.turns(gateway, moved.iter().map(|(name, _)| &**name).collect()).await;
+        let turns = gateway.locks.turns(&self.target, moved.iter().map(|(name, _)| &**name).collect()).await;
         let shared = turns.iter().any(|turn| turn.shared);
         let activity = unasked();
         let mut made = Unsaved::new(gateway, &activity);

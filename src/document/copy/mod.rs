@@ -9,7 +9,6 @@ mod contents;
 mod destination;
 mod forwarded;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,7 +28,7 @@ use crate::error::Error;
 use crate::exchange::outlive::outlive;
 use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
-use crate::locks::{Turn, Writer};
+use crate::locks::Turn;
 use crate::moving::is_only_moved;
 use crate::object::unsaved::Unsaved;
 use crate::plan::{Decision, DocumentPlan, OnDelete, decide, on_delete, plan_for};
@@ -239,7 +238,8 @@ impl Asked<'_> {
     ) -> Result<Copier, Error> {
         let Self { gateway, from, to, requester, .. } = self;
         // The second of two concurrent requests must read what the first has written.
-        let turns = turns(gateway, to, &source).await;
+        let names = pointer::names(&source);
+        let turns = gateway.locks.turns(to, names.iter().map(|name| &**name).collect()).await;
         let over = match self.over(&caller).await? {
             Ok(Over::Saved(over)) => over,
             Ok(Over::Conflict) => return Err(conflict()),
@@ -288,15 +288,6 @@ impl Asked<'_> {
             (Answer::Refused(answer), _) => Err(answer),
         })
     }
-}
-
-/// Takes the turns of the destination's attachments, in the order of their names.
-async fn turns(gateway: &Gateway, to: &DocumentTarget, source: &Document) -> Vec<Turn> {
-    let (writer, mut turns) = (Writer::default(), Vec::new());
-    for name in pointer::names(source).into_iter().collect::<BTreeSet<String>>() {
-        turns.push(gateway.locks.ticket(&to.attachment(&name)).turn(&writer).await);
-    }
-    turns
 }
 
 fn too_large() -> Error {
