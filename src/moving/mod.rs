@@ -10,10 +10,9 @@ mod same;
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::StatusCode;
 use stowage_base::activity::Activity;
 use stowage_couch::{Answer, Caller, Document};
-use stowage_http::body::Body;
 
 use crate::commit::save::Write;
 use crate::commit::{Change, Commit, Form, commit};
@@ -78,7 +77,7 @@ impl Found {
         Ok(decide(&self.plan, &self.target.database, &self.document)?.backend())
     }
 
-    /// Saves the document, which already contains the pointers to `objects`, then removes the replaced objects.
+    /// Saves the document, which already contains the pointers to `objects`, then removes the replaced objects. Returns false if a client was faster.
     async fn save(
         self,
         gateway: &Arc<Gateway>,
@@ -103,25 +102,19 @@ impl Found {
             turns,
             answer: Form::Document,
         });
-        judged(answer.await)
-    }
-}
-
-/// Returns whether a document was saved; false if a client was faster.
-fn judged(answer: Result<Response<Body>, Error>) -> Result<bool, Error> {
-    match answer {
-        Ok(answer) if answer.status().is_success() => Ok(true),
-        Ok(answer) if answer.status() == StatusCode::CONFLICT => Ok(false),
-        Ok(answer) => Err(refused(answer.status(), "the new revision of the document")),
-        Err(Error::Refused(refusal)) if refusal.0 == StatusCode::CONFLICT => Ok(false),
-        Err(error) => Err(error),
+        match answer.await {
+            Ok(answer) if answer.status().is_success() => Ok(true),
+            Ok(answer) if answer.status() == StatusCode::CONFLICT => Ok(false),
+            Ok(answer) => Err(refused(answer.status(), "the new revision of the document")),
+            Err(Error::Refused(refusal)) if refusal.0 == StatusCode::CONFLICT => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
 /// Creates the error for CouchDB's refusal to return or accept something.
 pub(crate) fn refused(status: StatusCode, what: &str) -> Error {
-    let reason = format!("CouchDB answers {} to {what}", status.as_u16());
-    Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason)
+    Error::bad_gateway(format!("CouchDB answers {} to {what}", status.as_u16()))
 }
 
 /// Creates the activity of work that no client has requested.
