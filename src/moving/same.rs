@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
 use stowage_couch::Document;
 
 use crate::error::Error;
@@ -23,7 +24,7 @@ pub(crate) async fn is_only_moved(
     requester: Requester<'_>,
 ) -> Result<bool, Error> {
     // Its child: a leaf that descends from it, one generation later.
-    if generation(leaf.rev().as_deref()) != generation(Some(rev)) + 1 || !names_objects(leaf) {
+    if generation(leaf.rev().as_deref()) != generation(Some(rev)) + 1 || leaf.raw(pointer::MEMBER).is_none() {
         return Ok(false);
     }
     let (before, _) = home.read(&target.path, &rev_query(Some(rev)), requester).await?;
@@ -32,10 +33,6 @@ pub(crate) async fn is_only_moved(
         // Compacted away: it can no longer be verified.
         Answer::Missing(_) | Answer::Refused(_) => false,
     })
-}
-
-fn names_objects(document: &Document) -> bool {
-    document.raw(pointer::MEMBER).is_some()
 }
 
 /// Returns whether two revisions look the same to a client, including their attachments, and at least one attachment has moved. A client's own save
@@ -73,13 +70,8 @@ fn attachments(document: &Document, target: &DocumentTarget) -> Attachments {
         let (shown, place) = match &entry {
             Ok(Entry::Object(pointer)) => {
                 let length = pointer.stowage.unpacked.or(pointer.length);
-                let shown = [
-                    serde_json::json!(pointer.content_type),
-                    pointer.revpos.into(),
-                    serde_json::json!(pointer.digest),
-                    serde_json::json!(length),
-                ];
-                let place = serde_json::json!([pointer.stowage.storage, pointer.stowage.location]).to_string();
+                let shown = [json!(pointer.content_type), pointer.revpos.into(), json!(pointer.digest), json!(length)];
+                let place = json!([pointer.stowage.storage, pointer.stowage.location]).to_string();
                 (shown.map(|value| value.to_string()).join("\n"), place)
             }
             Ok(Entry::Link(link)) => (format!("{link:?}"), String::new()),
