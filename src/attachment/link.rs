@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri, request};
+use http::{Request, Response, Uri, request};
 use stowage_base::activity::Activity;
 use stowage_base::log::RequestId;
 use stowage_couch::DocumentPath;
@@ -105,10 +105,12 @@ impl Trail {
         };
         let step = (link.database, link.document, attachment);
         if self.seen.contains(&step) {
-            return Err(refused("the attachment is a link that leads back to itself"));
+            return Err(Error::bad_gateway("the attachment is a link that leads back to itself"));
         }
         if self.seen.len() > MOST_LINKS {
-            return Err(refused("the attachment is a link to a link to a link, and so on: too many of them"));
+            return Err(Error::bad_gateway(
+                "the attachment is a link to a link to a link, and so on: too many of them",
+            ));
         }
         let exchange = asked.exchange(&step)?;
         let target = Target::of(&step.0, &step.1, &step.2);
@@ -142,10 +144,6 @@ async fn named(
     let same = names.iter().any(|other| other == name);
     let first = names.into_iter().next().filter(|_| !same);
     Ok(Ok(first.unwrap_or_else(|| name.to_owned())))
-}
-
-fn refused(reason: &'static str) -> Error {
-    Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason)
 }
 
 /// The number of links that are followed to an attachment.
