@@ -53,24 +53,16 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Returns whether pointers in this database are presented as stubs. `home` is the database's home.
-    fn presents(&self, database: &Database, home: &Home) -> bool {
-        match self.present_stubs.in_class(database.class.as_str()) {
-            Present::Always => true,
-            Present::Planned => home.stores,
-            Present::Never => false,
-        }
-    }
-
     /// Returns the home of a database whose pointers are presented as stubs, `None` for other databases.
     pub(crate) async fn presented(&self, database: &Database) -> Result<Option<Home>, Error> {
-        match self.present_stubs.in_class(database.class.as_str()) {
+        let always = match self.present_stubs.in_class(database.class.as_str()) {
             Present::Never => return Ok(None),
             Present::Planned if self.plans.nothing_is_stored() => return Ok(None),
-            Present::Planned | Present::Always => {}
-        }
+            Present::Planned => false,
+            Present::Always => true,
+        };
         let home = self.homes.of(database).await?;
-        Ok(self.presents(database, &home).then_some(home))
+        Ok((always || home.stores).then_some(home))
     }
 
     /// Returns whether CouchDB keeps an attachment that its storage cannot take.
