@@ -28,7 +28,7 @@ impl Home {
         query: &str,
         requester: Requester<'_>,
     ) -> Result<(Answer, Caller), Error> {
-        self.find(path, Selector::Query(query), requester).await
+        self.find(path, (query, None), requester).await
     }
 
     /// Reads the leaf that descends from a revision, or the revision itself if it is a leaf; without a revision, reads the document.
@@ -38,23 +38,23 @@ impl Home {
         rev: Option<&str>,
         requester: Requester<'_>,
     ) -> Result<(Answer, Caller), Error> {
-        self.find(path, rev.map_or(Selector::Query(""), Selector::Leaf), requester).await
+        self.find(path, ("", rev), requester).await
     }
 
     async fn find(
         &self,
         path: &DocumentPath,
-        wanted: Selector<'_>,
+        (query, leaf): (&str, Option<&str>),
         requester: Requester<'_>,
     ) -> Result<(Answer, Caller), Error> {
         let caller = requester.at(&self.couch);
-        let first = wanted.read(path, &caller).await?;
+        let first = read_as(path, query, leaf, &caller).await?;
         if !matches!(first, Answer::Missing(_)) || !self.has_others() {
             return Ok((first, caller));
         }
         for other in self.others()? {
             let there = requester.at(&other);
-            match wanted.read(path, &there).await? {
+            match read_as(path, query, leaf, &there).await? {
                 answer if answer.is_missing() => {}
                 found => return Ok((found, there)),
             }
@@ -135,20 +135,9 @@ fn is_too_large(error: &couch::Error) -> bool {
     matches!(error.itself(), couch::Error::Body(error) if cause::<TooLarge>(&**error).is_some())
 }
 
-/// The revision of a document to read.
-#[derive(Clone, Copy)]
-enum Selector<'a> {
-    Query(&'a str),
-    Leaf(&'a str),
-}
-
-impl Selector<'_> {
-    async fn read(self, path: &DocumentPath, caller: &Caller) -> Result<Answer, Error> {
-        match self {
-            Self::Query(query) => read(path, query, caller).await,
-            Self::Leaf(rev) => read_leaf(path, Some(rev), caller).await,
-        }
-    }
+/// Reads the leaf that descends from a revision, or else a document with a raw query.
+async fn read_as(path: &DocumentPath, query: &str, leaf: Option<&str>, caller: &Caller) -> Result<Answer, Error> {
+    if leaf.is_some() { read_leaf(path, leaf, caller).await } else { read(path, query, caller).await }
 }
 
 /// Reads the leaf that descends from a revision, or the revision itself if it is a leaf; without a revision, reads the document.
