@@ -252,10 +252,9 @@ fn inside_database(method: &Method, names: &[&str]) -> DatabaseOperation {
 }
 
 fn one_document(database: Database, document: &str, query: Option<String>, method: &Method) -> Route {
-    let Ok(id) = text(document) else { return Route::Database(Box::new(database), DatabaseOperation::Other) };
-    if id.starts_with('_') {
+    let Some(id) = text(document).ok().filter(|id| !id.starts_with('_')) else {
         return Route::Database(Box::new(database), DatabaseOperation::Other);
-    }
+    };
     let operation = match method.as_str() {
         "GET" | "HEAD" => DocumentOperation::Get,
         "PUT" => DocumentOperation::Put,
@@ -276,8 +275,9 @@ fn one_attachment<'a>(
 ) -> Route {
     let others = |database| Route::Database(Box::new(database), DatabaseOperation::Bytes);
     let Some(operation) = operation(method) else { return others(database) };
-    let (id, attachment) = match (text(document), attachment_name(names)) {
-        (Ok(id), Ok(attachment)) => (id, attachment),
+    let names: Result<Vec<String>, Undecodable> = names.map(text).collect();
+    let (id, attachment) = match (text(document), names) {
+        (Ok(id), Ok(names)) => (id, names.join("/")),
         (Err(Undecodable::Escape), _) | (_, Err(Undecodable::Escape)) => return Route::Malformed,
         _ => return others(database),
     };
@@ -311,17 +311,6 @@ impl From<BadEscape> for Undecodable {
 
 fn text(part: &str) -> Result<String, Undecodable> {
     String::from_utf8(decode(part)?.into_owned()).map_err(|_| Undecodable::NotUtf8)
-}
-
-fn attachment_name<'a>(parts: impl Iterator<Item = &'a str>) -> Result<String, Undecodable> {
-    let mut name = String::new();
-    for (index, part) in parts.enumerate() {
-        if index > 0 {
-            name.push('/');
-        }
-        name.push_str(&text(part)?);
-    }
-    Ok(name)
 }
 
 #[cfg(test)]
