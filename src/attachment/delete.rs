@@ -21,11 +21,11 @@ use crate::upstream::Home;
 use crate::upstream::answer::{conflict, missing_rev, relay};
 use crate::upstream::forward::forward;
 use crate::upstream::read::Answer;
-use crate::upstream::revision::{requested_rev, rev_query};
+use crate::upstream::revision::{rev_of, rev_query};
 
 /// Deletes an attachment, or forwards the request if CouchDB keeps the attachment.
 pub(crate) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
-    let rev = requested_rev(&target, exchange.request.headers())?;
+    let rev = rev_of(target.query.as_deref(), exchange.request.headers())?;
     let headers = exchange.request.headers().clone();
     let activity = exchange.activity.clone();
     let home = gateway.homes.of(&target.database).await?;

@@ -22,7 +22,7 @@ use crate::upstream::Home;
 use crate::upstream::answer::relay;
 use crate::upstream::forward::forward;
 use crate::upstream::read::Answer;
-use crate::upstream::revision::{requested_rev, rev_query};
+use crate::upstream::revision::{rev_of, rev_query};
 
 /// Handles a GET, or a HEAD if no body is wanted.
 pub(crate) async fn get(
@@ -112,7 +112,7 @@ enum Native {
 
 /// Returns the revision in `?rev=`, the only one that counts here: `If-Match` on a GET has another meaning.
 fn rev_of_get(target: &Target) -> Option<String> {
-    requested_rev(target, &HeaderMap::new()).ok().flatten()
+    rev_of(target.query.as_deref(), &HeaderMap::new()).ok().flatten()
 }
 
 enum Found {

@@ -26,7 +26,7 @@ use crate::upstream::Home;
 use crate::upstream::answer::{conflict, missing_rev, relay};
 use crate::upstream::forward::forward;
 use crate::upstream::read::Answer;
-use crate::upstream::revision::{name_rev, requested_rev, rev_query};
+use crate::upstream::revision::{name_rev, rev_of, rev_query};
 
 /// Stores an attachment where the plan says, or lets CouchDB store it, with or without a copy.
 pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
@@ -35,7 +35,7 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         return forward(&gateway.homes, &home.couch, exchange).await;
     }
     let (headers, activity) = (exchange.request.headers().clone(), exchange.activity.clone());
-    let (gzip, rev) = (is_gzip(&headers)?, requested_rev(&target, &headers)?);
+    let (gzip, rev) = (is_gzip(&headers)?, rev_of(target.query.as_deref(), &headers)?);
     let requester = Requester::new(&headers, &activity, exchange.id);
     let ticket = gateway.locks.ticket(&target);
     let (base, caller) = match base(&home, &target, rev.as_deref(), requester).await? {

@@ -7,14 +7,8 @@ use stowage_couch::{self as couch, canonical};
 use stowage_http::target::{encode, query_value};
 
 use crate::error::Error;
-use crate::router::Target;
 
-/// Returns the revision that the client names, as `?rev=` or `If-Match` (quoted or not).
-pub(crate) fn requested_rev(target: &Target, headers: &HeaderMap) -> Result<Option<String>, Error> {
-    rev_of(target.query.as_deref(), headers)
-}
-
-/// Returns the revision that a query or `If-Match` names, in CouchDB's form.
+/// Returns the revision that a client names in its query or as `If-Match` (quoted or not), in CouchDB's form.
 pub(crate) fn rev_of(query: Option<&str>, headers: &HeaderMap) -> Result<Option<String>, Error> {
     let query = query_value(query, "rev").map(String::from);
     let header = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
