@@ -92,12 +92,6 @@ struct Known {
     since: Instant,
 }
 
-impl Known {
-    fn is_fresh(&self) -> bool {
-        self.since.elapsed() < FRESH_FOR
-    }
-}
-
 impl Rules {
     pub(super) fn new(couch: &Couch) -> Self {
         let known = Cache::builder().max_capacity(MOST_KNOWN).time_to_live(KNOWN_FOR).build();
@@ -106,7 +100,7 @@ impl Rules {
 
     async fn apply(&self, asked: Asked, headers: &mut HeaderMap) {
         let known = self.known.get(&asked);
-        let fresh = known.as_ref().is_some_and(|known| known.is_fresh());
+        let fresh = known.as_ref().is_some_and(|known| known.since.elapsed() < FRESH_FOR);
         if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             if !fresh {
                 self.learn(asked, headers);
