@@ -61,7 +61,7 @@ impl Answers for Stack {
     type Connection = Self;
 
     fn of(&self, arrival: Arrival) -> Self {
-        self.clone().with(arrival)
+        Self { arrival: Some(arrival), ..self.clone() }
     }
 }
 

@@ -52,13 +52,6 @@ pub struct Observe<S> {
 }
 
 impl<S> Observe<S> {
-    /// Returns the service for the requests of one connection.
-    #[must_use]
-    pub fn with(mut self, arrival: Arrival) -> Self {
-        self.arrival = Some(arrival);
-        self
-    }
-
     /// Starts the record of a request. Collects only what will be written.
     fn record(&self, request: &Request<Incoming>) -> Record {
         let (id, observer) = (RequestId::next(), &self.observer);
