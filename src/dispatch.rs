@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use http::{Method, Response};
 use stowage_http::body::Body;
 use stowage_http::method::take_override;
@@ -136,15 +137,10 @@ async fn attachment(
 ) -> (&'static str, Result<Response<Body>, Error>) {
     let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
     hear(limit, &mut exchange);
-    match operation {
-        Operation::Get { body } => {
-            ("attachment_get", in_time(limit, &activity, Box::pin(get::get(gateway, *target, exchange, body))).await)
-        }
-        Operation::Put => {
-            ("attachment_put", in_time(limit, &activity, Box::pin(put::put(gateway, *target, exchange))).await)
-        }
-        Operation::Delete => {
-            ("attachment_delete", in_time(limit, &activity, Box::pin(delete::delete(gateway, *target, exchange))).await)
-        }
-    }
+    let (label, handled) = match operation {
+        Operation::Get { body } => ("attachment_get", get::get(gateway, *target, exchange, body).boxed()),
+        Operation::Put => ("attachment_put", put::put(gateway, *target, exchange).boxed()),
+        Operation::Delete => ("attachment_delete", delete::delete(gateway, *target, exchange).boxed()),
+    };
+    (label, in_time(limit, &activity, handled).await)
 }
