@@ -44,9 +44,9 @@ pub(crate) struct OutgoingCopy {
     pub(crate) activity: Activity,
 }
 
-/// A copy in progress, made by a task of its own. Dropping it without a verdict discards the copy.
+/// A copy in progress, or several, made by a task of its own. Dropping it without a verdict discards the copy.
 #[must_use]
-pub(crate) struct Copying(oneshot::Sender<Verdict>);
+pub(crate) struct Copying(pub(crate) oneshot::Sender<Verdict>);
 
 /// The outcome of the attachment in CouchDB.
 #[derive(Debug, Clone)]

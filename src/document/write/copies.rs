@@ -19,16 +19,6 @@ use super::parts::Following;
 use crate::attachment::copy::{Copying, OutgoingCopy, Verdict};
 use crate::error::Error;
 
-/// Copies of a document's parts in progress, made one after the other in a task. Dropping it without a verdict discards the copies.
-pub(super) struct CopyingParts(oneshot::Sender<Verdict>);
-
-impl CopyingParts {
-    /// Reports the outcome of the document in CouchDB, without blocking.
-    pub(super) fn end(self, verdict: Verdict) {
-        drop(self.0.send(verdict));
-    }
-}
-
 impl Writer {
     /// Starts copies of the attachments inside a document.
     pub(super) fn copies(&self, draft: &Draft, base: &Base) -> Vec<Copying> {
@@ -41,7 +31,7 @@ impl Writer {
             .collect()
     }
 
-    /// Duplicates a multipart request's body, so that the parts that follow its document are copied too.
+    /// Duplicates a multipart request's body, so that the parts that follow its document are copied too, one after the other in a task.
     ///
     /// # Errors
     /// Returns an error for a part that exceeds the attachment limit.
@@ -51,7 +41,7 @@ impl Writer {
         base: &Base,
         body: Body,
         boundary: &str,
-    ) -> Result<(Body, Option<CopyingParts>), Error> {
+    ) -> Result<(Body, Option<Copying>), Error> {
         let mut parts = Vec::new();
         for one in &draft.attached {
             let Content::Follows(follows) = &one.content else { continue };
@@ -68,7 +58,7 @@ impl Writer {
         let (sender, verdict) = oneshot::channel();
         let copies = Parts { parts, following: Following::of(twin.body, boundary), left_behind: twin.left_behind };
         drop(self.gateway.tasks.spawn("copies of parts", copies.make(verdict)));
-        Ok((body, Some(CopyingParts(sender))))
+        Ok((body, Some(Copying(sender))))
     }
 
     fn copy(&self, draft: &Draft, base: &Base, one: &Attached) -> Option<OutgoingCopy> {

@@ -13,13 +13,12 @@ use stowage_http::target::query_value;
 
 use super::base::{Base, Lookup};
 use super::body::Held;
-use super::copies::CopyingParts;
 use super::draft::edit::NamedRev;
 use super::draft::{Draft, Named, StoredIn};
 use super::parts::{Following, Related};
 use super::store::Parts;
 use super::{Input, Labelled, TOUCHED, UNTOUCHED, Writer, begin, is_json};
-use crate::attachment::copy::Verdict;
+use crate::attachment::copy::{Copying, Verdict};
 use crate::attachment::fallback::Noted;
 use crate::commit::armed::Armed;
 use crate::commit::cleanup::remove_unnamed;
@@ -257,7 +256,7 @@ async fn passed_on(
     writer: Writer,
     couch: Couch,
     head: request::Parts,
-    (body, parts): (Body, Option<CopyingParts>),
+    (body, parts): (Body, Option<Copying>),
     draft: &Draft,
     base: &Base,
     changed: bool,
