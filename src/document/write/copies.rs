@@ -22,13 +22,11 @@ use crate::error::Error;
 impl Writer {
     /// Starts copies of the attachments inside a document.
     pub(super) fn copies(&self, draft: &Draft, base: &Base) -> Vec<Copying> {
-        let inside = draft.attached.iter().filter_map(|one| match &one.content {
-            Content::Data(data) => Some((one, data.clone())),
-            Content::Stub | Content::Follows(_) => None,
+        let begun = draft.attached.iter().filter_map(|one| {
+            let Content::Data(data) = &one.content else { return None };
+            Some(self.copy(draft, base, one)?.begin(Twin::from(Body::full(data.clone()))))
         });
-        inside
-            .filter_map(|(one, data)| Some(self.copy(draft, base, one)?.begin(Twin::from(Body::full(data)))))
-            .collect()
+        begun.collect()
     }
 
     /// Duplicates a multipart request's body, so that the parts that follow its document are copied too, one after the other in a task.

@@ -135,9 +135,7 @@ impl Writer {
         }
         Ok(objects)
     }
-}
 
-impl Writer {
     /// Puts an entry that CouchDB is to keep into the document, and adds the job that moves it out later.
     async fn keep(
         &self,
