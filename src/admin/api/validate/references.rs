@@ -34,10 +34,6 @@ impl Ground {
         let entries = self.own.get(part).and_then(Value::as_object);
         entries.into_iter().flatten().filter(|(_, entry)| entry.is_object()).map(|(id, _)| id)
     }
-
-    fn defines(&self, part: &str, id: &str) -> bool {
-        defines(&self.merged, part, id)
-    }
 }
 
 fn defines(plan: &Merged, part: &str, id: &str) -> bool {
@@ -59,7 +55,7 @@ pub(in crate::admin::api) fn check_references(ground: &Ground, storages: &Regist
 fn check_names(ground: &Ground, errors: &mut Errors) {
     for path in places(&ground.own) {
         for (part, field, id) in named(&ground.own, &path) {
-            if !ground.defines(part, id) {
+            if !defines(&ground.merged, part, id) {
                 errors.say(&below(&path, field), "error", format!("invalid reference '{id}' to {part}"));
             }
         }
@@ -67,7 +63,7 @@ fn check_names(ground: &Ground, errors: &mut Errors) {
     // A null removes what documents below define and still name.
     for path in places(ground.merged.members()) {
         for (part, _, id) in named(ground.merged.members(), &path) {
-            if !ground.defines(part, id) && defines(&ground.below, part, id) {
+            if !defines(&ground.merged, part, id) && defines(&ground.below, part, id) {
                 errors.say(&[part, id], "error", "the plan still refers to it");
             }
         }
