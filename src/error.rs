@@ -96,6 +96,12 @@ impl Error {
         }
     }
 
+    /// Returns whether an object is gone from its storage.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Storage(_, error) if error.kind() == storage::Kind::Missing)
+    }
+
     /// Returns whether CouchDB, a storage or the gateway is at fault.
     #[must_use]
     pub fn is_server_fault(&self) -> bool {

@@ -8,7 +8,6 @@ use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use stowage_couch::Couch;
 use stowage_http::body::Body;
-use stowage_storage as storage;
 
 use super::link::{Asked, Next, Trail};
 use super::outside::Outside;
@@ -155,7 +154,7 @@ impl Stored {
             looks -= 1;
             let location = found.pointer.stowage.location.clone();
             let gone = match found.answer(Arc::clone(gateway), &target, asked).await {
-                Err(error) if looks > 0 && is_missing(&error) => error,
+                Err(error) if looks > 0 && error.is_missing() => error,
                 other => return other,
             };
             match find(&home, &target, asked, rev_of_get(&target).as_deref()).await? {
@@ -164,10 +163,6 @@ impl Stored {
             }
         }
     }
-}
-
-fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Storage(_, error) if error.kind() == storage::Kind::Missing)
 }
 
 /// The number of times that a document is read for one response.

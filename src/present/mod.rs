@@ -36,7 +36,6 @@ use http::{Method, Request, Response, Uri, request};
 use stowage_couch as couch;
 use stowage_http::body::{Body, BoxError, TooLarge, collect};
 use stowage_http::target::{query_pairs, query_value};
-use stowage_storage as storage;
 
 use crate::error::Error;
 use crate::exchange::{Exchange, Requester};
@@ -99,14 +98,10 @@ pub(crate) async fn document(
         let told = answer.headers().get(ETAG).cloned();
         match change(Arc::clone(&view), answer, kind).await {
             // The attachment was replaced after the document was read: read the document again.
-            Err(error) if reads > 0 && is_missing(&error) && told.is_some() && told != seen => seen = told,
+            Err(error) if reads > 0 && error.is_missing() && told.is_some() && told != seen => seen = told,
             outcome => return outcome,
         }
     }
-}
-
-fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Storage(_, error) if error.kind() == storage::Kind::Missing)
 }
 
 /// Handles everything else in a database: `POST /db/_bulk_get`, lists and feeds, and whatever is not known to hold documents.
