@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls_pki_types::CertificateDer;
 use stowage_base::secret::Secret;
 use stowage_base::tasks::Tasks;
 use stowage_base::trace::Tracer;
@@ -246,11 +245,6 @@ pub fn gateway_of(config: &Config) -> Result<Gateway, BoxError> {
     gateway(config, &client, url, &account, &CancellationToken::new())
 }
 
-/// Reads the certificates that `egress.ca` names.
-fn named_certificates(config: &Config) -> Result<Vec<CertificateDer<'static>>, BoxError> {
-    config.egress.ca.as_deref().map_or_else(|| Ok(Vec::new()), certificates)
-}
-
 /// Checks what can be checked without starting: the certificates.
 ///
 /// # Errors
@@ -261,8 +255,8 @@ pub fn check(config: &Config) -> Result<(), BoxError> {
 }
 
 fn client(config: &Config, upstream: &Tasks) -> Result<Client, BoxError> {
-    let (named, egress) = (named_certificates(config)?, config.egress.policy.clone());
-    let connector = Connector::with_named(named, egress, config.timeouts.http.clone())
+    let named = config.egress.ca.as_deref().map_or_else(|| Ok(Vec::new()), certificates)?;
+    let connector = Connector::with_named(named, config.egress.policy.clone(), config.timeouts.http.clone())
         .map_err(|error| format!("the certificates of egress.ca cannot be used: {error}"))?;
     Ok(Client::new(connector, upstream.clone(), config.limits.header_bytes))
 }
