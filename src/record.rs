@@ -138,8 +138,7 @@ impl Cause {
                     ..cause(id, reason)
                 }
             }
-            Error::Forgotten(id) => cause(id, "invalid_settings"),
-            Error::Connection(id, _) => cause(id, "invalid_settings"),
+            Error::Forgotten(id) | Error::Connection(id, _) => cause(id, "invalid_settings"),
             Error::Plan(error) => cause(error.id(), "invalid_settings"),
             Error::Pointer(_) => cause("", "invalid_data"),
             _ => return None,

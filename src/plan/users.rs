@@ -64,8 +64,7 @@ impl Plans {
     /// Returns whether users of an account may have plans of their own, which only a document's `owner_id` leads to.
     #[must_use]
     pub fn has_user_plans(&self, account: Option<&AccountId>) -> bool {
-        let Some(account) = account else { return false };
-        self.users().has(account.as_str())
+        account.is_some_and(|account| self.users().has(account.as_str()))
     }
 
     /// Returns the users of an account whose plans may send documents to connections of their own.
