@@ -33,7 +33,7 @@ struct Inner {
 /// The home of one database.
 #[derive(Debug)]
 pub struct Home {
-    homes: Homes,
+    pub(super) homes: Homes,
     /// The account's plan, or the system's.
     pub plan: Arc<Merged>,
     /// The CouchDB that the database lives in.
@@ -139,7 +139,7 @@ impl Homes {
         }
     }
 
-    /// Returns the CouchDB of a connection that a plan names.
+    /// Returns the CouchDB of a connection that a plan names; `whose` is the owner of the plan.
     ///
     /// # Errors
     /// Returns an error if the plan does not define the connection, or if it cannot be used.
@@ -199,12 +199,6 @@ impl Home {
         self.beside.as_ref().map_or(true, |beside| !beside.is_empty())
     }
 
-    /// Returns the plans of all accounts.
-    #[must_use]
-    pub fn plans(&self) -> &Plans {
-        self.homes.plans()
-    }
-
     /// Returns the other CouchDB servers that may hold documents of the database.
     ///
     /// # Errors
@@ -218,14 +212,6 @@ impl Home {
             }
         }
         Ok(others)
-    }
-
-    /// Returns the CouchDB of a connection that a plan names; `whose` is the owner of the plan.
-    ///
-    /// # Errors
-    /// Fails as [`Homes::connect`] does.
-    pub fn connect(&self, plan: &Merged, id: &str, whose: &Whose) -> Result<Couch, Error> {
-        self.homes.connect(plan, id, whose)
     }
 
     /// Reads a document with the gateway's own account, or the connection's: at home first, then on the other servers.

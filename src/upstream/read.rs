@@ -98,14 +98,14 @@ impl Home {
         if !self.has_others() {
             return Ok(self.couch.clone());
         }
-        let plan = plan_for(self.plans(), database, document).await?;
+        let plan = plan_for(self.homes.plans(), database, document).await?;
         let connection = match decide(&plan, database, document)? {
             Placement::PassThrough { connection } => connection,
             Placement::Store(decision) => decision.connection,
         };
         // The user only counts if they have a plan: otherwise the plan is the account's.
         let user = document.text("owner_id").filter(|owner| plan.sources().contains(owner));
-        self.connect(&plan, &connection, &Whose { account: database.account.clone(), user })
+        self.homes.connect(&plan, &connection, &Whose { account: database.account.clone(), user })
     }
 }
 
