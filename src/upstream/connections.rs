@@ -42,23 +42,13 @@ pub struct Whose {
 }
 
 /// An open connection.
-#[derive(Debug)]
-pub struct Named {
-    /// The fingerprint of its settings.
-    pub fingerprint: String,
+#[derive(Debug, Clone)]
+pub struct Open {
+    couch: Couch,
     /// The id in the plans.
     pub id: String,
     /// The owners of the plans through which it was opened.
-    pub by: Vec<Whose>,
-}
-
-#[derive(Debug)]
-struct Open {
-    couch: Couch,
-    /// The id in the plans.
-    id: String,
-    /// The owners of the plans through which it was opened.
-    named_by: HashSet<Whose>,
+    pub named_by: HashSet<Whose>,
     used: Instant,
 }
 
@@ -90,15 +80,10 @@ impl Connections {
         Ok(open.couch.clone())
     }
 
-    /// Returns the open connections, with the owners of the plans through which they were opened.
+    /// Returns the open connections by the fingerprints of their settings.
     #[must_use]
-    pub fn named(&self) -> Vec<Named> {
-        let named = |(key, open): (&Fingerprint, &Open)| Named {
-            fingerprint: key.clone(),
-            id: open.id.clone(),
-            by: open.named_by.iter().cloned().collect(),
-        };
-        self.opened().iter().map(named).collect()
+    pub fn named(&self) -> HashMap<String, Open> {
+        self.opened().clone()
     }
 
     /// Records that these plans no longer name a connection. Closes it if they were the last, or if it has not been used for a while;

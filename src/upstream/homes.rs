@@ -166,21 +166,21 @@ impl Homes {
     }
 
     async fn close_unnamed(&self) {
-        for named in self.0.connections.named() {
+        for (fingerprint, open) in self.0.connections.named() {
             let mut gone = Vec::new();
-            for whose in &named.by {
+            for whose in &open.named_by {
                 let plan = self.0.plans.effective(whose.account.as_ref(), whose.user.as_deref()).await;
                 // If the plan is unavailable, the connection stays open.
                 let names = |plan: &Merged| {
-                    let settings = plan.connection_in_use(&named.id);
-                    settings.is_some_and(|settings| settings.fingerprint() == named.fingerprint)
+                    let settings = plan.connection_in_use(&open.id);
+                    settings.is_some_and(|settings| settings.fingerprint() == fingerprint)
                 };
                 if plan.map_or(true, |plan| names(&plan)) {
                     break;
                 }
                 gone.push(whose.clone());
             }
-            self.0.connections.unnamed(&named.fingerprint, &gone);
+            self.0.connections.unnamed(&fingerprint, &gone);
         }
     }
 }

@@ -11,6 +11,6 @@ pub(crate) mod replay;
 pub(crate) mod revision;
 mod waits;
 
-pub use connections::{Connections, Named, Whose, check, origin_of};
+pub use connections::{Connections, Open, Whose, check, origin_of};
 pub use homes::{Home, Homes};
 pub use oauth::AuthDatabase;
