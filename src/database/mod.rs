@@ -66,12 +66,6 @@ impl Class {
     }
 }
 
-impl fmt::Display for Class {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
-
 /// A database that belongs to a class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
