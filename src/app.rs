@@ -132,12 +132,11 @@ impl App {
             }
             CouchTarget::Embedded => "the built-in store".to_owned(),
         };
-        let began = std::time::Instant::now();
-        let mut standing = Standing { listeners: Vec::new(), upstream, storage_api: self.has_tokens, began };
-        standing.listener("proxy", "http", self.proxy);
-        standing.listener("proxy", "https", self.proxy_tls);
-        standing.listener("admin", "http", Some(admin));
-        standing
+        let listeners =
+            [("proxy", "http", self.proxy), ("proxy", "https", self.proxy_tls), ("admin", "http", Some(admin))];
+        let open = listeners.into_iter().filter_map(|(name, scheme, address)| Some((name, scheme, address?)));
+        let listeners = open.map(|(name, scheme, address)| (name, format!("{scheme}://{address}"))).collect();
+        Standing { listeners, upstream, storage_api: self.has_tokens, began: std::time::Instant::now() }
     }
 
     /// Reloads the certificates.

@@ -1,6 +1,5 @@
 //! The public status: no account, no name, no credential.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -22,13 +21,6 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Adds a listener, if it is open.
-    pub fn listener(&mut self, name: &'static str, scheme: &str, address: Option<SocketAddr>) {
-        if let Some(address) = address {
-            self.listeners.push((name, format!("{scheme}://{address}")));
-        }
-    }
-
     /// Returns the document at `/status`.
     pub(super) fn shown(&self, plans: &Plans, storages: &Registry, ready: bool) -> Value {
         let held = plans.held();
