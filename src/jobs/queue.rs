@@ -18,11 +18,11 @@ use crate::config;
 
 /// The queue, accessed with the gateway's own account; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Jobs(Arc<Inner>);
+pub struct Jobs(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    couch: Couch,
+pub(super) struct Inner {
+    pub(super) couch: Couch,
     config: config::Jobs,
     /// This gateway's name as a holder.
     name: String,
@@ -291,10 +291,6 @@ impl Jobs {
 
     pub(super) async fn send(&self, method: Method, target: &str, body: Bytes) -> Result<Response<Bytes>, Reason> {
         self.0.couch.own_account().send(method, target, body).await.map_err(|error| chain(&error))
-    }
-
-    pub(super) fn couch(&self) -> &Couch {
-        &self.0.couch
     }
 
     pub(super) fn database(&self) -> String {

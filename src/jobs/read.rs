@@ -93,7 +93,7 @@ impl Jobs {
     pub async fn follow(&self, position: &str) -> Result<Feed, Reason> {
         let (heartbeat, since) = (HEARTBEAT.as_millis(), encode(position));
         let query = format!("feed=continuous&include_docs=true&heartbeat={heartbeat}&since={since}");
-        let answer = self.couch().changes(&self.database(), &query).await.map_err(|error| chain(&error))?;
+        let answer = self.0.couch.changes(&self.database(), &query).await.map_err(|error| chain(&error))?;
         match answer.status() {
             StatusCode::OK => Ok(Feed(Changes::new(answer.into_body()))),
             status => Err(format!("CouchDB answers {}", status.as_u16())),
