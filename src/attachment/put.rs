@@ -147,12 +147,10 @@ enum Base {
 async fn base(home: &Home, target: &Target, rev: Option<&str>, requester: Requester<'_>) -> Result<Base, Error> {
     let (found, caller) = home.read_leaf(&target.path, rev, requester).await?;
     match (found, rev) {
-        (Answer::Found(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
-            Ok(Base::Document(document, caller))
-        }
         // The revision that a move has made of it is a valid base too: its attachments are elsewhere, and nothing else changed.
         (Answer::Found(document, _), Some(rev))
-            if is_only_moved(home, &target.of_document(), rev, &document, requester).await? =>
+            if document.rev().as_deref() == Some(rev)
+                || is_only_moved(home, &target.of_document(), rev, &document, requester).await? =>
         {
             Ok(Base::Document(document, caller))
         }

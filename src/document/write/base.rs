@@ -54,13 +54,11 @@ impl Writer {
         let target = &draft.target;
         let (read, caller) = self.home.read_leaf(&target.path, rev, self.requester()).await?;
         Ok(match (read, rev) {
-            (Answer::Found(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
-                let generation = generation(Some(rev)) + 1;
-                Lookup::Base(Box::new(Base { saved: document.clone(), document, caller, exists: true, generation }))
-            }
             // The revision that a move has made of it is a valid base too: its attachments are elsewhere, and nothing else changed.
-            (Answer::Found(document, _), Some(rev)) if self.is_moved(draft, rev, &document).await? => {
-                let generation = generation(Some(rev)) + 2;
+            (Answer::Found(document, _), Some(rev))
+                if document.rev().as_deref() == Some(rev) || self.is_moved(draft, rev, &document).await? =>
+            {
+                let generation = generation(document.rev().as_deref()) + 1;
                 Lookup::Base(Box::new(Base { saved: document.clone(), document, caller, exists: true, generation }))
             }
             // If the document does not exist at all, CouchDB checks stubs before the revision.
