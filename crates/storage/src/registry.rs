@@ -8,7 +8,6 @@ use moka::sync::Cache;
 use stowage_base::settings::Settings;
 use stowage_base::tasks::Tasks;
 use stowage_http::client::Client;
-use tokio::sync::Semaphore;
 
 use super::error::{Error, Kind, Result};
 use super::oauth::OAuth;
@@ -151,12 +150,6 @@ pub struct Breakers {
     pub failures: u32,
     /// The maximum number of operations in flight per storage.
     pub in_flight: usize,
-}
-
-impl Breakers {
-    pub(crate) fn room(self) -> usize {
-        self.in_flight.min(Semaphore::MAX_PERMITS)
-    }
 }
 
 impl Driver {

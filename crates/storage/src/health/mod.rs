@@ -3,6 +3,8 @@
 //! A storage that is down must cost one account little and all others nothing: while its breaker is open, requests fail immediately. At most
 //! `limits.storage_in_flight` operations are ever in flight; as many more wait briefly, because a burst of requests is no outage.
 
+mod room;
+
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +13,12 @@ use std::time::{Duration, SystemTime};
 use stowage_base::log::chain;
 use stowage_http::body::cause;
 use stowage_http::client;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::error::{Error, Kind, Result};
 use crate::registry::Breakers;
+use room::{Place, Room};
 
 /// The health of one opened storage; cheap to clone.
 #[derive(Clone)]
@@ -26,10 +29,7 @@ struct Inner {
     storage: String,
     handler: &'static str,
     breakers: Breakers,
-    /// Room for operations in flight, given in order of arrival.
-    room: Arc<Semaphore>,
-    /// Room for operations that wait for the former.
-    queue: Semaphore,
+    room: Room,
     /// Wakes those that wait when the breaker opens.
     opened: Notify,
     state: Mutex<State>,
@@ -97,7 +97,7 @@ pub struct Admission {
     is_probe: bool,
     /// Whether the operation is a probe before the breaker's pause is over.
     is_early: bool,
-    _room: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// What an operation is for.
@@ -126,8 +126,7 @@ impl Health {
             storage: storage.to_owned(),
             handler,
             breakers,
-            room: Arc::new(Semaphore::new(breakers.room())),
-            queue: Semaphore::new(breakers.room()),
+            room: Room::new(breakers.in_flight),
             opened: Notify::new(),
             state: Mutex::new(state),
         }))
@@ -155,9 +154,12 @@ impl Health {
         if let Some(refusal) = self.refusal(&self.state(), what) {
             return Err(refusal);
         }
-        let room = match Arc::clone(&self.0.room).try_acquire_owned() {
-            Ok(room) => room,
-            Err(_) => self.turn(what).await.ok_or_else(crowded)?,
+        let place = match self.0.room.try_enter() {
+            Some(place) => place,
+            None => {
+                let full = || Error::new(Kind::Passing, "too many requests wait for it already");
+                self.turn(what).await.ok_or_else(full)?
+            }
         };
         let mut state = self.state();
         if let Some(refusal) = self.refusal(&state, what) {
@@ -170,19 +172,17 @@ impl Health {
         if let Some(open) = &mut state.open {
             open.read_from = now + BETWEEN_READS;
         }
-        Ok(Admission { health: self.clone(), is_probe, is_early, _room: room })
+        Ok(Admission { health: self.clone(), is_probe, is_early, _place: place })
     }
 
     /// Waits for room; `None` if too many wait, if none is free in time, or when the breaker opens.
-    async fn turn(&self, what: Use) -> Option<OwnedSemaphorePermit> {
+    async fn turn(&self, what: Use) -> Option<Place> {
         let opened = self.0.opened.notified();
         if self.state().open.is_some() {
             return None;
         }
-        let _place = self.0.queue.try_acquire().ok()?;
-        let room = Arc::clone(&self.0.room).acquire_owned();
         tokio::select! {
-            room = tokio::time::timeout(what.waits(), room) => room.ok()?.ok(),
+            entered = tokio::time::timeout(what.waits(), self.0.room.enter()) => entered.ok()?,
             () = opened => None,
         }
     }
@@ -211,7 +211,7 @@ impl Health {
         Standing {
             storage: self.0.storage.clone(),
             handler: self.0.handler,
-            in_flight: self.0.breakers.room() - self.0.room.available_permits(),
+            in_flight: self.0.room.taken(),
             in_flight_limit: self.0.breakers.in_flight,
             down: state.open.as_ref().map(|open| (open.since, open.why.clone())),
             is_probed: state.open.as_ref().is_some_and(|open| state.is_probed || Instant::now() >= open.until),
@@ -319,10 +319,6 @@ impl Drop for Admission {
         let mut state = self.health.state();
         state.is_probed &= !self.is_probe;
     }
-}
-
-fn crowded() -> Error {
-    Error::new(Kind::Passing, "too many requests wait for it already")
 }
 
 /// Returns whether no connection was made.
