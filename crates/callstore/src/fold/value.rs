@@ -1,5 +1,8 @@
 //! Register values: a value with its rank and time, and how two of them merge.
 
+use std::fmt;
+
+use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -7,7 +10,7 @@ use serde_json::Value;
 pub type Micros = i64;
 
 /// A value in state.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
 pub enum Val {
     /// A flag.
@@ -46,6 +49,37 @@ impl Val {
             Self::Num(number) => (*number).into(),
             Self::Text(text) => (&**text).into(),
         }
+    }
+}
+
+/// Written by hand, because the derived one tries each variant in turn: building the errors of those that do not fit took longer than all else.
+impl<'de> Deserialize<'de> for Val {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl Visitor<'_> for Any {
+            type Value = Val;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a flag, a whole number or a text")
+            }
+
+            fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Val, E> {
+                Ok(Val::Flag(flag))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Val, E> {
+                Ok(Val::Num(number))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Val, E> {
+                i64::try_from(number).map(Val::Num).map_err(E::custom)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Val, E> {
+                Ok(Val::from(text))
+            }
+        }
+        deserializer.deserialize_any(Any)
     }
 }
 
