@@ -1,14 +1,33 @@
 //! Time formats for people and documents.
 
+use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
 
 use crate::fold::Micros;
 
-/// Formats as RFC 3339 in UTC with milliseconds, such as `2026-11-30T17:15:52.000Z`; times before 1970 are clamped.
+/// A time that is shown as RFC 3339 in UTC with milliseconds, such as `2026-11-30T17:15:52.000Z`; times before 1970 are clamped.
+#[derive(Debug, Clone, Copy)]
+pub struct Rfc3339(pub Micros);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = Duration::from_micros(u64::try_from(self.0).unwrap_or_default().min(LAST));
+        humantime::format_rfc3339_millis(UNIX_EPOCH + since).fmt(f)
+    }
+}
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Formats as [`Rfc3339`].
 #[must_use]
 pub fn rfc3339(at: Micros) -> String {
-    let since = Duration::from_micros(u64::try_from(at).unwrap_or_default().min(LAST));
-    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+    Rfc3339(at).to_string()
 }
 
 /// Parses the format of [`rfc3339`].

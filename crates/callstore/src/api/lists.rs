@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{Response, StatusCode};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use stowage_base::log;
 use stowage_base::token::Holder;
@@ -12,7 +13,7 @@ use stowage_http::target::{decode, query_pairs};
 
 use super::{Parts, failure, json_answer};
 use crate::fold::{Attr, Item, Key, Micros, Standing, Val};
-use crate::state::{Brief, Filter, State, StateError, Stored, standing_of};
+use crate::state::{Brief, Filter, Listed, State, StateError, Stored, standing_of};
 use crate::time::{self, rfc3339};
 
 /// A site whose calls are listed.
@@ -50,7 +51,7 @@ pub(super) fn show(parts: &Parts, holder: &Holder, path: &str, query: Option<&st
         }
     };
     match shown {
-        Ok(Some(value)) => json_answer(StatusCode::OK, &value),
+        Ok(Some(answer)) => answer,
         Ok(None) => failure(StatusCode::NOT_FOUND, "not_found", "it is not known, or over for long"),
         Err(error) => {
             tracing::error!(error = log::chain(&error), "state cannot be read");
@@ -99,14 +100,25 @@ fn before(text: &str) -> Option<Micros> {
     time::parse(text).or_else(|| seconds(text).map(|ago| crate::clock::now() - ago))
 }
 
-type Shown = Result<Option<Value>, StateError>;
+type Shown = Result<Option<Response<Body>>, StateError>;
+
+/// A page of dialogs.
+#[derive(Serialize)]
+struct Dialogs<'a> {
+    dialogs: Vec<Listed<'a>>,
+    next: Option<String>,
+}
+
+fn answer(value: &impl Serialize) -> Shown {
+    Ok(Some(json_answer(StatusCode::OK, value)))
+}
 
 /// Lists the dialogs of all sites, one site after the other.
 fn dialogs(parts: &Parts, mut asked: Asked) -> Shown {
     asked.filter.is_dialog = Some(true);
     let (items, next) = pages(parts, &asked)?;
-    let items: Vec<_> = items.iter().map(|(site, brief)| with_site(brief.json(), site)).collect();
-    Ok(Some(json!({ "dialogs": items, "next": next })))
+    let shown = items.iter().map(|(site, brief)| Listed { site: site_of(site), ..brief.listed() });
+    answer(&Dialogs { dialogs: shown.collect(), next })
 }
 
 /// Lists live calls by their legs that have no dialog yet, and their dialogs.
@@ -118,12 +130,12 @@ fn calls(parts: &Parts, mut asked: Asked) -> Shown {
         calls.entry((site, &brief.call)).or_default().push(brief);
     }
     let shown = calls.into_iter().map(|((site, call), legs)| with_site(call_of(call, &legs), site));
-    Ok(Some(json!({ "calls": shown.collect::<Vec<_>>(), "next": next })))
+    answer(&json!({ "calls": shown.collect::<Vec<_>>(), "next": next }))
 }
 
 fn call_of(call: &str, legs: &[&Arc<Brief>]) -> Value {
-    let first = legs.iter().min_by_key(|leg| (leg.created, &leg.key)).map(|leg| leg.json()).unwrap_or_default();
-    let member = |name: &str| first.get(name).cloned().unwrap_or_default();
+    let first = legs.iter().min_by_key(|leg| (leg.created, &leg.key)).map(|leg| leg.listed());
+    let first = first.as_ref();
     let state = legs.iter().map(|leg| leg.standing).max_by_key(|standing| *standing == Standing::Suspect);
     let mut dialogs: Vec<_> = legs.iter().flat_map(|leg| leg.links.iter().map(Key::id)).collect();
     dialogs.sort_unstable();
@@ -131,13 +143,13 @@ fn call_of(call: &str, legs: &[&Arc<Brief>]) -> Value {
     json!({
         "id": call,
         "state": state.map(Standing::name),
-        "created": member("created"),
+        "created": first.map(|leg| leg.created),
         "answered": legs.iter().filter_map(|leg| leg.answered).min().map(rfc3339),
-        "from": member("from"),
-        "to": member("to"),
-        "domain": member("domain"),
-        "account_id": member("account_id"),
-        "node": member("node"),
+        "from": first.and_then(|leg| leg.from),
+        "to": first.and_then(|leg| leg.to),
+        "domain": first.and_then(|leg| leg.domain),
+        "account_id": first.and_then(|leg| leg.account_id),
+        "node": first.and_then(|leg| leg.node),
         "legs": legs.iter().map(|leg| leg.key.id()).collect::<Vec<_>>(),
         "dialogs": dialogs,
     })
@@ -166,8 +178,13 @@ fn pages(parts: &Parts, asked: &Asked) -> Result<Pages, StateError> {
     Ok((found, None))
 }
 
+/// Returns the name of another site.
+fn site_of(name: &str) -> Option<&str> {
+    Some(name).filter(|name| !name.is_empty())
+}
+
 fn with_site(mut value: Value, site: &str) -> Value {
-    if let Some(members) = value.as_object_mut().filter(|_| !site.is_empty()) {
+    if let (Some(members), Some(site)) = (value.as_object_mut(), site_of(site)) {
         members.insert("site".to_owned(), site.into());
     }
     value
@@ -186,7 +203,7 @@ fn call(parts: &Parts, holder: &Holder, id: &str) -> Shown {
             "legs": legs.iter().map(|(key, leg)| whole(key, leg, &[])).collect::<Vec<_>>(),
             "dialogs": dialogs.iter().map(|(key, dialog)| whole(key, dialog, &legs_of(dialog, &legs))).collect::<Vec<_>>(),
         });
-        return Ok(Some(with_site(whole, &site.name)));
+        return answer(&with_site(whole, &site.name));
     }
     Ok(None)
 }
@@ -204,7 +221,7 @@ fn dialog(parts: &Parts, holder: &Holder, id: &str) -> Shown {
             let legs = legs.iter().map(|(key, leg)| whole(key, leg, &[]));
             members.insert("legs".to_owned(), legs.collect::<Vec<_>>().into());
         }
-        return Ok(Some(with_site(shown, &site.name)));
+        return answer(&with_site(shown, &site.name));
     }
     Ok(None)
 }

@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use serde::Serialize;
 use serde_json::{Value, json};
 use stowage_base::activity::Activity;
 use stowage_base::tasks::Tasks;
@@ -223,8 +224,12 @@ fn text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Body> {
     response
 }
 
-pub(crate) fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
-    let mut response = text(status, format!("{value}\n"));
+pub(crate) fn json_answer(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    // Fails only for maps whose keys are no texts.
+    let mut body =
+        serde_json::to_string(value).unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string());
+    body.push('\n');
+    let mut response = text(status, body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

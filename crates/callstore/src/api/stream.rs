@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use super::{Parts, failure};
-use crate::state::{Change, Filter};
+use crate::state::{Change, Filter, Listed};
 
 /// Limits concurrent subscribers; cheap to clone.
 #[derive(Debug, Clone)]
@@ -86,10 +86,7 @@ impl Watch {
             match changed {
                 Err(_) => return Some(":\n\n".to_owned()),
                 Ok(Ok(change)) if self.filter.takes(&change.brief, self.clock.now()) => {
-                    let mut shown = change.brief.json();
-                    if let Some(members) = shown.as_object_mut() {
-                        members.insert("event".to_owned(), (&*change.event).into());
-                    }
+                    let shown = json!(Listed { event: Some(&change.event), ..change.brief.listed() });
                     return Some(format!("event: change\ndata: {shown}\n\n"));
                 }
                 Ok(Ok(_)) => {}

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::stored::Stored;
 use crate::fold::{Attr, Key, Micros, Standing};
 use crate::journal::Offset;
-use crate::time::rfc3339;
+use crate::time::Rfc3339;
 
 /// A summary of a leg or dialog.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,24 +172,50 @@ impl Names {
     }
 }
 
+/// A leg or dialog as lists and changes show it. Written without a JSON value in between: lists have a thousand.
+#[derive(Debug, Serialize)]
+pub struct Listed<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) kind: &'static str,
+    pub(crate) state: &'static str,
+    pub(crate) call_id: &'a str,
+    pub(crate) node: Option<&'a str>,
+    pub(crate) account_id: Option<&'a str>,
+    pub(crate) domain: Option<&'a str>,
+    pub(crate) from: Option<&'a str>,
+    pub(crate) to: Option<&'a str>,
+    pub(crate) created: Rfc3339,
+    pub(crate) answered: Option<Rfc3339>,
+    pub(crate) ended: Option<Rfc3339>,
+    pub(crate) last_sign: Rfc3339,
+    /// The other site that follows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) site: Option<&'a str>,
+    /// The event that changed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) event: Option<&'a str>,
+}
+
 impl Brief {
-    /// Returns the JSON for lists.
+    /// Returns what lists show.
     #[must_use]
-    pub fn json(&self) -> Value {
-        json!({
-            "id": self.key.id(),
-            "kind": if self.key.is_dialog() { "dialog" } else { "leg" },
-            "state": self.standing.name(),
-            "call_id": &*self.call,
-            "node": self.node.as_deref(),
-            "account_id": self.account.as_deref(),
-            "domain": self.domain.as_deref(),
-            "from": self.from.as_deref(),
-            "to": self.to.as_deref(),
-            "created": rfc3339(self.created),
-            "answered": self.answered.map(rfc3339),
-            "ended": self.ended.map(rfc3339),
-            "last_sign": rfc3339(self.last),
-        })
+    pub fn listed(&self) -> Listed<'_> {
+        Listed {
+            id: self.key.id(),
+            kind: if self.key.is_dialog() { "dialog" } else { "leg" },
+            state: self.standing.name(),
+            call_id: &self.call,
+            node: self.node.as_deref(),
+            account_id: self.account.as_deref(),
+            domain: self.domain.as_deref(),
+            from: self.from.as_deref(),
+            to: self.to.as_deref(),
+            created: Rfc3339(self.created),
+            answered: self.answered.map(Rfc3339),
+            ended: self.ended.map(Rfc3339),
+            last_sign: Rfc3339(self.last),
+            site: None,
+            event: None,
+        }
     }
 }

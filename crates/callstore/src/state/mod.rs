@@ -23,7 +23,7 @@ use stowage_http::body::BoxError;
 use tokio::sync::{broadcast, watch};
 
 pub use apply::Applied;
-pub use brief::{Brief, Dialogs, Index, Node};
+pub use brief::{Brief, Dialogs, Index, Listed, Node};
 pub use closing::standing_of;
 pub(crate) use query::is_within;
 pub use query::{Filter, Page, WithLegs};
