@@ -145,8 +145,10 @@ impl Exporter {
 
     /// Sends a batch once; returns how many of its spans were rejected.
     async fn post(&self, body: Bytes) -> Result<u64, Failure> {
-        let outcome = tokio::time::timeout(PATIENCE, self.post_patiently(body)).await;
-        outcome.unwrap_or_else(|_| Err(Failure::Passing("it does not answer in time".into(), None)))
+        match tokio::time::timeout(PATIENCE, self.post_patiently(body)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::Passing("it does not answer in time".into(), None)),
+        }
     }
 
     async fn post_patiently(&self, body: Bytes) -> Result<u64, Failure> {
