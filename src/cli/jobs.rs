@@ -14,7 +14,7 @@ use super::serve::runtime;
 use super::watch::Format;
 use crate::app::gateway_of;
 use crate::config::Config;
-use crate::jobs::{Job, Jobs as Queue, LONG_PAGE};
+use crate::jobs::{AT_ONCE, Job, Jobs as Queue, LONG_PAGE};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Jobs {
@@ -116,6 +116,3 @@ fn line(job: &Job, now: SystemTime) -> String {
     let (kind, age) = (kind.as_str(), humantime::format_duration(age));
     format!("{id}  {kind}  {database} {document} {attachment}  storage {storage}  for {age}: {state}")
 }
-
-/// The number of jobs that `--all` changes at once.
-const AT_ONCE: usize = 16;

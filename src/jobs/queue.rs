@@ -310,8 +310,8 @@ fn refusal(save: &Save) -> Reason {
 
 /// How long optional jobs are not saved after a refusal.
 const SHUT_FOR: Duration = Duration::from_secs(60);
-/// Jobs that are saved at once for one request.
-const AT_ONCE: usize = 16;
+/// The number of jobs that are saved at once for one request or command.
+pub const AT_ONCE: usize = 16;
 /// Attempts to save a job while the database does not exist yet, or while others save the same job.
 const TRIES: u32 = 5;
 /// Half of the delay before the second attempt; it doubles.
