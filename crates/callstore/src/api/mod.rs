@@ -225,9 +225,15 @@ fn text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Body> {
 }
 
 pub(crate) fn json_answer(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    // Fails only for maps whose keys are no texts.
-    let mut body =
-        serde_json::to_string(value).unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string());
+    let (status, mut body) = match serde_json::to_string(value) {
+        Ok(body) => (status, body),
+        // A map whose keys are no texts: a bug.
+        Err(error) => {
+            tracing::error!(%error, "an answer cannot be written as JSON");
+            let failure = json!({ "error": "internal", "reason": "the answer cannot be written" });
+            (StatusCode::INTERNAL_SERVER_ERROR, failure.to_string())
+        }
+    };
     body.push('\n');
     let mut response = text(status, body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
