@@ -120,7 +120,7 @@ async fn calls_and_dialogs_are_listed_and_shown_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn health_metrics_page_and_description_are_there() {
     let store = running::start(&[], World::default()).await;
-    until("readiness", || async { (store.ask("GET", "/ready", &[], b"").await.status == 200).then_some(()) }).await;
+    store.ready().await;
     for (path, part) in [
         ("/live", "live"),
         ("/metrics", "callstore_entries_total"),
@@ -185,7 +185,8 @@ async fn tokens_say_who_may_ask_for_what() {
         let nodes = ask(token, "GET", "/v1/nodes".into(), String::new()).await;
         assert_eq!(nodes.status, if token == "operator" { 200 } else { 403 }, "{token}");
     }
-    assert_eq!(store.ask("GET", "/ready", &[], b"").await.status, 200);
+    // It takes no token.
+    store.ready().await;
     store.stop().await;
 }
 

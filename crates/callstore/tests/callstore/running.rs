@@ -75,6 +75,11 @@ impl Running {
         exchange(self.address, method, target, &headers, body).await
     }
 
+    /// Waits until the journal was read to its end, which a start does not wait for.
+    pub async fn ready(&self) {
+        until("readiness", || async { (self.ask("GET", "/ready", &[], b"").await.status == 200).then_some(()) }).await;
+    }
+
     pub async fn get(&self, target: &str) -> Value {
         let answer = self.ask("GET", target, &[], b"").await;
         assert_eq!(answer.status, 200, "{target}: {}", answer.text());

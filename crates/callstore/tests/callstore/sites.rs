@@ -16,7 +16,8 @@ use crate::running::{self, NORTH};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_that_nobody_reaches_is_shown_and_adopted_and_given_back() {
     let store = running::start(&[("SITES", NORTH)], World::default()).await;
-    assert_eq!(store.ask("GET", "/ready", &[], b"").await.status, 200, "it is the own journal that counts");
+    // Only the own journal counts.
+    store.ready().await;
     let site = async || store.get("/v1/groups").await["sites"][0].clone();
     assert_eq!((site().await["name"].clone(), site().await["is_linked"].clone()), (json!("north"), json!(false)));
     for (method, is_adopted) in [("POST", true), ("POST", true), ("DELETE", false), ("DELETE", false)] {
