@@ -12,13 +12,11 @@ pub struct Held {
     jobs: Jobs,
     /// The job as last saved, and when; `None` if the lease can no longer be trusted.
     state: Mutex<(Job, Option<Instant>)>,
-    /// Whether the job was taken over from another gateway, whose leftovers must be cleaned up.
-    inherits: bool,
 }
 
 impl Held {
-    pub(super) fn new(jobs: &Jobs, job: Job, inherits: bool) -> Self {
-        Self { jobs: jobs.clone(), state: Mutex::new((job, Some(Instant::now()))), inherits }
+    pub(super) fn new(jobs: &Jobs, job: Job) -> Self {
+        Self { jobs: jobs.clone(), state: Mutex::new((job, Some(Instant::now()))) }
     }
 
     /// Changes the job and returns whether `change` changed it; [`renew`](Self::renew) saves the change.
@@ -68,17 +66,10 @@ impl Held {
         false
     }
 
-    /// Removes the finished job. Objects that a dead gateway left behind are for the worker to clean up, so that job is released instead.
+    /// Removes the finished job.
     pub async fn done(&self) {
-        let mut job = self.state().0.clone();
-        let ended = match self.inherits && job.object.is_some() {
-            true => {
-                job.holder = None;
-                self.jobs.save(job).await.map(drop)
-            }
-            false => self.jobs.drop_done(&job).await.map(drop),
-        };
-        if let Err(reason) = ended {
+        let job = self.state().0.clone();
+        if let Err(reason) = self.jobs.drop_done(&job).await {
             tracing::debug!(reason, "a job that is done stays: it finds nothing to do");
         }
     }

@@ -13,7 +13,6 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stowage_couch::Document;
-use stowage_storage::Location;
 
 use crate::plan::stand_in;
 use crate::pointer::StoredObject;
@@ -51,10 +50,7 @@ pub struct Job {
     /// The object to remove.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Box<StoredObject>>,
-    /// Other locations in that storage where the object may be, or where dead gateways left some.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub spares: Vec<Location>,
-    /// Whether the job is about an upload: leftovers are removed at once when its gateway is dead.
+    /// Whether the job is about an upload, under a name of its own: leftovers are removed at once when its gateway is dead.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub intent: bool,
     /// The document revision last seen, which must stay current for `jobs.quiet`.
@@ -133,7 +129,6 @@ impl Job {
             owner: document.text("owner_id"),
             storage: storage.to_owned(),
             object: None,
-            spares: Vec::new(),
             intent: false,
             seen: None,
             since: now,

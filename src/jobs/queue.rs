@@ -82,7 +82,7 @@ impl Jobs {
     /// Returns an error if jobs cannot be saved: CouchDB cannot be reached, or denies the gateway's account write access.
     pub async fn add(&self, job: &Job) -> Result<Job, Reason> {
         let added = self.put(job.clone(), false).await?;
-        let (job, _) = added.ok_or("the job is another gateway's")?;
+        let job = added.ok_or("the job is another gateway's")?;
         if job.holder.is_none() {
             self.0.added.notify_one();
         }
@@ -98,16 +98,16 @@ impl Jobs {
         added
     }
 
-    /// Saves a job, whether or not it exists, with the leftovers of an existing one, and returns whether there was one. Returns `None` if `yields` is
-    /// set and a live gateway holds the job.
-    async fn put(&self, mut job: Job, yields: bool) -> Result<Option<(Job, bool)>, Reason> {
-        let (mut tries, mut inherits, mut pause) = (TRIES, false, FIRST_PAUSE);
+    /// Saves a job, whether or not it exists. Returns `None` if `yields` is set and a live gateway holds the job.
+    async fn put(&self, mut job: Job, yields: bool) -> Result<Option<Job>, Reason> {
+        let (mut tries, mut is_doubtful, mut pause) = (TRIES, false, FIRST_PAUSE);
         loop {
             (tries, pause) = (tries - 1, pause * 2);
             let save = match self.write(&job).await {
                 Ok(save) => save,
                 // CouchDB may have closed the connection. If the save succeeded after all, the retry meets a conflict with it and saves over it.
                 Err(_) if tries > 0 => {
+                    is_doubtful = true;
                     tokio::time::sleep(pause).await;
                     continue;
                 }
@@ -116,27 +116,25 @@ impl Jobs {
             match save.head.status {
                 status if status.is_success() => {
                     job.rev = Some(save.rev().ok_or_else(|| refusal(&save))?);
-                    return Ok(Some((job, inherits)));
+                    return Ok(Some(job));
                 }
                 StatusCode::NOT_FOUND if tries > 0 => {
                     self.make().await?;
                     tokio::time::sleep(pause).await;
                 }
                 // A database that several gateways have just created does not open immediately.
-                status if status.is_server_error() && tries > 0 => tokio::time::sleep(pause).await,
+                status if status.is_server_error() && tries > 0 => {
+                    is_doubtful = true;
+                    tokio::time::sleep(pause).await;
+                }
                 StatusCode::CONFLICT if tries > 0 => {
                     let Some(known) = self.read(&job.id).await? else {
                         job.rev = None;
                         continue;
                     };
-                    if yields && known.holder.is_some_and(|holder| holder.until > SystemTime::now()) {
+                    let is_own = is_doubtful && self.holds(&known);
+                    if yields && !is_own && known.holder.is_some_and(|holder| holder.until > SystemTime::now()) {
                         return Ok(None);
-                    }
-                    inherits = true;
-                    for left in known.spares {
-                        if !job.spares.contains(&left) {
-                            job.spares.push(left);
-                        }
                     }
                     job.rev = known.rev;
                 }
@@ -202,13 +200,13 @@ impl Jobs {
         Err("the job is saved by others again and again".to_owned())
     }
 
-    /// Adds a job that this gateway holds. Takes over one whose holder is dead, with its leftovers.
+    /// Adds a job that this gateway holds. Takes over one whose holder is dead.
     ///
     /// # Errors
     /// Fails as [`add`](Self::add) does.
     pub async fn claim(&self, job: Job) -> Result<Claim, Reason> {
         Ok(match self.put(self.held(job), true).await? {
-            Some((job, inherits)) => Claim::Held(Box::new(Held::new(self, job, inherits))),
+            Some(job) => Claim::Held(Box::new(Held::new(self, job))),
             None => Claim::Taken,
         })
     }

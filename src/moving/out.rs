@@ -115,13 +115,16 @@ impl Found {
     }
 }
 
-/// Returns whether the storage has a copy of an attachment in CouchDB; `None` if that cannot be determined, or if no copy is wanted.
-pub(crate) async fn has_copy(gateway: &Gateway, found: &Found, native: &Native) -> Result<Option<bool>, Error> {
-    let Some(decision) = found.decision()?.filter(|decision| decision.stub) else { return Ok(None) };
+/// Returns whether the storage has a copy of an attachment in CouchDB.
+pub(crate) async fn has_copy(
+    gateway: &Gateway,
+    found: &Found,
+    (native, decision): (&Native, &Decision),
+) -> Result<bool, Error> {
     let target = found.target.attachment(&native.name);
     let mut document = found.document.clone();
     document.remove(NATIVE);
-    found.outgoing(gateway, native, &decision, (&target, &document, false), &unasked()).is_there().await
+    found.outgoing(gateway, native, decision, (&target, &document, false), &unasked()).is_there().await
 }
 
 /// Makes the copy of an attachment in CouchDB, if the plan wants one.

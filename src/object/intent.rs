@@ -1,60 +1,38 @@
 //! Intents: jobs saved before an object is stored, so that a gateway killed in between leaves a job rather than an orphan.
 //!
-//! The job is also a lock on the object's name. A worker that cleans up after a dead gateway holds the job, and an upload that finds it held uses a
-//! unique name instead.
+//! An object with an intent gets a name that nothing else has: once its gateway is dead, whatever is there can be removed, and no other document's
+//! object is in danger.
 
-use stowage_storage::{Backend as _, Location, Object, Opened};
+use stowage_storage::{Location, Object};
 
 use crate::jobs::{Claim, Held, Job, Jobs};
-use crate::pointer::StoredObject;
 
 /// A job for an object that is being stored, or that its document does not name yet. After a drop, its lease runs until it expires; then a worker
 /// checks whether a document names the object.
 pub(crate) struct Intent(Box<Held>);
 
 impl Intent {
-    /// Saves an intent for an object about to be stored, possibly choosing its name. Returns `None` if there is no intent: `jobs.intents` is off, the
-    /// storage chooses its own locations, or jobs cannot be saved. `job` creates the removal job of a location.
-    pub(crate) async fn write(
-        jobs: &Jobs,
-        backend: &Opened,
-        object: &mut Object,
-        job: impl Fn(StoredObject) -> Job,
-        place: impl Fn(&Location) -> StoredObject,
-    ) -> Option<Self> {
-        if !jobs.config().intents || !jobs.is_open() {
-            return None;
-        }
-        let mut places = backend.places(object);
-        let spare = places.pop()?;
-        if let (false, Some(composed)) = (object.taken, places.pop()) {
-            let mut both = job(place(&composed)).intent();
-            both.spares.push(spare.clone());
-            match jobs.claim(both).await {
-                Ok(Claim::Held(held)) => return Some(Self(held)),
-                Ok(Claim::Taken) => object.taken = true,
-                Err(reason) => return unnoted(&reason),
+    /// Saves an intent for an object about to be stored, and gives the object the name in it. Returns the reason if jobs cannot be saved: the
+    /// spare name must not be used then, as a worker may know it. `job` creates the removal job of a name.
+    pub(crate) async fn write(jobs: &Jobs, object: &mut Object, job: impl Fn(&str) -> Job) -> Result<Self, String> {
+        match jobs.claim(job(&object.spare).intent()).await? {
+            Claim::Held(held) => {
+                object.name.clone_from(&object.spare);
+                object.taken = true;
+                Ok(Self(held))
             }
-        }
-        match jobs.claim(job(place(&spare)).intent()).await {
-            Ok(Claim::Held(held)) => Some(Self(held)),
-            Ok(Claim::Taken) => unnoted("a name that nothing else has is taken"),
-            Err(reason) => unnoted(&reason),
+            Claim::Taken => Err("a name that nothing else has is taken".to_owned()),
         }
     }
 
-    /// Points the job at the object's actual location if a server has redirected the upload, before any document names it. The locations noted first
+    /// Points the job at the object's actual location if a server has redirected the upload, before any document names it. The location noted first
     /// may redirect there as well.
     pub(crate) async fn moves_to(&self, location: &Location) {
         let changed = self.0.change(|job| {
-            let noted = job.object.as_ref().is_some_and(|object| object.location == *location);
-            if noted || job.spares.contains(location) {
+            let Some(object) = job.object.as_mut().filter(|object| !object.is_noted_for(location)) else {
                 return false;
-            }
-            job.spares.clear();
-            if let Some(object) = &mut job.object {
-                object.location = location.clone();
-            }
+            };
+            object.location = location.clone();
             true
         });
         if changed {
@@ -72,14 +50,8 @@ impl Intent {
         self.0.is_held().await
     }
 
-    /// Removes the job, since a document names the object or the object is gone. Objects that a dead gateway left behind are for the worker to clean
-    /// up.
+    /// Removes the job, since a document names the object or the object is gone.
     pub(crate) async fn done(&self) {
         self.0.done().await;
     }
-}
-
-fn unnoted(reason: &str) -> Option<Intent> {
-    tracing::warn!(reason, "what is about to be stored could not be noted: it stays if the gateway is killed now");
-    None
 }

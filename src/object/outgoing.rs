@@ -116,12 +116,12 @@ impl Outgoing<'_> {
         self.store_unwaited(body, object).await
     }
 
-    /// Returns whether an object exists at the plan's location; `None` if the storage chooses its own locations.
-    pub(crate) async fn is_there(&self) -> Result<Option<bool>, Error> {
+    /// Returns whether an object exists at the plan's location.
+    pub(crate) async fn is_there(&self) -> Result<bool, Error> {
         let Self { gateway, decision, .. } = self;
         let object = self.object()?;
         let backend = open(gateway, &decision.settings)?;
-        let Some(place) = backend.places(&object).into_iter().next() else { return Ok(None) };
+        let place = backend.place(&object.name);
         let whose = (decision.handler(), decision.storage());
         let operation = Operation::beside_request(gateway, self.activity, &backend, whose, "get").await;
         let operation = operation.map_err(|error| self.refused(error))?;
@@ -129,8 +129,8 @@ impl Outgoing<'_> {
         let outcome = backend.get(&place, fetch).await;
         operation.done(&outcome);
         match outcome {
-            Ok(_) => Ok(Some(true)),
-            Err(error) if error.kind() == storage::Kind::Missing => Ok(Some(false)),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == storage::Kind::Missing => Ok(false),
             Err(error) => Err(self.refused(error)),
         }
     }
@@ -160,7 +160,7 @@ impl Outgoing<'_> {
         let mut intent = None;
         let outcome = match begun {
             Ok(operation) => {
-                intent = self.intent(&backend, &mut object).await;
+                intent = self.intent(&backend, &mut object).await?;
                 let putting = in_time(gateway, &deadline, lent.as_ref(), backend.put(&object, upload));
                 let outcome = match &intent {
                     Some(intent) => intent.during(putting).await,
@@ -188,12 +188,27 @@ impl Outgoing<'_> {
         Ok(NewObject { backend, stored, removal, intent, pointer })
     }
 
-    /// Saves the intent for the upload.
-    async fn intent(&self, backend: &Opened, object: &mut Object) -> Option<Intent> {
-        let removal = |place: StoredObject| Job::removal(self.target, self.document, &place);
-        let place =
-            |location: &storage::Location| self.place(&Stored { location: location.clone(), ..Stored::default() });
-        Intent::write(&self.gateway.jobs, backend, object, removal, place).await
+    /// Saves the intent for the upload, if `jobs.intents` is on. A copy has none: no document names it, so a worker would remove it.
+    async fn intent(&self, backend: &Opened, object: &mut Object) -> Result<Option<Intent>, Error> {
+        let jobs = &self.gateway.jobs;
+        if !jobs.config().intents || self.decision.stub || !jobs.is_open() {
+            return Ok(None);
+        }
+        let removal = |name: &str| {
+            let noted = self.place(&Stored { location: backend.place(name), ..Stored::default() });
+            Job::removal(self.target, self.document, &noted)
+        };
+        match Intent::write(jobs, object, removal).await {
+            Ok(intent) => Ok(Some(intent)),
+            Err(reason) => {
+                tracing::warn!(
+                    reason,
+                    "what is about to be stored could not be noted: it stays if the gateway is killed now"
+                );
+                object.spare = self.object()?.spare;
+                Ok(None)
+            }
+        }
     }
 
     async fn untaken(&self, error: storage::Error, lent: Option<Lent>) -> Untaken {

@@ -110,6 +110,13 @@ impl StoredObject {
         let storage = self.storage == other.storage || self.inside.is_some() || other.inside.is_some();
         storage && self.handler == other.handler && self.location == other.location
     }
+
+    /// Returns whether a location may be that of this object, whose own was noted before it was stored: it may lack members that only the storage
+    /// determines.
+    #[must_use]
+    pub fn is_noted_for(&self, location: &Location) -> bool {
+        self.location.iter().all(|(key, value)| location.get(key) == Some(value))
+    }
 }
 
 /// An attachment's full name.

@@ -26,10 +26,9 @@ pub(super) async fn look(gateway: &Gateway, found: &Found, repair: bool) -> Tall
     for native in kept {
         let fault = |kind, reason: &str| Fault::new((database, id, &native.name), kind, reason);
         let missing = match decision.stub {
-            true => match has_copy(gateway, found, &native).await {
-                Ok(Some(false)) => Kind::Copy,
-                // A storage that chooses its own locations can only be searched by pointer.
-                Ok(Some(true) | None) => continue,
+            true => match has_copy(gateway, found, (&native, &decision)).await {
+                Ok(false) => Kind::Copy,
+                Ok(true) => continue,
                 Err(error) => {
                     let reason = Fault::of(database, id, &native.name, &error).reason;
                     tally.faults.push(fault("unreadable", &reason));

@@ -90,12 +90,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Removes an object.
     async fn delete(&self, location: &Location) -> Result<()>;
 
-    /// Returns where `put` may leave an object: first under the composed name, unless that is taken, and last under the spare one. Empty
-    /// if the storage itself chooses the place. Makes no request.
-    fn places(&self, object: &Object) -> Vec<Location> {
-        let _ = object;
-        Vec::new()
-    }
+    /// Returns the location of an object of this name as far as it is known before `put`: the stored object's location has all its members, and
+    /// perhaps an id or a generation besides. `get`, `delete` and `clear` accept it. Makes no request.
+    fn place(&self, name: &str) -> Location;
 
     /// Lists everything below the storage's folder, including leftovers of uploads; `None` if the storage cannot.
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
@@ -119,14 +116,6 @@ pub struct Listed {
     pub length: Option<u64>,
     /// When it was stored, or its upload started.
     pub modified: SystemTime,
-}
-
-impl Object {
-    /// Returns the candidate names, the spare one last.
-    fn names(&self) -> impl Iterator<Item = &str> {
-        let composed = (!self.taken).then_some(&*self.name);
-        composed.into_iter().chain([&*self.spare])
-    }
 }
 
 /// An object to be stored.

@@ -60,8 +60,8 @@ impl Backend for Opened {
         self.driver.delete(location).await.map_err(|error| error.without(&self.secrets))
     }
 
-    fn places(&self, object: &Object) -> Vec<Location> {
-        self.driver.places(object)
+    fn place(&self, name: &str) -> Location {
+        self.driver.place(name)
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {

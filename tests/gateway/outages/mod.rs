@@ -5,6 +5,7 @@ mod breaker;
 mod copies;
 mod documents;
 mod drivers;
+mod intents;
 mod moves;
 mod queue;
 mod removals;

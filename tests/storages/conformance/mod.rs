@@ -75,7 +75,7 @@ macro_rules! targets {
                 breaks: a_dropped_put_leaves_nothing, a_put_dropped_at_any_poll_leaves_nothing,
                     a_broken_body_leaves_nothing, a_short_body_leaves_nothing, a_body_over_the_limit_leaves_nothing;
                 reading: ranges_are_cut_or_whole, a_missing_object_is_missing, deleting_twice_is_fine,
-                    a_malformed_location_is_refused;
+                    a_malformed_location_is_refused, a_place_is_known_before_it_is_stored;
                 names: odd_names_come_back, names_do_not_leave_their_folder;
                 secrets: nothing_shows_a_secret;
             }

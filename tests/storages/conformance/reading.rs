@@ -65,3 +65,21 @@ pub async fn a_malformed_location_is_refused(target: Target) {
     }
     assert_eq!(target.read(&stored.location, 1).await, b"x");
 }
+
+/// A job that is written before an upload names the object's place.
+pub async fn a_place_is_known_before_it_is_stored(target: Target) {
+    for length in [3, CHUNK_BYTES + 3] {
+        let object = object(&format!("folder/{length}.mp3"));
+        let place = target.backend.place(&object.name);
+        let found = target.get(&place, None, length as u64).await.expect_err("nothing is there");
+        assert_eq!(found.kind(), Kind::Missing, "{found}");
+        target.backend.clear(&place).await.expect("nothing to remove");
+        let stored = target.put(&object, Body::full(bytes(length))).await.expect("stored");
+        for (member, value) in &place {
+            assert_eq!(stored.location.get(member), Some(value), "{place:?} of {:?}", stored.location);
+        }
+        assert!(target.read(&place, length).await == bytes(length));
+        target.backend.clear(&place).await.expect("removed");
+        target.assert_empty("after its place was cleared").await;
+    }
+}

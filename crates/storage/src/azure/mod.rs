@@ -103,8 +103,8 @@ impl Backend for Azure {
     }
 
     // Uncommitted blocks are not an object, and Azure removes them by itself.
-    fn places(&self, object: &Object) -> Vec<Location> {
-        object.names().map(|name| self.account.location(&blob_name(name))).collect()
+    fn place(&self, name: &str) -> Location {
+        self.account.location(&blob_name(name))
     }
 }
 

@@ -97,9 +97,9 @@ impl Account {
         }
     }
 
-    /// Removes a file, which may be gone already.
-    pub(super) async fn remove(&self, id: &str) -> Result<()> {
-        let reply = self.rpc("delete_v2", &json!({ "path": id })).await?;
+    /// Removes the file of an id or path, which may be gone already.
+    pub(super) async fn remove(&self, file: &str) -> Result<()> {
+        let reply = self.rpc("delete_v2", &json!({ "path": file })).await?;
         if reply.is_done() || reply.code() == "path_lookup/not_found" {
             return Ok(());
         }

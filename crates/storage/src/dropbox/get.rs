@@ -13,7 +13,8 @@ use crate::{Error, Kind, Result};
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) account: Shared,
-    pub(super) id: String,
+    /// The id or the path.
+    pub(super) file: String,
 }
 
 /// The `Dropbox-API-Result` header.
@@ -27,7 +28,7 @@ impl Source for Stored {
     const VENDOR: &'static str = "Dropbox";
 
     async fn ask(&self, range: Option<ByteRange>, _: Option<&str>) -> Result<Given> {
-        let mut call = self.account.download(&json!({ "path": self.id }))?;
+        let mut call = self.account.download(&json!({ "path": self.file }))?;
         if let Some(range) = range {
             call.headers.insert(RANGE, read::header(range)?);
         }

@@ -23,7 +23,7 @@ use super::{
     Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Listed, Location, Naming, Object,
     Result, Server, Spelling, Stored, Upload,
 };
-use crate::engine::location::text;
+use crate::engine::location::{location, text};
 use crate::engine::read;
 
 /// The `dropbox` driver for [`DRIVERS`](super::DRIVERS).
@@ -71,8 +71,8 @@ impl Backend for Dropbox {
     }
 
     async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
-        let id = id_of(location)?.to_owned();
-        read::open(get::Stored { account: Arc::clone(&self.account), id }, fetch.range).await
+        let file = file_of(location)?.to_owned();
+        read::open(get::Stored { account: Arc::clone(&self.account), file }, fetch.range).await
     }
 
     fn url(&self, name: &str) -> String {
@@ -80,7 +80,11 @@ impl Backend for Dropbox {
     }
 
     async fn delete(&self, location: &Location) -> Result<()> {
-        self.account.remove(id_of(location)?).await
+        self.account.remove(file_of(location)?).await
+    }
+
+    fn place(&self, name: &str) -> Location {
+        location([("path", &path_of(name))])
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
@@ -101,14 +105,17 @@ fn check(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns the file's id in a location. The path next to it is informational: a file keeps its id when it is moved.
-fn id_of(location: &Location) -> Result<&str> {
+/// Returns the id of a file, which it keeps when it is moved, or its path if the id is unknown: Dropbox takes either.
+fn file_of(location: &Location) -> Result<&str> {
     let wrong = |what| Error::new(Kind::Location, format!("the location of a Dropbox file {what}"));
     if location.get("path").is_some_and(|path| !path.as_str().is_some_and(|path| path.starts_with('/'))) {
         return Err(wrong("has a path that is none"));
     }
-    let id = text(location, "id").filter(|id| is_id(id));
-    id.ok_or_else(|| wrong("has no id"))
+    if location.contains_key("id") {
+        return text(location, "id").filter(|id| is_id(id)).ok_or_else(|| wrong("has an id that is none"));
+    }
+    let path = text(location, "path").filter(|path| path.strip_prefix('/').is_some_and(|name| check(name).is_ok()));
+    path.ok_or_else(|| wrong("has no id"))
 }
 
 fn is_id(text: &str) -> bool {

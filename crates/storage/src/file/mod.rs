@@ -87,7 +87,7 @@ impl Backend for Directory {
     }
 
     // Partial files are removed at the next start.
-    fn places(&self, object: &Object) -> Vec<Location> {
-        object.names().map(|name| location([("path", name)])).collect()
+    fn place(&self, name: &str) -> Location {
+        location([("path", name)])
     }
 }

@@ -125,9 +125,9 @@ impl Backend for Ftp {
         Some(list::all(&self.host).boxed())
     }
 
-    fn places(&self, object: &Object) -> Vec<Location> {
+    fn place(&self, name: &str) -> Location {
         let address = &self.host.address;
-        object.names().map(|name| address.location(&address.below(name))).collect()
+        address.location(&address.below(name))
     }
 }
 

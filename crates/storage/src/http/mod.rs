@@ -120,8 +120,8 @@ impl Backend for Http {
         cleanup::remove(&self.web, &fetch::link(self, location)?).await.map(drop)
     }
 
-    fn places(&self, object: &Object) -> Vec<Location> {
-        object.names().map(|name| self.location(&self.options.base.object(name))).collect()
+    fn place(&self, name: &str) -> Location {
+        self.location(&self.options.base.object(name))
     }
 }
 

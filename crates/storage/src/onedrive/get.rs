@@ -11,20 +11,19 @@ use crate::engine::api::{Call, Reply};
 use crate::engine::read::{self, Given, Source};
 use crate::{Error, Kind, Result};
 
-/// An item named by a pointer: the ids of its drive and of the item.
+/// An item named by a pointer.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) drive: Shared,
-    pub(super) place: (String, String),
+    /// The call for its content.
+    pub(super) call: Call,
 }
 
 impl Source for Stored {
     const VENDOR: &'static str = "OneDrive";
 
     async fn ask(&self, range: Option<ByteRange>, _: Option<&str>) -> Result<Given> {
-        let (drive, item) = &self.place;
-        let call = self.drive.item(Method::GET, (drive, item), "/content").object();
-        let reply = follow(&self.drive, &call, range).await?;
+        let reply = follow(&self.drive, &self.call, range).await?;
         if !matches!(reply.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
             return Err(reply.refusal("send an object"));
         }

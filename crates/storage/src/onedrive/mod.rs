@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt};
+use http::Method;
 use stowage_base::settings::Settings;
 
 use self::drive::{Drive, Shared};
@@ -25,7 +26,7 @@ use super::{
     Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Listed, Location, Naming, Object,
     Result, Server, Spelling, Stored, Upload,
 };
-use crate::engine::location::text;
+use crate::engine::location::{location, text};
 use crate::engine::read;
 
 /// The `onedrive` driver for [`DRIVERS`](super::DRIVERS).
@@ -73,9 +74,11 @@ impl Backend for OneDrive {
     }
 
     async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
-        let (drive, item) = place(location)?;
-        let place = (drive.to_owned(), item.to_owned());
-        read::open(get::Stored { drive: Arc::clone(&self.drive), place }, fetch.range).await
+        let call = match place(location)? {
+            Place::Item(drive, item) => self.drive.item(Method::GET, (drive, item), "/content"),
+            Place::Path(name) => self.drive.at(Method::GET, name, ":/content"),
+        };
+        read::open(get::Stored { drive: Arc::clone(&self.drive), call: call.object() }, fetch.range).await
     }
 
     fn url(&self, name: &str) -> String {
@@ -83,7 +86,18 @@ impl Backend for OneDrive {
     }
 
     async fn delete(&self, location: &Location) -> Result<()> {
-        self.drive.remove(place(location)?).await
+        match place(location)? {
+            Place::Item(drive, item) => self.drive.remove((drive, item)).await,
+            // Graph documents removal by id alone.
+            Place::Path(name) => match self.drive.head(name).await?.filter(|item| item.file.is_some()) {
+                Some(item) => self.drive.remove(item.place()?).await,
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn place(&self, name: &str) -> Location {
+        location([("path", &format!("/{name}"))])
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
@@ -91,14 +105,30 @@ impl Backend for OneDrive {
     }
 }
 
-/// Returns drive and item of a location. The path next to them is informational: an item keeps its id when it is moved.
-fn place(location: &Location) -> Result<(&str, &str)> {
-    let wrong = |what| Error::new(Kind::Location, format!("the location of a OneDrive item {what}"));
+/// Where an item is.
+enum Place<'a> {
+    /// The ids of its drive and its own, which it keeps when it is moved.
+    Item(&'a str, &'a str),
+    /// Its path from the root, without the first slash.
+    Path(&'a str),
+}
+
+/// Returns the ids in a location, or its path if it has none.
+fn place(location: &Location) -> Result<Place<'_>> {
+    let wrong = |what: &str| Error::new(Kind::Location, format!("the location of a OneDrive item {what}"));
     if location.get("path").is_some_and(|path| !path.as_str().is_some_and(|path| path.starts_with('/'))) {
         return Err(wrong("has a path that is none"));
     }
+    if !location.contains_key("drive") && !location.contains_key("item") {
+        let name = text(location, "path").and_then(|path| path.strip_prefix('/'));
+        let name = name.filter(|name| names::check(name).is_ok()).ok_or_else(|| wrong("names no item"))?;
+        return Ok(Place::Path(name));
+    }
     let id = |member| text(location, member).filter(|id| is_id(id));
-    Ok((id("drive").ok_or_else(|| wrong("names no drive"))?, id("item").ok_or_else(|| wrong("names no item"))?))
+    Ok(Place::Item(
+        id("drive").ok_or_else(|| wrong("names no drive"))?,
+        id("item").ok_or_else(|| wrong("names no item"))?,
+    ))
 }
 
 fn is_id(text: &str) -> bool {

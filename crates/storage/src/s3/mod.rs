@@ -106,8 +106,8 @@ impl Backend for S3 {
         Some(list::all(&self.bucket).boxed())
     }
 
-    fn places(&self, object: &Object) -> Vec<Location> {
-        object.names().map(|name| self.bucket.location(name)).collect()
+    fn place(&self, name: &str) -> Location {
+        self.bucket.location(name)
     }
 
     async fn clear(&self, location: &Location) -> Result<()> {

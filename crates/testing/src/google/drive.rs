@@ -252,6 +252,7 @@ fn list(state: &State, asked: &Asked, trouble: Option<&Trouble>) -> Answer {
         query.name.as_ref().is_none_or(|name| file.name.to_lowercase() == name.to_lowercase())
             && query.parent.as_ref().is_none_or(|parent| file.parent == *parent)
             && query.media_type.as_ref().is_none_or(|kind| file.media_type == *kind)
+            && query.other_type.as_ref().is_none_or(|kind| file.media_type != *kind)
             && query.trashed.is_none_or(|trashed| state.drive.is_trashed(id) == trashed)
     };
     let mut found: Vec<_> = state.drive.files.iter().filter(fits).collect();

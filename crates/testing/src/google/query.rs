@@ -6,6 +6,7 @@ pub struct Query {
     pub name: Option<String>,
     pub parent: Option<String>,
     pub media_type: Option<String>,
+    pub other_type: Option<String>,
     pub trashed: Option<bool>,
 }
 
@@ -29,6 +30,9 @@ impl Query {
         }
         if let Some(rest) = text.strip_prefix("mimeType = ") {
             return quoted(rest, &mut self.media_type);
+        }
+        if let Some(rest) = text.strip_prefix("mimeType != ") {
+            return quoted(rest, &mut self.other_type);
         }
         if let Some(rest) = text.strip_prefix("trashed = ") {
             let (value, rest) = rest

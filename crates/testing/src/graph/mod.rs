@@ -156,6 +156,10 @@ impl Shared {
                         ),
                     }
                 }
+                "download" => match drive.at(&path) {
+                    Ok(found) => redirect(&mut drive, &given, found["id"].as_str().expect("an id")),
+                    Err(error) => refuse(&error),
+                },
                 _ => item(200, drive.at(&path)),
             };
         }
@@ -168,11 +172,7 @@ impl Shared {
         let id = id.split('/').next().expect("a first part").to_owned();
         match route {
             "delete" if drive.remove(&id) => text(204, ""),
-            "download" if drive.by_id(&id).is_some() => {
-                // "Preauthenticated download URLs are only valid for a short period of time": this one is valid once.
-                let key = drive.ticket(&id);
-                with(text(302, ""), "location", &format!("{given}/dl/{id}?tempauth={key}"))
-            }
+            "download" if drive.by_id(&id).is_some() => redirect(&mut drive, &given, &id),
             _ => refuse(&Refusal(404, "itemNotFound")),
         }
     }
@@ -210,6 +210,12 @@ impl Shared {
     }
 }
 
+/// Responds with the download URL of an item, which is valid once: "Preauthenticated download URLs are only valid for a short period of time".
+fn redirect(drive: &mut Drive, given: &str, id: &str) -> Answer {
+    let key = drive.ticket(id);
+    with(text(302, ""), "location", &format!("{given}/dl/{id}?tempauth={key}"))
+}
+
 /// Responds with a page of a folder's items.
 fn children(drive: &Drive, rest: &str, head: &Parts) -> Answer {
     let folder = rest.strip_prefix("/drives/b!double-drive/items/").and_then(|rest| rest.split('/').next());
@@ -235,9 +241,9 @@ fn route(edge: bool, head: &Parts) -> &'static str {
         (&Method::GET, true) if path.starts_with("/dl/") => "bytes",
         (&Method::PUT, false) if path.ends_with(":/content") => "content",
         (&Method::POST, false) if path.ends_with(":/createUploadSession") => "createUploadSession",
+        (&Method::GET, false) if path.ends_with("/content") => "download",
         (&Method::GET, false) if path.starts_with("/v1.0/me/drive/root:/") => "item",
         (&Method::GET, false) if path.ends_with("/children") => "children",
-        (&Method::GET, false) if path.ends_with("/content") => "download",
         (&Method::DELETE, false) if path.starts_with("/v1.0/drives/") => "delete",
         _ => "unknown",
     }

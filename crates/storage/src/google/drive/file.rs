@@ -45,6 +45,8 @@ pub(super) struct Resource {
 pub(super) struct Made {
     pub(super) drive: Arc<Drive>,
     pub(super) id: String,
+    /// The composed name.
+    pub(super) name: String,
 }
 
 impl Drive {
@@ -101,7 +103,7 @@ impl Target for Made {
     }
 
     fn stored(&self, file: &Resource) -> Result<Stored> {
-        let location = location([("id", &file.id)]);
+        let location = location([("id", &file.id), ("path", &format!("/{}", self.name))]);
         Ok(Stored { location, etag: file.head_revision_id.clone(), ..Stored::default() })
     }
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 use stowage_http::target::{Origin, encode};
 
 use super::file::Drive;
-use super::name::{FOLDER, is_id, query};
+use super::name::{FILES, FOLDER, FOLDERS, Path, is_id, query};
 use crate::google::fault::is_gone;
 use crate::{Error, Kind, Result};
 
@@ -38,14 +38,15 @@ struct Key {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
-    files: Vec<Folder>,
+    files: Vec<Item>,
     next_page_token: Option<String>,
     #[serde(default)]
     incomplete_search: bool,
 }
 
+/// A folder or file.
 #[derive(Deserialize)]
-struct Folder {
+struct Item {
     id: String,
     name: Option<String>,
 }
@@ -64,6 +65,19 @@ pub(super) async fn find(drive: &Drive, folders: &[String]) -> Result<String> {
     Ok(parent)
 }
 
+/// Returns the id of the oldest file at a path; `None` if there is none. Makes no folders.
+pub(super) async fn file(drive: &Drive, path: &Path) -> Result<Option<String>> {
+    let mut parent = match &drive.folder {
+        Some(folder) => return search(drive, folder, &path.name, FILES).await,
+        None => ROOT.to_owned(),
+    };
+    for name in &path.folders {
+        let Some(folder) = search(drive, &parent, name, FOLDERS).await? else { return Ok(None) };
+        parent = folder;
+    }
+    search(drive, &parent, &path.name, FILES).await
+}
+
 /// Forgets the ids of these folders, because one of them is gone.
 pub(super) async fn forget(drive: &Drive, folders: &[String]) {
     let mut parent = ROOT.to_owned();
@@ -79,16 +93,18 @@ fn key(drive: &Drive, parent: &str, name: &str) -> Key {
 }
 
 async fn find_or_make(drive: &Drive, parent: &str, name: &str) -> Result<String> {
-    match search(drive, parent, name).await? {
+    match search(drive, parent, name, FOLDERS).await? {
         Some(id) => Ok(id),
         None => make(drive, parent, name).await,
     }
 }
 
+/// Looks for the oldest folder or file of a name in a folder.
+///
 /// A page may be empty without being the last one ("files.list": `nextPageToken`), and a search may be incomplete
-/// (`incompleteSearch`): neither means that there is no such folder, and a second one would be created.
-async fn search(drive: &Drive, parent: &str, name: &str) -> Result<Option<String>> {
-    let query = encode(&query(parent, name));
+/// (`incompleteSearch`): neither means that there is none, and a second folder would be created.
+async fn search(drive: &Drive, parent: &str, name: &str, is: &str) -> Result<Option<String>> {
+    let query = encode(&query(parent, name, is));
     let (mut page, mut complete) = (String::new(), true);
     for _ in 0..MOST_PAGES {
         let target = format!(
@@ -100,14 +116,14 @@ async fn search(drive: &Drive, parent: &str, name: &str) -> Result<Option<String
             return Err(gone());
         }
         if !reply.status.is_success() {
-            return Err(reply.refusal("look for a folder"));
+            return Err(reply.refusal("look for a folder or file"));
         }
         let listed: Listed = reply.json()?;
         complete &= !listed.incomplete_search;
         // Whether `=` is case sensitive is not documented.
-        let same = |folder: &Folder| folder.name.as_deref() == Some(name) && is_id(&folder.id);
-        if let Some(folder) = listed.files.into_iter().find(same) {
-            return Ok(Some(folder.id));
+        let same = |item: &Item| item.name.as_deref() == Some(name) && is_id(&item.id);
+        if let Some(item) = listed.files.into_iter().find(same) {
+            return Ok(Some(item.id));
         }
         match listed.next_page_token.filter(|token| !token.is_empty()) {
             Some(token) => page = format!("&pageToken={}", encode(&token)),
@@ -115,7 +131,7 @@ async fn search(drive: &Drive, parent: &str, name: &str) -> Result<Option<String
             None => break,
         }
     }
-    Err(Error::new(Kind::Passing, "Google did not look for a folder everywhere"))
+    Err(Error::new(Kind::Passing, "Google did not look everywhere for a folder or file"))
 }
 
 async fn make(drive: &Drive, parent: &str, name: &str) -> Result<String> {
@@ -125,7 +141,7 @@ async fn make(drive: &Drive, parent: &str, name: &str) -> Result<String> {
     let call = call.body(HeaderValue::from_static("application/json; charset=UTF-8"), metadata.to_string());
     let reply = drive.service.ask(&call).await?;
     match reply.status {
-        status if status.is_success() => Ok(reply.json::<Folder>()?.id),
+        status if status.is_success() => Ok(reply.json::<Item>()?.id),
         // An earlier attempt created it.
         StatusCode::CONFLICT if reply.doubtful => Ok(id),
         _ if is_gone(&reply) => Err(gone()),
@@ -140,7 +156,7 @@ pub(super) fn gone() -> Error {
 
 /// Alias of the root folder.
 const ROOT: &str = "root";
-/// Each with 100 folders of one name.
+/// Each with 100 folders or files of one name.
 const MOST_PAGES: u32 = 20;
 const MOST_KNOWN: u64 = 10_000;
 /// A user may move a folder to the trash, and files stored in it would follow.

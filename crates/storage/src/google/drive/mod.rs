@@ -22,7 +22,7 @@ use self::file::Drive;
 use self::ids::Ids;
 use self::name::{Path, is_id};
 use super::service::{ENDPOINTS, Service};
-use crate::engine::location::text;
+use crate::engine::location::{location, text};
 use crate::engine::read;
 use crate::oauth::Subject;
 use crate::{
@@ -63,6 +63,22 @@ impl GoogleDrive {
     }
 }
 
+impl GoogleDrive {
+    /// Returns the id in a location, or that of the oldest file at its path if it has none; `None` if there is no such file.
+    async fn id(&self, location: &Location) -> Result<Option<String>> {
+        let wrong = |what: &str| Error::new(Kind::Location, format!("the location of a Google Drive file {what}"));
+        if location.get("path").is_some_and(|path| !path.as_str().is_some_and(|path| path.starts_with('/'))) {
+            return Err(wrong("has a path that is none"));
+        }
+        if location.contains_key("id") {
+            let id = text(location, "id").filter(|id| is_id(id)).ok_or_else(|| wrong("has an id that is none"))?;
+            return Ok(Some(id.to_owned()));
+        }
+        let path = text(location, "path").and_then(|path| Path::of(path).ok()).ok_or_else(|| wrong("has no id"))?;
+        folders::file(&self.drive, &path).await
+    }
+}
+
 #[async_trait]
 impl Backend for GoogleDrive {
     async fn put(&self, object: &Object, mut upload: Upload) -> Result<Stored> {
@@ -78,8 +94,9 @@ impl Backend for GoogleDrive {
     }
 
     async fn get(&self, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
-        let file = get::File { drive: Arc::clone(&self.drive), id: id(location)?.to_owned() };
-        read::open(file, fetch.range).await
+        let id = self.id(location).await?;
+        let id = id.ok_or_else(|| Error::new(Kind::Missing, "the file is not in the Drive"))?;
+        read::open(get::File { drive: Arc::clone(&self.drive), id }, fetch.range).await
     }
 
     fn url(&self, name: &str) -> String {
@@ -93,17 +110,19 @@ impl Backend for GoogleDrive {
     }
 
     async fn delete(&self, location: &Location) -> Result<()> {
-        self.drive.remove(id(location)?).await
+        match self.id(location).await? {
+            Some(id) => self.drive.remove(&id).await,
+            None => Ok(()),
+        }
+    }
+
+    fn place(&self, name: &str) -> Location {
+        location([("path", &format!("/{name}"))])
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
         Some(list::all(&self.drive).boxed())
     }
-}
-
-fn id(location: &Location) -> Result<&str> {
-    let id = text(location, "id").filter(|id| is_id(id));
-    id.ok_or_else(|| Error::new(Kind::Location, "the location of a Google Drive file has no id"))
 }
 
 /// Only files created by the app itself ("Choose Google Drive API scopes").

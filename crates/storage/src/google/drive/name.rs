@@ -25,11 +25,11 @@ impl Path {
     }
 }
 
-/// Builds the query for folders of a name in a folder ("Search for files and folders").
-pub(super) fn query(parent: &str, name: &str) -> String {
+/// Builds the query for what has a name in a folder: folders (`=`), or files (`!=`) ("Search for files and folders").
+pub(super) fn query(parent: &str, name: &str, is: &str) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     let (parent, name) = (quoted(parent), quoted(name));
-    format!("name = {name} and {parent} in parents and mimeType = '{FOLDER}' and trashed = false")
+    format!("name = {name} and {parent} in parents and mimeType {is} '{FOLDER}' and trashed = false")
 }
 
 /// Returns whether a text may be an id. Drive's ids consist of letters, digits, hyphens and underscores.
@@ -39,13 +39,17 @@ pub(super) fn is_id(text: &str) -> bool {
 
 /// The media type of folders ("Google Workspace and Google Drive supported MIME types").
 pub(super) const FOLDER: &str = "application/vnd.google-apps.folder";
+/// For [`query`].
+pub(super) const FOLDERS: &str = "=";
+/// For [`query`].
+pub(super) const FILES: &str = "!=";
 
 #[cfg(test)]
 #[expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Path, is_id, query};
+    use super::{FOLDERS, Path, is_id, query};
 
     #[test]
     fn a_name_is_folders_and_a_name() {
@@ -62,7 +66,7 @@ mod tests {
     #[test]
     fn quotes_and_backslashes_are_escaped() {
         let expected = r"name = 'a\'b\\' and 'root' in parents and mimeType = 'application/vnd.google-apps.folder' and trashed = false";
-        assert_eq!(query("root", r"a'b\"), expected);
+        assert_eq!(query("root", r"a'b\", FOLDERS), expected);
     }
 
     #[test]
@@ -77,7 +81,7 @@ mod tests {
         /// For any name: the quoted text ends at the first unescaped quote, and unescapes to the name.
         #[test]
         fn a_name_cannot_end_its_quotes(name in ".*") {
-            let text = query("root", &name);
+            let text = query("root", &name, FOLDERS);
             let rest = text.strip_prefix("name = '").unwrap();
             let (mut read, mut characters) = (String::new(), rest.chars());
             loop {

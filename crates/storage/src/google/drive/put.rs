@@ -20,6 +20,8 @@ use crate::{Chunk, Digests, Error, Object, Result, Stored, Upload};
 /// A file to be created.
 struct NewFile {
     drive: Arc<Drive>,
+    /// The composed name.
+    name: String,
     path: Path,
     media_type: String,
 }
@@ -60,7 +62,8 @@ pub(super) async fn resumable(
 
 impl NewFile {
     fn new(drive: &Arc<Drive>, path: Path, object: &Object) -> Self {
-        Self { drive: Arc::clone(drive), path, media_type: media_type(&object.content_type) }
+        let (name, media_type) = (object.name.clone(), media_type(&object.content_type));
+        Self { drive: Arc::clone(drive), name, path, media_type }
     }
 
     /// Returns an id, and the metadata of a file with this id in the right folder.
@@ -71,7 +74,7 @@ impl NewFile {
         };
         let id = self.drive.ids.take(&self.drive.service).await?;
         let metadata = json!({ "id": id, "name": self.path.name, "parents": [parent], "mimeType": self.media_type });
-        Ok((Made { drive: Arc::clone(&self.drive), id }, metadata))
+        Ok((Made { drive: Arc::clone(&self.drive), id, name: self.name.clone() }, metadata))
     }
 
     async fn store(self, mut chunk: Chunk, digests: Digests) -> Result<Claim<Made>> {

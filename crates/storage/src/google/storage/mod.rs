@@ -17,7 +17,7 @@ use stowage_base::settings::Settings;
 
 use self::bucket::{Bucket, is_bucket, is_generation, name_fault};
 use super::service::{ENDPOINTS, Service};
-use crate::engine::location::text;
+use crate::engine::location::{location, text};
 use crate::engine::read;
 use crate::oauth::Subject;
 use crate::{
@@ -111,6 +111,10 @@ impl Backend for GoogleStorage {
     async fn delete(&self, location: &Location) -> Result<()> {
         let (bucket, name, generation) = self.place(location)?;
         bucket.remove(&name, generation.as_deref()).await
+    }
+
+    fn place(&self, name: &str) -> Location {
+        location([("bucket", &self.bucket.name), ("name", name)])
     }
 
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
