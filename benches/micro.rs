@@ -17,8 +17,8 @@ use stowage_couch::Document;
 use stowage_http::base64;
 use stowage_http::body::Body;
 use stowage_http::target::Origin;
-use stowage_storage::Object;
 use stowage_storage::steps::{self, Signing};
+use stowage_storage::{Leftovers, Object};
 
 const ACCOUNT: &str = "1234567890abcdef1234567890abcdef";
 const DATABASE: &str = "account/12/34/567890abcdef1234567890abcdef-202011";
@@ -57,6 +57,7 @@ fn forms(criterion: &mut Criterion) {
         taken: false,
         content_type: "audio/mpeg".to_owned(),
         document: recording().public_fields("doc"),
+        leftovers: Leftovers::default(),
     };
     group.bench_function("multipart", |bencher| {
         bencher.iter(|| drained(steps::multipart(black_box(&object), Body::full(data.clone()))));

@@ -1,5 +1,7 @@
 //! Removes objects that no document names.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use stowage_base::log::chain;
 use stowage_couch::{self as couch, Answer, Caller, Document};
@@ -8,7 +10,7 @@ use super::polls::Polls;
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::jobs::Job;
-use crate::object::remove::{FIRST_PAUSE, TRIES, remove_later, remove_object};
+use crate::object::remove::{remove_later, remove_object};
 use crate::object::storages::storage_of;
 use crate::object::unsaved::DOUBTFUL_FOR;
 use crate::plan::{DocumentPlan, OnDelete, on_delete};
@@ -147,3 +149,8 @@ pub(crate) async fn left(
     let removal = Job::removal(target, &plan.stand_in(), &pointer.stowage).after(DOUBTFUL_FOR);
     remove_later(gateway, &removal, why, caller.activity()).await;
 }
+
+/// The number of attempts to read a document's leaves.
+const TRIES: u32 = 4;
+/// The delay before the second attempt; it quadruples with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);

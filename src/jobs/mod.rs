@@ -13,6 +13,7 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stowage_couch::Document;
+use stowage_storage::Location;
 
 use crate::plan::stand_in;
 use crate::pointer::StoredObject;
@@ -155,9 +156,18 @@ impl Job {
     #[must_use]
     pub fn removal(target: &Target, document: &Document, object: &StoredObject) -> Self {
         let mut job = Self::new(Kind::Remove, target, document, &object.storage);
-        job.id = job.id_of(&json!(object.location).to_string());
         job.object = Some(Box::new(object.clone()));
-        job
+        job.at(object.location.clone())
+    }
+
+    /// Turns a removal into that of an object at another location.
+    #[must_use]
+    pub fn at(mut self, location: Location) -> Self {
+        self.id = self.id_of(&json!(location).to_string());
+        if let Some(object) = &mut self.object {
+            object.location = location;
+        }
+        self
     }
 
     /// Turns the job into an intent, for an object about to be stored.

@@ -10,7 +10,8 @@ use super::native::{NATIVE, Native, natives};
 use super::{Found, Moved, unasked};
 use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::object::outgoing::{NewObject, Outgoing, next_generation};
+use crate::object::new_object::NewObject;
+use crate::object::outgoing::{Outgoing, next_generation};
 use crate::object::unsaved::Unsaved;
 use crate::plan::Decision;
 use crate::pointer::{self, Entry};
@@ -61,7 +62,7 @@ impl Found {
     }
 
     /// Returns whether a client has saved another revision since this one was read.
-    async fn is_superseded(&self, gateway: &Gateway) -> Result<bool, Error> {
+    async fn is_superseded(&self, gateway: &Arc<Gateway>) -> Result<bool, Error> {
         let now = Self::read(gateway, &self.target.attachment("")).await?;
         Ok(now.is_some_and(|now| now.document.rev() != self.document.rev()))
     }
@@ -69,7 +70,7 @@ impl Found {
     /// Describes the upload of one attachment; `document` is the document without CouchDB's own attachments.
     fn outgoing<'a>(
         &self,
-        gateway: &'a Gateway,
+        gateway: &'a Arc<Gateway>,
         native: &'a Native,
         decision: &'a Decision,
         (target, document, shared): (&'a Target, &'a Document, bool),
@@ -93,7 +94,7 @@ impl Found {
     /// Stores one attachment, and checks it against its stub.
     async fn store(
         &self,
-        gateway: &Gateway,
+        gateway: &Arc<Gateway>,
         native: &Native,
         decision: &Decision,
         (rev, shared): (&str, bool),
@@ -117,7 +118,7 @@ impl Found {
 
 /// Returns whether the storage has a copy of an attachment in CouchDB.
 pub(crate) async fn has_copy(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     found: &Found,
     (native, decision): (&Native, &Decision),
 ) -> Result<bool, Error> {
@@ -128,7 +129,7 @@ pub(crate) async fn has_copy(
 }
 
 /// Makes the copy of an attachment in CouchDB, if the plan wants one.
-pub(crate) async fn copy(gateway: &Gateway, found: &Found, native: &Native) -> Result<(), Error> {
+pub(crate) async fn copy(gateway: &Arc<Gateway>, found: &Found, native: &Native) -> Result<(), Error> {
     let (Some(decision), Some(rev)) = (found.decision()?, found.document.rev()) else { return Ok(()) };
     if decision.stub {
         found.store(gateway, native, &decision, (&rev, false), &unasked()).await?.kept().await;

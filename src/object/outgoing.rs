@@ -10,14 +10,18 @@ use stowage_base::deadline::Deadline;
 use stowage_couch::Document;
 use stowage_http::body::Body;
 use stowage_http::headers::one_line_text;
-use stowage_storage::{self as storage, Backend as _, Budget, Digests, Fetch, Object, Opened, Stored, Upload};
+use stowage_storage::{
+    self as storage, Backend as _, Budget, Digests, Fetch, Leftovers, Object, Opened, Stored, Upload,
+};
 
 use super::counted::counted;
 use super::intent::Intent;
 use super::lent::{Lent, lend};
+use super::new_object::NewObject;
 use super::operation::Operation;
-use super::remove::remove_object;
+use super::remove::remove_later;
 use super::storages::open;
+use super::unsaved::DOUBTFUL_FOR;
 use super::{OCTETS, couch_digest};
 use crate::error::Error;
 use crate::gateway::Gateway;
@@ -29,7 +33,7 @@ use crate::upstream::revision::generation;
 
 /// An attachment on its way to its storage.
 pub(crate) struct Outgoing<'a> {
-    pub(crate) gateway: &'a Gateway,
+    pub(crate) gateway: &'a Arc<Gateway>,
     pub(crate) target: &'a Target,
     pub(crate) decision: &'a Decision,
     /// The document that the attachment will belong to: the object's name contains its fields.
@@ -46,18 +50,6 @@ pub(crate) struct Outgoing<'a> {
     /// Whether another request may be storing the same attachment.
     pub(crate) shared: bool,
     pub(crate) activity: &'a Activity,
-}
-
-/// An object that no document names yet.
-pub(crate) struct NewObject {
-    pub(crate) backend: Arc<Opened>,
-    pub(crate) stored: Stored,
-    /// The job that removes the object if no document will name it.
-    pub(crate) removal: Box<Job>,
-    /// The intent saved before the object was stored.
-    intent: Option<Intent>,
-    /// The pointer; `None` if the storage acknowledged without reading the whole body.
-    pub(crate) pointer: Option<Pointer>,
 }
 
 /// An attachment that its storage did not take.
@@ -146,6 +138,7 @@ impl Outgoing<'_> {
         let Self { gateway, decision, .. } = self;
         let Terms { budget, deadline, tells, lent } = terms;
         let backend = open(gateway, &decision.settings)?;
+        object.leftovers = self.leftovers();
         if body.size_hint().lower() > gateway.limits.attachment_bytes {
             return Err(Error::TooLarge(self.target.attachment.as_str().into()).into());
         }
@@ -211,6 +204,20 @@ impl Outgoing<'_> {
         }
     }
 
+    /// Creates removal jobs for what the upload leaves in its storage if it fails.
+    fn leftovers(&self) -> Leftovers {
+        let (gateway, activity) = (Arc::clone(self.gateway), self.activity.clone());
+        let job = Job::removal(self.target, self.document, &self.place(&Stored::default()));
+        Leftovers::new(move |location| {
+            let removal = job.clone().at(location).after(DOUBTFUL_FOR);
+            let (gateway, activity) = (Arc::clone(&gateway), activity.clone());
+            let tasks = gateway.tasks.clone();
+            drop(tasks.spawn("leftovers of an upload", async move {
+                remove_later(&gateway, &removal, "an upload failed", &activity).await;
+            }));
+        })
+    }
+
     async fn untaken(&self, error: storage::Error, lent: Option<Lent>) -> Untaken {
         let may_fall_back =
             matches!(error.kind(), storage::Kind::Passing | storage::Kind::Refused | storage::Kind::Missing);
@@ -240,6 +247,7 @@ impl Outgoing<'_> {
             taken: self.shared || !matches!(pointer::entry(self.saved, target.at()), Ok(None | Some(Entry::Link(_)))),
             content_type: media_type(self.content_type),
             document: self.document.public_fields(&target.document),
+            leftovers: Leftovers::default(),
         })
     }
 
@@ -306,29 +314,6 @@ async fn in_time<T>(
         }
     }
     deadline.bound(putting).await.unwrap_or_else(|| Err(storage::Error::late()))
-}
-
-impl NewObject {
-    /// Removes the object, since no document will name it.
-    pub(crate) async fn discard(&self, gateway: &Gateway, activity: &Activity) {
-        remove_object(gateway, &self.backend, &self.removal, activity).await;
-        self.kept().await;
-    }
-
-    /// Removes the intent, so that nothing removes the object any more.
-    pub(crate) async fn kept(&self) {
-        if let Some(intent) = &self.intent {
-            intent.done().await;
-        }
-    }
-
-    /// Returns whether the lease still holds, so that nothing can have removed the object.
-    pub(crate) async fn is_held(&self) -> bool {
-        match &self.intent {
-            Some(intent) => intent.is_held().await,
-            None => true,
-        }
-    }
 }
 
 /// Converts a media type for storages, which want a short line of ASCII in a header. If the client's does not qualify, only the type without

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use serde_json::json;
 use stowage_base::activity::Activity;
 use stowage_base::log::chain;
@@ -11,21 +12,18 @@ use super::operation::Operation;
 use crate::gateway::Gateway;
 use crate::jobs::Job;
 
-/// Removes an object, with retries. If its storage cannot, the job `removal` does it later.
+/// Removes an object, with retries while its storage is busy. After any other failure, or if that lasts, the job `removal` does it later: an attempt
+/// may have taken effect, and only a job makes sure that another gateway has not stored an object of the same name since.
 pub(crate) async fn remove_object(gateway: &Gateway, backend: &Opened, removal: &Job, activity: &Activity) {
     let Some(place) = &removal.object else { return };
-    let mut pause = FIRST_PAUSE;
-    for left in (0..TRIES).rev() {
-        let error =
-            match try_to_remove(gateway, backend, (&place.handler, &place.storage), &place.location, activity).await {
-                Ok(()) => return,
-                Err(error) => error,
-            };
-        if left == 0 || backend.health().down().is_some() {
-            return remove_later(gateway, removal, &chain(&error), activity).await;
+    let whose = (&*place.handler, &*place.storage);
+    let mut pauses = PAUSES.into_iter();
+    while let Err(error) = try_to_remove(gateway, backend, whose, &place.location, activity).await {
+        let is_busy = matches!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS));
+        match pauses.next().filter(|_| is_busy && backend.health().down().is_none()) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return remove_later(gateway, removal, &chain(&error), activity).await,
         }
-        tokio::time::sleep(pause).await;
-        pause *= 4;
     }
 }
 
@@ -58,7 +56,5 @@ pub(crate) async fn remove_later(gateway: &Gateway, removal: &Job, why: &str, ac
     }
 }
 
-/// The number of attempts.
-pub(crate) const TRIES: u32 = 4;
-/// The delay before the first retry; it quadruples with each further retry.
-pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The pauses between attempts.
+const PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1600)];

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stowage_base::activity::Activity;
 use tokio::runtime::Handle;
 
-use super::outgoing::NewObject;
+use super::new_object::NewObject;
 use super::remove::remove_later;
 use crate::error::Error;
 use crate::gateway::Gateway;

@@ -1,5 +1,7 @@
 //! Checks attachments in CouchDB: the copies that a plan wants must exist, and what CouchDB keeps for a storage that was down must have a job.
 
+use std::sync::Arc;
+
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::jobs::{Job, Kind};
@@ -8,7 +10,7 @@ use crate::plan::Decision;
 use crate::walk::{Fault, Tally};
 
 /// Checks a document's attachments in CouchDB. With `repair`, creates jobs for what can be repaired.
-pub(super) async fn look(gateway: &Gateway, found: &Found, repair: bool) -> Tally {
+pub(super) async fn look(gateway: &Arc<Gateway>, found: &Found, repair: bool) -> Tally {
     let mut tally = Tally::default();
     let kept = natives(&found.document, &found.target);
     if kept.is_empty() {

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Worker;
 use super::step::{Step, step};
-use crate::jobs::Job;
+use crate::jobs::{Job, Kind};
 
 impl Worker {
     /// Claims a job that is due, as far as this gateway knows.
@@ -83,6 +83,10 @@ impl Worker {
             }
             Step::Failed(failure) => {
                 job.tries += 1;
+                // The attempt may have removed the object, and a request may store another one under the name.
+                if job.kind == Kind::Remove {
+                    job.seen = None;
+                }
                 let age = SystemTime::now().duration_since(job.since).unwrap_or_default();
                 let pause = if age > jobs.config().dead_after { ONCE_A_DAY } else { failure.pause_after(job.tries) };
                 job.next = SystemTime::now() + pause;

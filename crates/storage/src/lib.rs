@@ -9,6 +9,7 @@ mod ftp;
 mod google;
 mod health;
 mod http;
+mod leftovers;
 mod link;
 mod oauth;
 mod onedrive;
@@ -33,6 +34,7 @@ pub use engine::upload::{CHUNK_BYTES, Chunk, Report, Upload};
 pub use error::{Error, Kind, Result};
 pub use file::sweep as sweep_files;
 pub use health::{Admission, Health, Standing};
+pub use leftovers::Leftovers;
 pub use oauth::{Document as OAuthDocument, OAuth, OAuthDocuments};
 pub use opened::Opened;
 use registry::FILE_NAME;
@@ -73,9 +75,11 @@ pub const DRIVERS: &[&Driver] = &[
 /// 6. A driver that cannot serve the range returns [`Served::Whole`]; a driver never cuts.
 /// 7. `get` of an object that is gone returns [`Kind::Missing`].
 /// 8. `delete` of an object that is gone succeeds.
-/// 9. A driver does not log failures: it returns them. Clean-up that outlives a dropped future runs in tracked tasks.
+/// 9. A driver does not log failures: it returns them. Clean-up that outlives a dropped future runs in tracked tasks, and what it cannot
+///    remove is reported to [`Object::leftovers`].
 /// 10. No key, token or password appears in an error, a `Debug` output or a location.
-/// 11. A driver only retries requests that are safe to repeat (the data is in memory), a few times, well within 15 s.
+/// 11. A driver only retries requests that are safe to repeat (the data is in memory), a few times, well within 15 s. A removal is not repeated once it
+///     may have taken effect: another gateway may have stored an object of the same name since.
 #[async_trait]
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Stores an object and returns its location. Success means that the storage has acknowledged every byte.
@@ -131,6 +135,8 @@ pub struct Object {
     pub content_type: String,
     /// The document's public fields and its `id`, for servers that receive them along with the bytes.
     pub document: Map<String, Value>,
+    /// Where to report what a failed `put` may have left.
+    pub leftovers: Leftovers,
 }
 
 /// A request for an object.

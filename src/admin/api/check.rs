@@ -12,7 +12,7 @@ use stowage_base::log::RequestId;
 use stowage_couch::{Couch, Document, DocumentPath};
 use stowage_http::body::{Body, collect};
 use stowage_http::target::encode;
-use stowage_storage::{self as storage, Backend as _, Fetch, Kind, Object, Opened, Upload};
+use stowage_storage::{self as storage, Backend as _, Fetch, Kind, Leftovers, Object, Opened, Upload};
 use uuid::Uuid;
 
 use super::Api;
@@ -165,6 +165,7 @@ fn object(settings: &Settings, target: &ProbeTarget, probed: &ProbeDocument, fil
         taken: false,
         content_type: "text/plain".to_owned(),
         document: probed.document.public_fields(&probed.id),
+        leftovers: Leftovers::default(),
     })
 }
 

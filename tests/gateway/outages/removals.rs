@@ -1,8 +1,15 @@
 //! Objects that could not be removed when their documents changed.
 
-use serde_json::json;
+use std::time::Duration;
 
-use super::world::{drained, drained_by_another, is_in_storage, jobs, with_worker, without_worker};
+use hyper::Method;
+use serde_json::json;
+use stowage_testing::gateway::{Setup, exchange, json};
+use stowage_testing::recorder::{Answer, Recorder};
+
+use super::world::{
+    drained, drained_by_another, falling_back, is_in_storage, jobs, with_worker, without_worker, working,
+};
 use crate::faults::gate::answer;
 use crate::faults::world::{BUCKET, bytes};
 
@@ -37,4 +44,45 @@ async fn an_object_that_a_document_names_stays_whatever_a_job_says() {
     drained_by_another(&world).await;
     is_in_storage(&world, "doc", "call.mp3", &bytes(100, 1)).await;
     world.stop().await;
+}
+
+/// Neither the upload nor the removal of what it has left is answered: the client may repeat it through another gateway, so only a job that knows the
+/// document may remove anything later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_broken_upload_leaves_at_a_web_server_is_removed_by_a_job() {
+    let server = Recorder::start().await;
+    let gateway = falling_back(Setup::default()).start().await;
+    gateway.plan("http", json!({ "url": server.url("/recordings") })).await;
+    let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
+    for method in [Method::PUT, Method::DELETE] {
+        server.next(method, 9, Answer::Bytes(Vec::new()));
+    }
+    gateway.put("doc", "call.mp3", &rev, b"kept by CouchDB").await.expect_status(201);
+    gateway.settled().await;
+    server.reset_rules();
+    let jobs = &gateway.app.gateway.jobs;
+    let all = format!("/{}/_all_docs?include_docs=true", jobs.config().database);
+    let waiting = async || json(&gateway.couch.request("GET", &all, "", b"").await)["rows"].as_array().unwrap().clone();
+    let removal = waiting().await.into_iter().find(|row| row["doc"]["kind"] == "remove").expect("a removal");
+    let url: url::Url = removal["doc"]["object"]["location"]["url"].as_str().expect("a URL").parse().unwrap();
+    assert!(url.path().ends_with("call.mp3"), "{url}");
+    // The server had the request all the same.
+    exchange(server.address(), "PUT", url.path(), &[], b"left").await.expect_status(201);
+    let job = jobs.read(removal["id"].as_str().unwrap()).await.unwrap().expect("the job");
+    jobs.retry(job).await.unwrap();
+
+    let other = gateway.beside(working(Setup::default())).await;
+    let drained = async {
+        while !waiting().await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let drained = tokio::time::timeout(Duration::from_secs(60), drained).await;
+    assert!(drained.is_ok(), "{:#?}", waiting().await);
+    let got = other.get("doc/call.mp3").await;
+    assert_eq!((got.status, &*got.body), (200, &b"kept by CouchDB"[..]));
+    assert_eq!(server.stored().len(), 1, "{:?}", server.stored());
+    assert_ne!(server.stored()[0], url.path());
+    other.stop().await;
+    gateway.stop().await;
 }

@@ -1,6 +1,7 @@
 //! The `s3` driver's own tests: signatures, retries, lost responses, failing multipart uploads, broken downloads.
 
 use futures_util::StreamExt as _;
+use http::StatusCode;
 
 use super::targets::s3_settings;
 use crate::conformance::prelude::*;
@@ -163,6 +164,21 @@ async fn a_lost_answer_is_found_out() {
     }
 }
 
+/// Once an attempt may have removed the object, another gateway may store a new one under its name.
+#[tokio::test]
+async fn a_removal_whose_answer_is_lost_is_not_repeated() {
+    let (server, proxy, target) = behind_proxy().await;
+    let stored = open(&server, |_| {}).put(&object("x"), Body::full("old")).await.expect("stored");
+    proxy.plan(Fault::to_client(10, What::Cut));
+    let error = target.backend.delete(&stored.location).await.expect_err("no answer");
+    assert_eq!(
+        (error.kind(), proxy.counts().struck, server.count(Operation::Delete)),
+        (Kind::Passing, 1, 1),
+        "{error}"
+    );
+    assert!(server.objects(super::targets::BUCKET).is_empty());
+}
+
 /// An aborted first attempt is still running on the server, and completes after the repeated request was told that the name is taken.
 #[tokio::test]
 async fn a_try_that_ends_late_leaves_nothing() {
@@ -172,7 +188,8 @@ async fn a_try_that_ends_late_leaves_nothing() {
     let stored = target.put(&object("x"), Body::full("abc")).await.expect("stored");
     assert_eq!(stored.location["key"], json!("x.1f6c2a9e"));
     release.send(()).expect("the server waits for it");
-    until("the first try arrives", async || server.objects(super::targets::BUCKET).len() >= 2).await;
+    let is_stored = |(operation, status): &(Operation, StatusCode)| *operation == Operation::Put && status.is_success();
+    until("the first try arrives", async || server.answered().iter().filter(|put| is_stored(put)).count() == 2).await;
     target.assert_clean("late").await;
     assert_eq!(target.world.objects(), ["x.1f6c2a9e"]);
 }

@@ -3,7 +3,7 @@
 use crate::conformance::prelude::*;
 use serde_json::Map;
 use stowage_base::settings::Settings;
-use stowage_storage::{Backend, Breakers, Download, Error, Fetch, Object, Registry, Result, Stored, Upload};
+use stowage_storage::{Backend, Breakers, Download, Error, Fetch, Leftovers, Object, Registry, Result, Stored, Upload};
 use tempfile::TempDir;
 
 use super::vendors::{CloudStorage, Drive, Dropbox, OneDrive};
@@ -206,6 +206,7 @@ pub fn object(name: &str) -> Object {
         taken: false,
         content_type: "audio/mpeg".to_owned(),
         document: Map::new(),
+        leftovers: Leftovers::default(),
     }
 }
 

@@ -109,7 +109,8 @@ impl Account {
     pub(super) async fn ask(&self, call: &Call) -> std::result::Result<Reply, Lost> {
         let mut request = call.request.clone();
         let bytes = request.body().len().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-        let context = Context::new().with_value(Trail::start(call.what, bytes));
+        let context =
+            Context::new().with_value(Trail::start(call.what, bytes, call.request.method() == Method::Delete));
         let options = PipelineStreamOptions { skip_checks: true, ..PipelineStreamOptions::default() };
         let outcome = self.pipeline.stream(&context, &mut request, Some(options)).await;
         let seen = context.value::<Trail>().is_some_and(Trail::seen);

@@ -28,6 +28,8 @@ use crate::{Error, Kind};
 pub(super) struct Trail {
     /// Purpose of the call; completes "refused to".
     what: &'static str,
+    /// Whether an attempt that may have taken effect is the last.
+    is_removal: bool,
     began: Instant,
     time: Duration,
     seen: AtomicBool,
@@ -35,9 +37,9 @@ pub(super) struct Trail {
 
 impl Trail {
     /// Starts tracking a request with this many bytes. Sending them at 512 KiB/s does not count as silence.
-    pub(super) fn start(what: &'static str, bytes: usize) -> Self {
+    pub(super) fn start(what: &'static str, bytes: usize, is_removal: bool) -> Self {
         let time = TIME_TO_REPEAT + Duration::from_secs(bytes as u64 >> 19);
-        Self { what, began: Instant::now(), time, seen: AtomicBool::new(false) }
+        Self { what, is_removal, began: Instant::now(), time, seen: AtomicBool::new(false) }
     }
 
     /// Returns whether an unsuccessful attempt may have taken effect.
@@ -50,14 +52,19 @@ impl Trail {
     }
 
     fn left(&self) -> Duration {
-        self.time.saturating_sub(self.began.elapsed())
+        match self.is_removal && self.seen() {
+            true => Duration::ZERO,
+            false => self.time.saturating_sub(self.began.elapsed()),
+        }
     }
 
     fn answered(&self, response: AsyncRawResponse) -> PolicyResult {
         if !passes(response.status()) {
             return Ok(response);
         }
-        if response.status().is_server_error() {
+        if response.status().is_server_error()
+            && !(self.is_removal && response.status() == StatusCode::ServiceUnavailable)
+        {
             self.may_be_seen();
         }
         let pause = asked(response.headers()).unwrap_or_default();

@@ -132,15 +132,19 @@ impl Backend for Ftp {
 }
 
 impl Host {
+    /// Removes a file, which may be gone already. A removal whose reply was lost is not repeated.
     async fn delete(&self, path: &str) -> Result<()> {
-        retried(|| self.delete_once(path)).await
-    }
-
-    async fn delete_once(&self, path: &str) -> Result<()> {
-        let mut session = self.pool.take(path).await?;
-        let outcome = removed(&mut session, path).await;
-        session.leave();
-        outcome.map(drop).context("remove an object")
+        let mut tries = Tries::start(0);
+        loop {
+            let mut session = retried(|| self.pool.take(path)).await?;
+            let outcome = removed(&mut session, path).await;
+            session.leave();
+            let is_last = outcome.as_ref().is_err_and(|fault| !fault.is_answer());
+            match outcome.map(drop).context("remove an object") {
+                Err(error) if !is_last && tries.again(&error).await => {}
+                outcome => return outcome,
+            }
+        }
     }
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
-use serde_json::{Map, Value};
 use stowage_base::tasks::Tasks;
 
 use super::Http;
 use super::flow::Flow;
 use super::link::Link;
+use super::options::Options;
 use super::web::{Web, discard, is_gone, refusal};
+use crate::Leftovers;
 use crate::engine::names::Reserved;
 use crate::error::Result;
 
@@ -19,8 +20,8 @@ use crate::error::Result;
 pub(super) struct Cleanup {
     web: Arc<Web>,
     tasks: Tasks,
-    storage: String,
-    document: String,
+    options: Arc<Options>,
+    leftovers: Leftovers,
     /// Held until the name is clean again.
     reserved: Option<Reserved>,
     current: Option<(Link, Flow)>,
@@ -28,13 +29,12 @@ pub(super) struct Cleanup {
 }
 
 impl Cleanup {
-    pub(super) fn new(http: &Http, document: &Map<String, Value>, reserved: Option<Reserved>) -> Self {
-        let document = document.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    pub(super) fn new(http: &Http, leftovers: &Leftovers, reserved: Option<Reserved>) -> Self {
         Self {
             web: Arc::clone(&http.web),
             tasks: http.tasks.clone(),
-            storage: http.id.clone(),
-            document,
+            options: Arc::clone(&http.options),
+            leftovers: leftovers.clone(),
             reserved,
             current: None,
             doubtful: None,
@@ -75,32 +75,25 @@ impl Drop for Cleanup {
         self.note();
         let Some(link) = self.doubtful.take() else { return };
         let (web, tasks, reserved) = (Arc::clone(&self.web), self.tasks.clone(), self.reserved.take());
-        let (storage, document) = (std::mem::take(&mut self.storage), std::mem::take(&mut self.document));
+        let (options, leftovers) = (Arc::clone(&self.options), self.leftovers.clone());
         drop(self.tasks.spawn("http clean-up", async move {
-            if let Err(error) = scrub(&web, &tasks, &link).await {
-                tracing::error!(%storage, %document, url = %link, %error, "a broken upload may have left an object behind");
+            // Only once, and at once: later, another gateway's upload may have the name, because the client has repeated its request there.
+            if !matches!(remove(&web, &link).await, Ok(true)) {
+                leftovers.note(options.location(&link));
+                // The server may still be processing the broken request.
+                tokio::select! {
+                    () = tokio::time::sleep(SETTLED_AFTER) => {}
+                    () = tasks.stopping() => {}
+                }
             }
             drop(reserved);
         }));
     }
 }
 
-/// Retries until something was removed, or nothing appears for a while: the server may still be processing the broken request.
-async fn scrub(web: &Web, tasks: &Tasks, link: &Link) -> Result<()> {
-    let mut outcome = remove(web, link).await;
-    for pause in PAUSES {
-        if matches!(outcome, Ok(true)) || tasks.is_stopping() {
-            break;
-        }
-        tokio::time::sleep(pause).await;
-        outcome = remove(web, link).await;
-    }
-    outcome.map(drop)
-}
-
 /// Sends a DELETE; returns whether it removed an object: not if there was none, or if the server does not support deletion.
 pub(super) async fn remove(web: &Web, link: &Link) -> Result<bool> {
-    let (_, response) = web.ask(&Method::DELETE, link, &HeaderMap::new()).await?;
+    let (_, response) = web.follow(Method::DELETE, link.clone(), &HeaderMap::new(), web.patience()).await?;
     let status = response.status();
     discard(response).await;
     match status {
@@ -119,4 +112,5 @@ async fn is_removed(web: &Web, link: &Link, answered: StatusCode) -> Result<bool
     if is_gone(response.status()) { Ok(true) } else { Err(refusal(&Method::DELETE, answered)) }
 }
 
-const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
+/// How long a server may go on with a request whose connection is gone.
+const SETTLED_AFTER: Duration = Duration::from_millis(2500);

@@ -28,12 +28,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::Value;
 use stowage_base::settings::Settings;
 use stowage_base::tasks::Tasks;
 
 use self::folders::Dav;
-use self::link::Link;
 use self::options::Options;
 use self::web::Web;
 use super::error::Result;
@@ -41,7 +39,6 @@ use super::{
     Backend, Budget, Context, Download, Driver, Fetch, Fit, Identity, Location, Naming, Object, Server, Spelling,
     Stored, Upload,
 };
-use crate::engine::location::location;
 use crate::engine::names::Names;
 
 /// The `http` driver for [`DRIVERS`](super::DRIVERS).
@@ -62,9 +59,7 @@ pub(super) const DRIVER: Driver = Driver {
 /// The `http` driver.
 #[derive(Debug)]
 pub(super) struct Http {
-    /// The storage's id in the plan.
-    id: String,
-    options: Options,
+    options: Arc<Options>,
     web: Arc<Web>,
     dav: Dav,
     names: Names,
@@ -82,23 +77,13 @@ impl Http {
         let headers = std::mem::take(&mut options.headers);
         let web = Arc::new(Web::new(context.client.clone(), &options.base, headers));
         Ok(Self {
-            id: settings.id().to_owned(),
-            options,
+            options: Arc::new(options),
             web,
             dav: Dav::default(),
             names: Names::default(),
             tasks: context.tasks.clone(),
             budget: context.budget.clone(),
         })
-    }
-
-    /// Returns the location of an object at a URL.
-    fn location(&self, link: &Link) -> Location {
-        let mut location = location([(URL, &self.options.base.masked(link))]);
-        if self.options.form.base64 {
-            location.insert(BASE64.to_owned(), Value::Bool(true));
-        }
-        location
     }
 }
 
@@ -121,7 +106,7 @@ impl Backend for Http {
     }
 
     fn place(&self, name: &str) -> Location {
-        self.location(&self.options.base.object(name))
+        self.options.location(&self.options.base.object(name))
     }
 }
 

@@ -9,7 +9,10 @@ use serde_json::Value;
 use stowage_base::settings::Settings;
 
 use super::form::{Form, Subtype};
-use super::link::Base;
+use super::link::{Base, Link};
+use super::{BASE64, URL};
+use crate::Location;
+use crate::engine::location::location;
 use crate::error::Result;
 
 /// Parsed settings.
@@ -43,6 +46,15 @@ impl Options {
         let base64 = settings.flag("base64_encode_data")?.unwrap_or(false);
         let url_field = settings.public_field("document_url_field")?;
         Ok(Self { base, verb, form: Form { multipart, base64 }, url_field, headers: headers(settings)? })
+    }
+
+    /// Returns the location of an object at a URL.
+    pub(super) fn location(&self, link: &Link) -> Location {
+        let mut location = location([(URL, &self.base.masked(link))]);
+        if self.form.base64 {
+            location.insert(BASE64.to_owned(), Value::Bool(true));
+        }
+        location
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn put(http: &Http, object: &Object, mut upload: Upload) -> Res
         folders::make_before(http, &link).await;
         Source::Once(Some(wire.wrap(body)))
     };
-    let cleanup = Cleanup::new(http, &object.document, reserved);
+    let cleanup = Cleanup::new(http, &object.leftovers, reserved);
     Delivery { http, wire, source, cleanup, report, expect: true, folders: true }.run(link).await
 }
 
@@ -227,7 +227,7 @@ impl Delivery<'_> {
         let etag = etag(response.headers());
         discard(response).await;
         let url = Value::String(options.base.masked(link));
-        let location = self.http.location(link);
+        let location = options.location(link);
         let fields = options.url_field.iter().map(|field| (field.clone(), url.clone())).collect();
         Stored { location, etag, encoding: options.form.base64.then_some(BASE64), fields }
     }

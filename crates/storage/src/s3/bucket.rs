@@ -96,7 +96,9 @@ impl Bucket {
 
     /// Makes a call, retrying transient failures a few times.
     pub(super) async fn ask(&self, call: &Call) -> Result<Reply, Lost> {
-        self.api.repeat(call.data.len(), |patience| self.send(call, patience)).await
+        // Another object may have the key meanwhile; an upload has an id.
+        let is_safe = call.method != Method::DELETE || !call.query.is_empty();
+        self.api.repeat((call.data.len(), is_safe), |patience| self.send(call, patience)).await
     }
 
     /// Sends a call to where the bucket is, and caches that route.

@@ -200,7 +200,7 @@ impl S3Server {
         self.state.habits.add(habit);
     }
 
-    /// Responds to the next request of an operation with 503 immediately; it takes effect once the test says so.
+    /// Responds to the next request of an operation with 503 immediately; it takes effect, and counts as answered again, once the test says so.
     pub fn late(&self, operation: Operation) -> oneshot::Sender<()> {
         let (sender, receiver) = oneshot::channel();
         self.state.late.lock().expect("late").push((operation, receiver));
@@ -228,9 +228,12 @@ async fn answer(state: Arc<State>, s3: S3Service, request: Request<Incoming>) ->
     let response = if let Some(released) = state.take_late(operation) {
         let (head, body) = request.into_parts();
         let data = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let late = Arc::clone(&state);
         tokio::spawn(async move {
-            if released.await.is_ok() {
-                let _ = s3.call(Request::from_parts(head, Body::from(data))).await;
+            if released.await.is_ok()
+                && let Ok(response) = s3.call(Request::from_parts(head, Body::from(data))).await
+            {
+                late.answered.lock().expect("answered").push((operation, response.status()));
             }
         });
         refusal(Failure { status: 503, code: "SlowDown" })

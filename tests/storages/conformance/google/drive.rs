@@ -30,7 +30,7 @@ async fn an_attachment_stored_again_is_a_new_file_and_the_old_one_goes_by_its_id
     let second = target.put(&again, Body::full("second")).await.expect("stored");
     assert_eq!(target.world.objects(), ["calls/x.mp3", "calls/x.mp3"]);
     let ids: Vec<_> = second.location.keys().collect();
-    assert_eq!(ids, ["id"]);
+    assert_eq!(ids, ["id", "path"]);
     target.backend.delete(&first.location).await.expect("removed");
     assert_eq!(target.world.objects(), ["calls/x.mp3"]);
     assert_eq!(target.read(&second.location, 6).await, b"second");

@@ -74,6 +74,8 @@ pub(crate) struct Call {
     pub(crate) data: Bytes,
     /// Whether the response is an object, which is streamed, rather than JSON or nothing.
     object: bool,
+    /// Whether the call removes what has a name.
+    by_name: bool,
 }
 
 impl fmt::Debug for Call {
@@ -87,7 +89,7 @@ impl Call {
     /// Creates a call without a body, whose response is a document. `target` is path and query.
     pub(crate) fn new(method: Method, origin: &Origin, target: impl Into<String>) -> Self {
         let (origin, target) = (origin.clone(), target.into());
-        Self { method, origin, target, headers: HeaderMap::new(), data: Bytes::new(), object: false }
+        Self { method, origin, target, headers: HeaderMap::new(), data: Bytes::new(), object: false, by_name: false }
     }
 
     /// Creates a call to a URL given by the vendor.
@@ -118,6 +120,12 @@ impl Call {
     /// Expects an object in response.
     pub(crate) fn object(mut self) -> Self {
         self.object = true;
+        self
+    }
+
+    /// Marks a removal that would also remove an object stored under the name since: it is not repeated once it may have taken effect.
+    pub(crate) fn by_name(mut self) -> Self {
+        self.by_name = true;
         self
     }
 
@@ -182,14 +190,19 @@ impl Api {
         authorization: Option<&HeaderValue>,
     ) -> std::result::Result<Reply, Lost> {
         let once = |patience| self.once(call, authorization, Body::full(call.data.clone()), patience);
-        self.repeat(call.data.len(), once).await
+        self.repeat((call.data.len(), !call.by_name), once).await
     }
 
-    /// Retries a call with a body of this many bytes while the failure is transient; each attempt may be signed anew.
+    /// Retries a call with a body of this many bytes while the failure is transient; each attempt may be signed anew. With `is_safe` unset, a call that
+    /// may have taken effect is not retried.
     ///
     /// # Errors
     /// If there is no response.
-    pub(crate) async fn repeat<F>(&self, bytes: usize, once: impl Fn(Patience) -> F) -> std::result::Result<Reply, Lost>
+    pub(crate) async fn repeat<F>(
+        &self,
+        (bytes, is_safe): (usize, bool),
+        once: impl Fn(Patience) -> F,
+    ) -> std::result::Result<Reply, Lost>
     where
         F: Future<Output = std::result::Result<Reply, Lost>>,
     {
@@ -198,15 +211,19 @@ impl Api {
         loop {
             match once(tries.patience(self.client.patience())).await {
                 Ok(mut reply) => {
-                    if !reply.passes() || !tries.again(&reply.refusal("answer")).await {
+                    let acted = reply::may_have_acted(reply.status);
+                    let is_busy = reply.status == StatusCode::SERVICE_UNAVAILABLE;
+                    let is_last = !reply.passes() || (acted && !is_safe && !is_busy);
+                    if is_last || !tries.again(&reply.refusal("answer")).await {
                         reply.doubtful = seen;
                         return Ok(reply);
                     }
-                    seen |= reply::may_have_acted(reply.status);
+                    seen |= acted;
                 }
                 Err(lost) => {
                     seen |= lost.seen;
-                    if !tries.again(&lost.error).await {
+                    let is_last = lost.seen && !is_safe;
+                    if is_last || !tries.again(&lost.error).await {
                         return Err(Lost { error: lost.error, seen });
                     }
                 }

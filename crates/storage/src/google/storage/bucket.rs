@@ -59,7 +59,10 @@ impl Bucket {
     /// Removes an object, which may be gone already. One of another generation is another writer's, and is kept.
     pub(super) async fn remove(&self, name: &str, generation: Option<&str>) -> Result<()> {
         let condition = generation.map(|generation| format!("?ifGenerationMatch={generation}")).unwrap_or_default();
-        let call = self.service.call(Method::DELETE, &format!("{}{condition}", self.path(name)));
+        let mut call = self.service.call(Method::DELETE, &format!("{}{condition}", self.path(name)));
+        if generation.is_none() {
+            call = call.by_name();
+        }
         let reply = self.service.ask(&call).await?;
         let gone = is_gone(&reply) || (generation.is_some() && is_another_generation(&reply));
         if gone || reply.status.is_success() {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use http::Method;
 use serde_json::json;
 use stowage_http::body::ClientGone;
+use tokio::sync::mpsc;
 
 use super::server::{Reply, Server};
 use super::{BIG, Http, breaking, object, open, recording, store, upload};
-use crate::Backend;
+use crate::{Backend, Leftovers};
 
 #[tokio::test]
 async fn half_an_object_is_removed() {
@@ -46,8 +47,44 @@ async fn the_name_is_not_given_away_while_it_is_cleaned() {
     }
     let stored = store(&storage, "n", "y").await.unwrap();
     assert_eq!(stored.location["url"], server.url("/p/n.spare"));
-    server.until(|seen| seen.iter().filter(|seen| seen.method == Method::DELETE).count() == 3).await;
+    ended(storage).await;
     assert_eq!(server.object("/p/n.spare").unwrap(), "y");
+}
+
+/// The client of a broken upload repeats it through another gateway, which finds the name free.
+#[tokio::test]
+async fn what_another_gateway_stores_meanwhile_stays_and_the_rest_is_reported() {
+    let server = Server::start(|method, _, index| match *method {
+        Method::PUT if index == 1 => Reply::Silence,
+        _ => Reply::Normal,
+    })
+    .await;
+    let (one, other) = (open(json!({"url": server.url("/p")})), open(json!({"url": server.url("/p")})));
+    let (sender, mut reported) = mpsc::unbounded_channel();
+    let mut broken = object("n");
+    broken.leftovers = Leftovers::new(move |location| sender.send(location).unwrap());
+    tokio::select! {
+        _ = one.put(&broken, upload(&one, "x")) => panic!("no answer was given"),
+        () = server.until(|seen| seen.iter().any(|seen| seen.method == Method::PUT)) => {}
+    }
+    let left = reported.recv().await.unwrap();
+    let stored = store(&other, "n", "x").await.unwrap();
+    assert_eq!(left, stored.location);
+    ended(one).await;
+    assert_eq!(server.object("/p/n").unwrap(), "x");
+    assert_eq!(server.targets(&Method::DELETE), ["/p/n"]);
+}
+
+/// What was removed for certain is nobody else's concern.
+#[tokio::test]
+async fn what_was_removed_is_not_reported() {
+    let server = Server::answering(Method::PUT, || Reply::KeepPartAndClose(6 << 20)).await;
+    let storage = open(json!({"url": server.url("/p")}));
+    let mut broken = object("n");
+    broken.leftovers = Leftovers::new(|location| panic!("{location:?}"));
+    storage.put(&broken, upload(&storage, recording(20 << 20))).await.unwrap_err();
+    ended(storage).await;
+    assert_eq!(server.object("/p/n"), None);
 }
 
 #[tokio::test]

@@ -35,8 +35,8 @@ use stowage_http::range::{ByteRange, Exact};
 
 use super::Http;
 use crate::{
-    Backend, Budget, Context, Download, Endpoints, Error, Fetch, Location, OAuth, OAuthDocument, OAuthDocuments,
-    Object, Options, Result, Stored, Upload,
+    Backend, Budget, Context, Download, Endpoints, Error, Fetch, Leftovers, Location, OAuth, OAuthDocument,
+    OAuthDocuments, Object, Options, Result, Stored, Upload,
 };
 
 const BIG: usize = (5 << 20) + 100_000;
@@ -89,6 +89,7 @@ fn object(name: &str) -> Object {
         taken: false,
         content_type: "audio/mp3".to_owned(),
         document: document.as_object().unwrap().clone(),
+        leftovers: Leftovers::default(),
     }
 }
 
