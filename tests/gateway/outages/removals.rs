@@ -82,7 +82,6 @@ async fn what_a_broken_upload_leaves_at_a_web_server_is_removed_by_a_job() {
     let got = other.get("doc/call.mp3").await;
     assert_eq!((got.status, &*got.body), (200, &b"kept by CouchDB"[..]));
     assert_eq!(server.stored().len(), 1, "{:?}", server.stored());
-    assert_ne!(server.stored()[0], url.path());
     other.stop().await;
     gateway.stop().await;
 }
