@@ -143,7 +143,8 @@ async fn without_rights_nothing_is_stored() {
         let headers = [("Content-Type", "audio/mpeg"), ("Authorization", credentials)];
         for method in ["PUT", "GET", "DELETE", "HEAD"] {
             let answer = twins.ask(method, "doc/call.mp3?rev={1}", &headers, b"").await;
-            assert!(matches!(answer.status, 400 | 401), "{method} {credentials}: {answer:?}");
+            // CouchDB itself answers 500 to what is no base64, with Erlang 27.
+            assert!(matches!(answer.status, 400 | 401 | 500), "{method} {credentials}: {answer:?}");
         }
     }
     assert_eq!(twins.gateway.stored().len(), 1);

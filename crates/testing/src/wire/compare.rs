@@ -169,7 +169,13 @@ impl Context<'_> {
         let wrong = || Err(format!("at {path:?}: expected {expected}, got {actual}"));
         match (expected, actual) {
             (Value::Object(one), Value::Object(other)) => {
-                if !one.keys().eq(other.keys()) {
+                // The answer to `_up` is an Erlang map, whose order depends on the release of Erlang.
+                let has_order = !one.contains_key("seeds");
+                let is_same = match has_order {
+                    true => one.keys().eq(other.keys()),
+                    false => one.len() == other.len() && one.keys().all(|name| other.contains_key(name)),
+                };
+                if !is_same {
                     return wrong();
                 }
                 for (name, value) in one {
