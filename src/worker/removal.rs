@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use stowage_base::activity::Activity;
-use stowage_storage::{self as storage, Backend as _, Fetch};
+use stowage_storage::{self as storage, Backend as _, Download, Fetch};
 
 use super::step::Step;
 use crate::commit::cleanup::named_by;
@@ -40,6 +41,11 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
         let fetch = Fetch { range: None, length: None, metadata: &document.public_fields(&job.document) };
         return match backend.get(&place.location, fetch).await {
             Err(error) if error.kind() == storage::Kind::Missing => Ok(Step::Done),
+            Ok(download) if is_another(&download, place) => {
+                let (storage, location) = (&place.storage, json!(place.location));
+                tracing::warn!(job = %job.id, storage, %location, "another version of an object to be removed is there: it stays");
+                Ok(Step::Done)
+            }
             Err(error) if error.kind() == storage::Kind::Passing => Err(failed(error)),
             Ok(_) | Err(_) => Ok(Step::Waits { pause: gateway.jobs.config().quiet, seen: Some(LOOKED.to_owned()) }),
         };
@@ -51,6 +57,12 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
     }
     .map_err(failed)?;
     Ok(Step::Done)
+}
+
+/// Returns whether the storage has another version than the one to be removed. Another document's object may have got the name since, where a plan
+/// gives several attachments the same one.
+fn is_another(download: &Download, object: &StoredObject) -> bool {
+    matches!((&download.etag, &object.etag), (Some(there), Some(known)) if there != known)
 }
 
 /// Returns whether a document names the object of a job.

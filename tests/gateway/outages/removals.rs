@@ -11,7 +11,7 @@ use super::world::{
     drained, drained_by_another, falling_back, is_in_storage, jobs, with_worker, without_worker, working,
 };
 use crate::faults::gate::answer;
-use crate::faults::world::{BUCKET, bytes};
+use crate::faults::world::{BUCKET, bytes, settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn they_go_when_their_storage_is_back() {
@@ -43,6 +43,27 @@ async fn an_object_that_a_document_names_stays_whatever_a_job_says() {
     world.bucket.relent();
     drained_by_another(&world).await;
     is_in_storage(&world, "doc", "call.mp3", &bytes(100, 1)).await;
+    world.stop().await;
+}
+
+/// The plan gives both attachments the same name, and the first one's removal took effect although it was answered with a failure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_another_document_has_stored_since_stays() {
+    let world = without_worker().await;
+    let mut named = settings(world.bucket.port());
+    named["field_list"] = json!([{ "arg": "attachment" }]);
+    world.gateway.plan("s3", named).await;
+    let before = world.with_attachment("one", &bytes(100, 1)).await;
+    world.bucket.rule("DELETE", "", 1000, answer(500, "x"));
+    world.gateway.delete(&format!("one/call.mp3?rev={before}")).await.expect_status(200);
+    world.gateway.settled().await;
+    let key = world.s3.objects(BUCKET).into_keys().next().expect("the object");
+    world.s3.meddle(BUCKET, &key, None);
+    world.with_attachment("other", &bytes(100, 2)).await;
+    assert_eq!(world.s3.objects(BUCKET).into_keys().collect::<Vec<_>>(), [key]);
+    world.bucket.relent();
+    drained_by_another(&world).await;
+    is_in_storage(&world, "other", "call.mp3", &bytes(100, 2)).await;
     world.stop().await;
 }
 
