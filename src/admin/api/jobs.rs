@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
 use super::Api;
 use super::envelope::{Failure, Success};
 use super::request::Query;
 use super::route::OfQueue;
-use crate::jobs::{Job, Kind, LONG_PAGE, Page};
+use crate::jobs::{AT_ONCE, Job, Kind, LONG_PAGE, Page};
 
 /// The waiting jobs of a kind.
 #[derive(Default)]
@@ -45,8 +46,9 @@ impl Api {
         }
         let page = self.page(query).await?;
         let mut count = 0;
-        for job in page.jobs {
-            count += u64::from(self.act(operation, job).await?.is_some());
+        for some in page.jobs.chunks(AT_ONCE) {
+            let done = try_join_all(some.iter().map(|job| self.act(operation, job.clone()))).await?;
+            count += done.iter().flatten().count();
         }
         Ok(Success::new(json!({ "count": count, "next_start_key": page.next }), None))
     }
