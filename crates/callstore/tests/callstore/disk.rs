@@ -129,6 +129,14 @@ async fn a_call_store_refuses_events_shows_calls_and_goes_on_by_itself() {
         [("DEAD__MAX_CALL", "100000h"), ("JOURNAL__RESERVE", "1 B"), ("JOURNAL__DATA", &data), ("STATE__DATA", &data)];
     let store = running::start(&settings, World::default()).await;
     store.post(&begun("a1", "b1")).await;
+    let shows = async |calls: usize| {
+        until("the calls", || async {
+            let shown = store.get("/v1/dialogs?state=live").await;
+            (shown["dialogs"].as_array()?.len() == calls).then_some(())
+        })
+        .await;
+    };
+    shows(1).await;
     // More than the reserve is free, so that the disk refuses.
     disk.fill_but(8192);
     let lines: String = (0..500).map(|number| format!("{}\n", kazoo("CALL_UPDATE", "a1", f64::from(number)))).collect();
@@ -138,10 +146,6 @@ async fn a_call_store_refuses_events_shows_calls_and_goes_on_by_itself() {
     assert_eq!(store.get("/v1/dialogs?state=live").await["dialogs"][0]["id"], "a1+b1");
     disk.free();
     store.post(&begun("a2", "b2")).await;
-    until("the next call", || async {
-        let shown = store.get("/v1/dialogs?state=live").await;
-        (shown["dialogs"].as_array()?.len() == 2).then_some(())
-    })
-    .await;
+    shows(2).await;
     store.stop().await;
 }

@@ -86,7 +86,7 @@ impl Running {
         serde_json::from_slice(&answer.body).unwrap()
     }
 
-    /// Posts events, one per line, and waits until they are folded.
+    /// Posts events, one per line, and waits until they are in the journal; they are folded soon after.
     pub async fn post(&self, events: &[Value]) {
         let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
         let answer =
