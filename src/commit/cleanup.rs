@@ -126,9 +126,9 @@ async fn leaves(caller: &Caller, target: &DocumentTarget) -> Result<Vec<Document
                 let leaves: Option<Vec<_>> = leaves.into_iter().collect();
                 return leaves.ok_or_else(|| "a revision is missing".to_owned());
             }
-            Ok(Answer::Missing(answer) | Answer::Refused(answer))
-                if tries == 0 || !answer.status().is_server_error() =>
-            {
+            // There is no such document.
+            Ok(Answer::Missing(_)) => return Ok(Vec::new()),
+            Ok(Answer::Refused(answer)) if tries == 0 || !answer.status().is_server_error() => {
                 return Err(format!("CouchDB answered {}", answer.status().as_u16()));
             }
             Err(error) if tries == 0 || !matches!(error, couch::Error::Client(_)) => return Err(chain(&error)),

@@ -100,14 +100,18 @@ impl Commit {
         };
         let expected = Expected { entry: &entry, present, deleted, base, rev };
         let armed = Armed::arm(&self.gateway, &self.target, &self.plan, &self.replaced).await;
-        self.save(reply, &target, (present, expected)).await;
-        armed.done().await;
+        // If CouchDB did not say, the jobs find out.
+        if self.save(reply, &target, (present, expected)).await {
+            armed.done().await;
+        }
     }
 
-    async fn save(mut self, reply: Reply, target: &Target, (present, expected): (bool, Expected<'_>)) {
+    /// Saves the document; returns whether it is known what became of it.
+    async fn save(mut self, reply: Reply, target: &Target, (present, expected): (bool, Expected<'_>)) -> bool {
         if !self.change.is_held().await {
             reply.give(Err(lost()));
-            return self.change.discard().await;
+            self.change.discard().await;
+            return true;
         }
         match save_surely(&self.gateway, target, &self.write, &self.caller, expected).await {
             Outcome::Saved(saved) => {
@@ -124,9 +128,11 @@ impl Commit {
                 reply.give(Ok(Response::from_parts(save.head, Body::full(save.body))));
                 self.change.discard().await;
             }
-            Outcome::Conflict => {
-                reply.give(Err(conflict()));
-                self.change.discard().await;
+            Outcome::Superseded(save) => {
+                let is_conflict = save.head.status == StatusCode::CONFLICT;
+                let answer = || Ok(Response::from_parts(save.head, Body::full(save.body)));
+                reply.give(if is_conflict { Err(conflict()) } else { answer() });
+                self.change.superseded(&self.gateway, &self.caller, &self.target, &self.plan).await;
             }
             Outcome::Failed(error) => {
                 reply.give(Err(Error::from(error)));
@@ -135,13 +141,15 @@ impl Commit {
             Outcome::Unknown(error) => {
                 self.turns.clear();
                 reply.give(Err(Error::from(error)));
-                self.resolve(target, expected).await;
+                return self.resolve(target, expected).await;
             }
         }
+        true
     }
 
-    /// Resolves an outcome that was reported to the client as unknown. All objects stay until the document shows which of them it names.
-    async fn resolve(self, target: &Target, expected: Expected<'_>) {
+    /// Resolves an outcome that was reported to the client as unknown. All objects stay until the document shows which of them it names. Returns whether
+    /// it is known now.
+    async fn resolve(self, target: &Target, expected: Expected<'_>) -> bool {
         let Self { gateway, caller, change, plan, replaced, .. } = self;
         match resolve(&gateway, target, &caller, expected).await {
             Resolved::Known { saved, document } => {
@@ -151,14 +159,18 @@ impl Commit {
                     }
                     change.saved().await;
                 } else {
-                    change.discard().await;
+                    change.superseded(&gateway, &caller, &self.target, &plan).await;
                 }
                 // Even if it was not saved: it may have been saved, and replaced since.
                 if document.is_some() {
                     remove_unnamed(&gateway, &caller, &self.target, &plan, replaced).await;
                 }
+                true
             }
-            Resolved::Unknown => change.leave(&gateway, &caller, &self.target, &plan).await,
+            Resolved::Unknown => {
+                change.leave(&gateway, &caller, &self.target, &plan).await;
+                false
+            }
         }
     }
 }
@@ -194,6 +206,14 @@ impl Change {
     async fn discard(self) {
         if let Self::Stored(objects) = self {
             objects.discard().await;
+        }
+    }
+
+    /// Discards what no leaf names: the document may have been saved, and another request may have replaced only some of its attachments since.
+    async fn superseded(self, gateway: &Gateway, caller: &Caller, target: &DocumentTarget, plan: &DocumentPlan) {
+        if let Self::Stored(objects) = self {
+            remove_unnamed(gateway, caller, target, plan, objects.pointers()).await;
+            objects.saved().await;
         }
     }
 

@@ -23,7 +23,8 @@ pub(crate) enum Outcome {
     Saved(Saved),
     /// CouchDB's own refusal, to be relayed.
     Refused(Save),
-    Conflict,
+    /// CouchDB's refusal of a repeated save. The first one may have succeeded, and another request may have changed the document since.
+    Superseded(Save),
     /// The document was certainly not written.
     Failed(couch::Error),
     /// The document may have been written.
@@ -100,10 +101,7 @@ pub(crate) async fn save_surely(
             Ok(Ok(save)) => {
                 return match reread(target, caller, expected).await {
                     Reread::Ours(found) => Outcome::Saved(found.0),
-                    Reread::NotOurs { moved: true, .. } if save.head.status == StatusCode::CONFLICT => {
-                        Outcome::Conflict
-                    }
-                    Reread::NotOurs { moved: true, .. } => Outcome::Refused(save),
+                    Reread::NotOurs { moved: true, .. } => Outcome::Superseded(save),
                     Reread::NotOurs { moved: false, .. } | Reread::Unknown => Outcome::Unknown(silent()),
                 };
             }
@@ -213,9 +211,13 @@ impl Expected<'_> {
     /// Judges a save by a leaf.
     fn judge(&self, target: &Target, document: Document, head: &http::response::Parts) -> Reread {
         let there = pointer::find(&document, target.at()).ok().flatten();
-        let is_there = there.is_some_and(|there| there.is_same(self.entry));
+        let is_as_saved = match self.present {
+            true => there.is_some_and(|there| there.is_same(self.entry)),
+            // Another entry is another request's, which has replaced the one to be removed.
+            false => there.is_none(),
+        };
         match self.rev.map(str::to_owned).or_else(|| rev_after(&document, self.base)) {
-            Some(rev) if is_there == self.present => {
+            Some(rev) if is_as_saved => {
                 // CouchDB responds to a tombstone with 200.
                 let is_tombstone = document.is_deleted() && document.rev().as_deref() == Some(&rev);
                 let status = if is_tombstone { StatusCode::OK } else { StatusCode::CREATED };

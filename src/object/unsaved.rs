@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stowage_base::activity::Activity;
+use stowage_couch::Document;
 use tokio::runtime::Handle;
 
 use super::new_object::NewObject;
@@ -43,6 +44,17 @@ impl Unsaved {
     pub(crate) fn first(&self) -> Option<(&str, &Pointer)> {
         let (name, object) = self.objects.first()?;
         Some((name, object.pointer.as_ref()?))
+    }
+
+    /// Returns a document with only the fields that the plan of these objects depends on.
+    pub(crate) fn stand_in(&self) -> Document {
+        self.objects.first().map(|(_, object)| object.removal.stand_in()).unwrap_or_default()
+    }
+
+    /// Returns the objects' pointers, by attachment name.
+    pub(crate) fn pointers(&self) -> Vec<(String, Pointer)> {
+        let pointer = |(name, object): &(String, NewObject)| Some((name.clone(), object.pointer.clone()?));
+        self.objects.iter().filter_map(pointer).collect()
     }
 
     /// Returns the fields to set in the document besides the pointers.

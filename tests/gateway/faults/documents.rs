@@ -92,6 +92,18 @@ async fn a_lost_answer_to_one_document_is_found_out() {
     world.audit_and_stop(&ids).await;
 }
 
+/// The document was saved without an answer, and one of its attachments was replaced before the gateway found out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_later_revision_still_names_stays() {
+    let world = World::start().await;
+    world.store.rule("PUT", "/doc ", 1, Act::CutAnswer(0, End::Silence));
+    assert_eq!(put(&world, "doc", &carrying()).await.status, 504);
+    let before = world.stored("doc").await["_rev"].as_str().expect("a revision").to_owned();
+    world.gateway.attach("doc", "one.mp3", &before, b"another").await;
+    world.gateway.settled().await;
+    world.audit_and_stop(&["doc"]).await;
+}
+
 /// Returns the leaves of a document, including tombstones, directly from the store.
 async fn leaves(world: &World, id: &str) -> Vec<Value> {
     let target = format!("/{}/{id}?open_revs=all", world.gateway.path());

@@ -21,6 +21,7 @@ use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
 use crate::locks::Turn;
 use crate::object::unsaved::Unsaved;
+use crate::plan::plan_for;
 use crate::pointer::Entry;
 use crate::router::DocumentTarget;
 
@@ -219,7 +220,10 @@ impl BatchDocument {
                 let (base, rev) = (base.as_deref(), rev.as_deref());
                 let expected = Expected { entry: &entry, present: true, deleted: false, base, rev };
                 match resolve(gateway, &attachment, &caller, expected).await {
-                    Resolved::Known { saved, .. } => saved,
+                    Resolved::Known { saved: true, .. } => true,
+                    Resolved::Known { saved: false, .. } => {
+                        return superseded(gateway, &caller, &target, objects).await;
+                    }
                     Resolved::Unknown => return objects.leave().await,
                 }
             }
@@ -231,5 +235,16 @@ impl BatchDocument {
         if let Some(Dropped { plan, objects }) = dropped {
             remove_unnamed(gateway, &caller, &target, &plan, objects).await;
         }
+    }
+}
+
+/// Removes what no leaf names: the document may have been saved, and another request may have replaced some of its attachments since.
+async fn superseded(gateway: &Gateway, caller: &Caller, target: &DocumentTarget, objects: Unsaved) {
+    match plan_for(&gateway.plans, &target.database, &objects.stand_in()).await {
+        Ok(plan) => {
+            remove_unnamed(gateway, caller, target, &plan, objects.pointers()).await;
+            objects.saved().await;
+        }
+        Err(_) => objects.leave().await,
     }
 }
