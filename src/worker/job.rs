@@ -28,10 +28,12 @@ impl Worker {
     }
 
     /// Claims a job, unless another gateway holds it, and processes it.
-    pub(super) async fn take(self: Arc<Self>, job: Job, permit: OwnedSemaphorePermit) {
+    pub(super) async fn take(self: Arc<Self>, mut job: Job, permit: OwnedSemaphorePermit) {
         let (id, kind) = (job.id.clone(), job.kind);
+        // An attempt that is cut off may have removed the object, and a request may store another one under the name: the next one looks twice again.
+        let seen = if kind == Kind::Remove { job.seen.take() } else { job.seen.clone() };
         let outcome = match self.hold(job).await {
-            Ok(Some(job)) => self.work(job).await,
+            Ok(Some(job)) => self.work(job, seen).await,
             // Another gateway was faster.
             Ok(None) => return,
             Err(reason) => Err(reason),
@@ -52,10 +54,10 @@ impl Worker {
     }
 
     /// Processes a job that this gateway holds, and saves its outcome.
-    async fn work(&self, mut job: Job) -> Result<&'static str, String> {
+    async fn work(&self, mut job: Job, seen: Option<String>) -> Result<&'static str, String> {
         let made = {
             let gateway = Arc::clone(&self.gateway);
-            let mut doing = Box::pin(step(&gateway, job.clone()));
+            let mut doing = Box::pin(step(&gateway, Job { seen, ..job.clone() }));
             loop {
                 tokio::select! {
                     made = &mut doing => break made,
@@ -83,10 +85,6 @@ impl Worker {
             }
             Step::Failed(failure) => {
                 job.tries += 1;
-                // The attempt may have removed the object, and a request may store another one under the name.
-                if job.kind == Kind::Remove {
-                    job.seen = None;
-                }
                 let age = SystemTime::now().duration_since(job.since).unwrap_or_default();
                 let pause = if age > jobs.config().dead_after { ONCE_A_DAY } else { failure.pause_after(job.tries) };
                 job.next = SystemTime::now() + pause;

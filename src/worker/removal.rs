@@ -37,18 +37,21 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
     }
     let backend = storage_of(gateway, &plan, &target.database, place)?;
     let failed = |error| Error::Storage(place.storage.as_str().into(), error);
-    if !job.intent && job.seen.is_none() {
+    if !job.intent {
         let fetch = Fetch { range: None, length: None, metadata: &document.public_fields(&job.document) };
-        return match backend.get(&place.location, fetch).await {
-            Err(error) if error.kind() == storage::Kind::Missing => Ok(Step::Done),
+        match backend.get(&place.location, fetch).await {
+            Err(error) if error.kind() == storage::Kind::Missing => return Ok(Step::Done),
             Ok(download) if is_another(&download, place) => {
                 let (storage, location) = (&place.storage, json!(place.location));
                 tracing::warn!(job = %job.id, storage, %location, "another version of an object to be removed is there: it stays");
-                Ok(Step::Done)
+                return Ok(Step::Done);
             }
-            Err(error) if error.kind() == storage::Kind::Passing => Err(failed(error)),
-            Ok(_) | Err(_) => Ok(Step::Waits { pause: gateway.jobs.config().quiet, seen: Some(LOOKED.to_owned()) }),
-        };
+            Err(error) if error.kind() == storage::Kind::Passing => return Err(failed(error)),
+            Ok(_) | Err(_) if job.seen.is_none() => {
+                return Ok(Step::Waits { pause: gateway.jobs.config().quiet, seen: Some(LOOKED.to_owned()) });
+            }
+            Ok(_) | Err(_) => {}
+        }
     }
     let whose = (&*place.handler, &*place.storage);
     match job.intent {
