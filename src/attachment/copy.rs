@@ -95,7 +95,7 @@ impl Verdict {
         match outcome {
             Ok(answer) if answer.status().is_success() => Self::Saved,
             Ok(answer) if answer.status().is_server_error() => Self::Unknown,
-            Err(Error::Couch(error)) => match &**error {
+            Err(Error::Couch(error)) => match error.itself() {
                 _ if cause::<TooLarge>(&**error).is_some() => Self::Refused,
                 couch::Error::Client(inner) if inner.may_be_seen() => Self::Unknown,
                 _ => Self::Refused,
