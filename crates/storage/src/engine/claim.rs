@@ -201,12 +201,12 @@ async fn remove_once<T: Target>(target: &T, state: &mut State<T::Known>) -> Resu
     }
     match state {
         State::Seen(Found::Ours(known)) => {
-            let removed = target.remove(known).await?;
-            if !removed {
-                // Determine the owner again.
+            let removed = target.remove(known).await;
+            if !matches!(removed, Ok(true)) {
+                // Determine the owner again: a removal without an answer may have freed the name for another gateway's object.
                 *state = State::Doubtful;
             }
-            Ok(removed)
+            removed
         }
         State::Seen(Found::Ambiguous) => Ok(true),
         State::Nothing | State::Doubtful | State::Seen(Found::Nothing) => Ok(false),

@@ -138,10 +138,10 @@ impl Drop for Placed {
 }
 
 /// Removes a file under either of its names, repeatedly, since a server may still be processing the broken upload.
-async fn scrub(host: &Host, path: &str, goal: Option<&str>) {
+async fn scrub(host: &Host, path: &str, mut goal: Option<&str>) {
     let mut tries = CleanUp::default();
     while tries.again().await {
-        tries.note(scrub_once(host, path, goal).await);
+        tries.note(scrub_once(host, path, &mut goal).await);
     }
     if let Some(error) = tries.failure() {
         tracing::warn!(storage = %host.id, %path, %error, "an unfinished file may be left");
@@ -149,14 +149,18 @@ async fn scrub(host: &Host, path: &str, goal: Option<&str>) {
 }
 
 /// Returns `false` if the file does not exist, so far.
-async fn scrub_once(host: &Host, path: &str, goal: Option<&str>) -> Result<bool> {
+///
+/// The file at the goal is removed once at most: if there is no answer, another gateway may have stored an object there since.
+async fn scrub_once(host: &Host, path: &str, goal: &mut Option<&str>) -> Result<bool> {
     let mut session = host.pool.take(path).await?;
-    let outcome = match (removed(&mut session, path).await, goal) {
-        (Ok(true), _) => Ok(true),
-        (Ok(false), None) => Ok(false),
+    let outcome = match removed(&mut session, path).await {
+        Ok(true) => Ok(true),
         // The unique name existed before the rename and is gone now, so the rename took place, and the file at the goal is ours.
-        (Ok(false), Some(goal)) => removed(&mut session, goal).await.map(|_| true).context("remove an object"),
-        (Err(fault), _) => Err(fault.because("remove a file")),
+        Ok(false) => match goal.take() {
+            Some(goal) => removed(&mut session, goal).await.map(|_| true).context("remove an object"),
+            None => Ok(false),
+        },
+        Err(fault) => Err(fault.because("remove a file")),
     };
     session.leave();
     outcome
