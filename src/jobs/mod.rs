@@ -13,7 +13,7 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stowage_couch::Document;
-use stowage_storage::Location;
+use stowage_storage::Stored;
 
 use crate::plan::stand_in;
 use crate::pointer::StoredObject;
@@ -157,15 +157,16 @@ impl Job {
     pub fn removal(target: &Target, document: &Document, object: &StoredObject) -> Self {
         let mut job = Self::new(Kind::Remove, target, document, &object.storage);
         job.object = Some(Box::new(object.clone()));
-        job.at(object.location.clone())
+        job.id = job.id_of(&json!(object.location).to_string());
+        job
     }
 
-    /// Turns a removal into that of an object at another location.
+    /// Turns a removal into that of another object of the attachment.
     #[must_use]
-    pub fn at(mut self, location: Location) -> Self {
-        self.id = self.id_of(&json!(location).to_string());
+    pub fn of(mut self, stored: Stored) -> Self {
+        self.id = self.id_of(&json!(stored.location).to_string());
         if let Some(object) = &mut self.object {
-            object.location = location;
+            (object.location, object.etag) = (stored.location, stored.etag);
         }
         self
     }

@@ -11,7 +11,7 @@ use stowage_couch::Document;
 use stowage_http::body::Body;
 use stowage_http::headers::one_line_text;
 use stowage_storage::{
-    self as storage, Backend as _, Budget, Digests, Fetch, Leftovers, Object, Opened, Stored, Upload,
+    self as storage, Backend as _, Budget, Digests, Fetch, Leftovers, Location, Object, Opened, Stored, Upload,
 };
 
 use super::counted::counted;
@@ -19,7 +19,7 @@ use super::intent::Intent;
 use super::lent::{Lent, lend};
 use super::new_object::NewObject;
 use super::operation::Operation;
-use super::remove::remove_later;
+use super::remove::remove_leftover;
 use super::storages::open;
 use super::unsaved::DOUBTFUL_FOR;
 use super::{OCTETS, couch_digest};
@@ -138,7 +138,7 @@ impl Outgoing<'_> {
         let Self { gateway, decision, .. } = self;
         let Terms { budget, deadline, tells, lent } = terms;
         let backend = open(gateway, &decision.settings)?;
-        object.leftovers = self.leftovers();
+        object.leftovers = self.leftovers(backend.place(&object.spare));
         if body.size_hint().lower() > gateway.limits.attachment_bytes {
             return Err(Error::TooLarge(self.target.attachment.as_str().into()).into());
         }
@@ -205,15 +205,15 @@ impl Outgoing<'_> {
     }
 
     /// Creates removal jobs for what the upload leaves in its storage if it fails.
-    fn leftovers(&self) -> Leftovers {
+    fn leftovers(&self, spare: Location) -> Leftovers {
         let (gateway, activity) = (Arc::clone(self.gateway), self.activity.clone());
         let job = Job::removal(self.target, self.document, &self.place(&Stored::default()));
-        Leftovers::new(move |location| {
-            let removal = job.clone().at(location).after(DOUBTFUL_FOR);
+        Leftovers::new(move |left| {
+            let is_unique = left.location == spare;
+            let removal = job.clone().of(left).after(DOUBTFUL_FOR);
             let (gateway, activity) = (Arc::clone(&gateway), activity.clone());
-            let tasks = gateway.tasks.clone();
-            drop(tasks.spawn("leftovers of an upload", async move {
-                remove_later(&gateway, &removal, "an upload failed", &activity).await;
+            drop(gateway.tasks.clone().spawn("leftovers of an upload", async move {
+                remove_leftover(&gateway, &removal, is_unique, &activity).await;
             }));
         })
     }

@@ -56,5 +56,17 @@ pub(crate) async fn remove_later(gateway: &Gateway, removal: &Job, why: &str, ac
     }
 }
 
+/// Adds a job for what a failed upload has left. Without a version, a job could not tell it from an object that another document has stored since,
+/// unless the name is unique: then one log line names what stays.
+pub(crate) async fn remove_leftover(gateway: &Gateway, removal: &Job, is_unique: bool, activity: &Activity) {
+    let Some(place) = &removal.object else { return };
+    if is_unique || place.etag.is_some() {
+        return remove_later(gateway, removal, "an upload failed", activity).await;
+    }
+    gateway.metrics.object_left();
+    let (request, storage, location) = (activity.id(), &place.storage, json!(place.location));
+    tracing::error!(%request, %storage, %location, "a failed upload may have left an object, whose version its storage does not tell: it stays");
+}
+
 /// The pauses between attempts.
 const PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1600)];

@@ -165,8 +165,8 @@ fn object(settings: &Settings, target: &ProbeTarget, probed: &ProbeDocument, fil
         taken: false,
         content_type: "text/plain".to_owned(),
         document: probed.document.public_fields(&probed.id),
-        leftovers: Leftovers::new(|location| {
-            tracing::warn!(location = %json!(location), "a credential check that failed may have left a file in its storage");
+        leftovers: Leftovers::new(|left| {
+            tracing::warn!(location = %json!(left.location), "a credential check that failed may have left a file in its storage");
         }),
     })
 }

@@ -78,6 +78,10 @@ async fn what_a_broken_upload_leaves_at_a_web_server_is_removed_by_a_job() {
     for method in [Method::PUT, Method::DELETE] {
         server.next(method, 9, Answer::Bytes(Vec::new()));
     }
+    // The name is free at first. Later, the server has the object all the same.
+    let there = b"HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 4\r\n\r\n";
+    server.next(Method::HEAD, 1, Answer::Normal);
+    server.next(Method::HEAD, 9, Answer::Bytes(there.to_vec()));
     gateway.put("doc", "call.mp3", &rev, b"kept by CouchDB").await.expect_status(201);
     gateway.settled().await;
     server.reset_rules();
@@ -87,7 +91,6 @@ async fn what_a_broken_upload_leaves_at_a_web_server_is_removed_by_a_job() {
     let removal = waiting().await.into_iter().find(|row| row["doc"]["kind"] == "remove").expect("a removal");
     let url: url::Url = removal["doc"]["object"]["location"]["url"].as_str().expect("a URL").parse().unwrap();
     assert!(url.path().ends_with("call.mp3"), "{url}");
-    // The server had the request all the same.
     exchange(server.address(), "PUT", url.path(), &[], b"left").await.expect_status(201);
     let job = jobs.read(removal["id"].as_str().unwrap()).await.unwrap().expect("the job");
     jobs.retry(job).await.unwrap();

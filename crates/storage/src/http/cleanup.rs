@@ -7,13 +7,14 @@ use http::{HeaderMap, Method, StatusCode};
 use stowage_base::tasks::Tasks;
 
 use super::Http;
+use super::fetch::etag;
 use super::flow::Flow;
 use super::link::Link;
 use super::options::Options;
 use super::web::{Web, discard, is_gone, refusal};
-use crate::Leftovers;
 use crate::engine::names::Reserved;
 use crate::error::Result;
+use crate::{Leftovers, Stored};
 
 /// Watches one upload: if it ends without a definite outcome, what it may have left is removed in the background.
 #[derive(Debug)]
@@ -77,17 +78,33 @@ impl Drop for Cleanup {
         let (web, tasks, reserved) = (Arc::clone(&self.web), self.tasks.clone(), self.reserved.take());
         let (options, leftovers) = (Arc::clone(&self.options), self.leftovers.clone());
         drop(self.tasks.spawn("http clean-up", async move {
-            // Only once, and at once: later, another gateway's upload may have the name, because the client has repeated its request there.
-            if !matches!(remove(&web, &link).await, Ok(true)) {
-                leftovers.note(options.location(&link));
+            if !is_removed_at_once(&web, &link).await {
                 // The server may still be processing the broken request.
                 tokio::select! {
                     () = tokio::time::sleep(SETTLED_AFTER) => {}
                     () = tasks.stopping() => {}
                 }
+                if let Some(etag) = look(&web, &link).await {
+                    leftovers.note(Stored { location: options.location(&link), etag, ..Stored::default() });
+                }
             }
             drop(reserved);
         }));
+    }
+}
+
+/// Sends one DELETE, for which it waits only briefly; returns whether it removed something. Later, the name may be that of another gateway's upload:
+/// the client may have repeated its request there.
+async fn is_removed_at_once(web: &Web, link: &Link) -> bool {
+    matches!(tokio::time::timeout(AT_ONCE, remove(web, link)).await, Ok(Ok(true)))
+}
+
+/// Returns the ETag of what is there, if the server gives one; `None` if nothing is there. Without an answer, something may be.
+async fn look(web: &Web, link: &Link) -> Option<Option<String>> {
+    match web.ask(&Method::HEAD, link, &HeaderMap::new()).await {
+        Ok((_, response)) if is_gone(response.status()) => None,
+        Ok((_, response)) => Some(etag(response.headers()).filter(|_| response.status().is_success())),
+        Err(_) => Some(None),
     }
 }
 
@@ -112,5 +129,7 @@ async fn is_removed(web: &Web, link: &Link, answered: StatusCode) -> Result<bool
     if is_gone(response.status()) { Ok(true) } else { Err(refusal(&Method::DELETE, answered)) }
 }
 
+/// How long the DELETE may take.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// How long a server may go on with a request whose connection is gone.
 const SETTLED_AFTER: Duration = Duration::from_millis(2500);

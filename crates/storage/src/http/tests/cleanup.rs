@@ -67,9 +67,9 @@ async fn what_another_gateway_stores_meanwhile_stays_and_the_rest_is_reported() 
         _ = one.put(&broken, upload(&one, "x")) => panic!("no answer was given"),
         () = server.until(|seen| seen.iter().any(|seen| seen.method == Method::PUT)) => {}
     }
-    let left = reported.recv().await.unwrap();
+    server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE)).await;
     let stored = store(&other, "n", "x").await.unwrap();
-    assert_eq!(left, stored.location);
+    assert_eq!(reported.recv().await.unwrap().location, stored.location);
     ended(one).await;
     assert_eq!(server.object("/p/n").unwrap(), "x");
     assert_eq!(server.targets(&Method::DELETE), ["/p/n"]);
@@ -81,7 +81,7 @@ async fn what_was_removed_is_not_reported() {
     let server = Server::answering(Method::PUT, || Reply::KeepPartAndClose(6 << 20)).await;
     let storage = open(json!({"url": server.url("/p")}));
     let mut broken = object("n");
-    broken.leftovers = Leftovers::new(|location| panic!("{location:?}"));
+    broken.leftovers = Leftovers::new(|left| panic!("{left:?}"));
     storage.put(&broken, upload(&storage, recording(20 << 20))).await.unwrap_err();
     ended(storage).await;
     assert_eq!(server.object("/p/n"), None);
