@@ -190,17 +190,19 @@ fn with_site(mut value: Value, site: &str) -> Value {
     value
 }
 
-/// Returns a call with its legs and dialogs, live or ended.
+/// Returns a call with its legs and dialogs, live or ended: as in the lists, those that the holder may see.
 fn call(parts: &Parts, holder: &Holder, id: &str) -> Shown {
     for site in &parts.sites {
         let known = site.state.call(id)?;
-        if known.is_empty() || !may_see(holder, &known) {
+        if !known.iter().any(|(_, stored)| may_see(holder, stored)) {
             continue;
         }
-        let (dialogs, legs): (Vec<_>, Vec<_>) = known.into_iter().partition(|(key, _)| key.is_dialog());
+        // The legs of other accounts are not shown, but the state of a dialog depends on them.
+        let (mut dialogs, legs): (Vec<_>, Vec<_>) = known.into_iter().partition(|(key, _)| key.is_dialog());
+        dialogs.retain(|(_, dialog)| may_see(holder, dialog));
         let whole = json!({
             "id": id,
-            "legs": legs.iter().map(|(key, leg)| whole(key, leg, &[])).collect::<Vec<_>>(),
+            "legs": shown_legs(holder, &legs),
             "dialogs": dialogs.iter().map(|(key, dialog)| whole(key, dialog, &legs_of(dialog, &legs))).collect::<Vec<_>>(),
         });
         return answer(&with_site(whole, &site.name));
@@ -212,14 +214,12 @@ fn dialog(parts: &Parts, holder: &Holder, id: &str) -> Shown {
     for site in &parts.sites {
         let key = Key::dialog(id);
         let Some((dialog, legs)) = site.state.dialog(&key)? else { continue };
-        let all: Vec<_> = std::iter::once((key.clone(), dialog.clone())).chain(legs.iter().cloned()).collect();
-        if !may_see(holder, &all) {
+        if !may_see(holder, &dialog) {
             continue;
         }
         let mut shown = whole(&key, &dialog, &legs);
         if let Some(members) = shown.as_object_mut() {
-            let legs = legs.iter().map(|(key, leg)| whole(key, leg, &[]));
-            members.insert("legs".to_owned(), legs.collect::<Vec<_>>().into());
+            members.insert("legs".to_owned(), shown_legs(holder, &legs).into());
         }
         return answer(&with_site(shown, &site.name));
     }
@@ -231,11 +231,15 @@ fn legs_of(dialog: &Stored, legs: &[(Key, Stored)]) -> Vec<(Key, Stored)> {
     legs.iter().filter(|(key, _)| own(key)).cloned().collect()
 }
 
-/// Returns whether `holder` may see the items: an account's token only grants access to items of that account.
-fn may_see(holder: &Holder, items: &[(Key, Stored)]) -> bool {
+fn shown_legs(holder: &Holder, legs: &[(Key, Stored)]) -> Vec<Value> {
+    legs.iter().filter(|(_, leg)| may_see(holder, leg)).map(|(key, leg)| whole(key, leg, &[])).collect()
+}
+
+/// Returns whether `holder` may see an item: an account's token only grants access to items of that account.
+fn may_see(holder: &Holder, stored: &Stored) -> bool {
     match holder {
         Holder::Operator => true,
-        Holder::Account(own) => items.iter().any(|(_, stored)| stored.item.text(Attr::Account) == Some(own)),
+        Holder::Account(own) => stored.item.text(Attr::Account) == Some(own.as_str()),
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use stowage_http::body::Body;
 use stowage_testing::raw::RawClient;
 
-use crate::events::{ACCOUNT, INTERACTION, begun, ended, kazoo};
+use crate::events::{ACCOUNT, INTERACTION, begun, ended, kazoo, with};
 use crate::running::{self, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,6 +187,45 @@ async fn tokens_say_who_may_ask_for_what() {
     }
     // It takes no token.
     store.ready().await;
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_an_account_shows_nothing_of_the_other_account_of_a_call() {
+    let tokens = format!(
+        "[\"operator\", {{ token = \"tenant\", account = \"{ACCOUNT}\" }}, {{ token = \"other\", account = \"another\" }}]"
+    );
+    let store = running::start(&[("LISTEN__TOKENS", &tokens)], World::default()).await;
+    let vars = |account: &str, mark: &str| json!({ "Custom-Channel-Vars": { "Account-ID": account, "Call-Interaction-ID": INTERACTION, "Mark": mark } });
+    let of_leg = |event: Value| {
+        let vars =
+            if event["Call-ID"] == "a1" { vars(ACCOUNT, "of the tenant") } else { vars("another", "of another") };
+        with(event, &vars)
+    };
+    let lines: String = begun("a1", "b1").into_iter().map(|event| format!("{}\n", of_leg(event))).collect();
+    let headers = [("X-Auth-Token", "operator"), ("Content-Type", "application/x-ndjson")];
+    assert_eq!(store.ask("POST", "/v1/events", &headers, lines.as_bytes()).await.status, 200);
+    let (call, dialog) = (format!("/v1/calls/{INTERACTION}"), "/v1/dialogs/a1%2Bb1");
+    let get = |token: &'static str, path: String| {
+        let store = &store;
+        async move { store.ask("GET", &path, &[("X-Auth-Token", token)], b"").await }
+    };
+    until("the dialog", || async { (get("operator", dialog.to_owned()).await.status == 200).then_some(()) }).await;
+    for (token, legs, dialog_status) in
+        [("operator", vec!["a1", "b1"], 200), ("tenant", vec!["a1"], 200), ("other", vec!["b1"], 404)]
+    {
+        let whole = get(token, call.clone()).await;
+        let part = get(token, dialog.to_owned()).await;
+        assert_eq!((whole.status, part.status), (200, dialog_status), "{token}");
+        for answer in [whole, part].into_iter().filter(|answer| answer.status == 200) {
+            let shown: Value = serde_json::from_slice(&answer.body).unwrap();
+            let ids: Vec<_> = shown["legs"].as_array().unwrap().iter().map(|leg| leg["id"].as_str().unwrap()).collect();
+            assert_eq!(ids, legs, "{token}: {shown}");
+            for (mark, leg) in [("of the tenant", "a1"), ("of another", "b1")] {
+                assert_eq!(answer.text().contains(mark), legs.contains(&leg), "{token}, {mark}: {shown}");
+            }
+        }
+    }
     store.stop().await;
 }
 
