@@ -17,7 +17,7 @@ use crate::follow::Progress;
 use crate::journal::{Journal, JournalError};
 use crate::lead::Leading;
 use crate::metrics::Metrics;
-use crate::orders::Orders;
+use crate::orders::{Orders, Undeliverable};
 use crate::records::{self, Outcome, Subject, Writer, records};
 use crate::roles::Serves;
 use crate::state::{State, standing_of};
@@ -251,9 +251,13 @@ impl Actor {
 
     /// Sends notices of deaths in order.
     async fn tell(&self, epoch: u64) {
+        // A notice that its recipient does not take is tried again later, without holding back the others.
+        let mut refused: HashMap<Box<str>, Micros> = HashMap::new();
         loop {
             tokio::time::sleep(IDLE).await;
-            if let Err(error) = self.tell_some(epoch).await {
+            let now = self.clock.now();
+            refused.retain(|_, until| *until > now);
+            if let Err(error) = self.tell_some(epoch, &mut refused, now).await {
                 self.metrics.order(false);
                 tracing::warn!(error = log::chain(&*error), "others cannot be told of deaths; it is tried again");
                 tokio::time::sleep(AGAIN).await;
@@ -261,17 +265,38 @@ impl Actor {
         }
     }
 
-    async fn tell_some(&self, epoch: u64) -> Result<(), BoxError> {
+    async fn tell_some(
+        &self,
+        epoch: u64,
+        refused: &mut HashMap<Box<str>, Micros>,
+        now: Micros,
+    ) -> Result<(), BoxError> {
         let mut told = Vec::new();
         let mut failed = None;
-        for (id, news) in self.state.news(AT_ONCE)? {
+        for (id, news) in self.state.news(AT_ONCE + refused.len())? {
+            if refused.contains_key(&id) {
+                continue;
+            }
             if let Some(orders) = &self.orders {
                 self.may_act(epoch)?;
-                if let Err(error) = crate::orders::tell(&**orders, &news).await {
-                    failed = Some(error);
-                    break;
+                match crate::orders::tell(&**orders, &news).await {
+                    Ok(()) => self.metrics.order(true),
+                    // If this many are not taken, the recipient is at fault: then all wait.
+                    Err(error) if error.is::<Undeliverable>() && refused.len() < AT_ONCE => {
+                        self.metrics.order(false);
+                        tracing::error!(
+                            error = log::chain(&*error),
+                            id = &*id,
+                            "a notice of a death is not taken; it is tried again later"
+                        );
+                        refused.insert(id, now.saturating_add(NOT_TAKEN));
+                        continue;
+                    }
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
                 }
-                self.metrics.order(true);
             }
             told.push(What::Told { id });
         }
@@ -309,3 +334,5 @@ const AGAIN: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
 /// The delay before a record that had to wait or was refused is tried again, in microseconds.
 const REFUSED: Micros = 5_000_000;
+/// The delay before a notice that its recipient did not take is tried again, in microseconds.
+const NOT_TAKEN: Micros = 60_000_000;

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use serde_json::Value;
 use stowage_http::body::{Body, BoxError, collect};
 use stowage_http::client::{Client, Server};
@@ -19,16 +19,21 @@ pub trait Orders: Send + Sync + fmt::Debug {
     /// Delivers a message to the recipients of its key: `dialog.dead.<id>`, `recording.finalise.<id>`.
     ///
     /// # Errors
-    /// If it may not have been delivered; it is sent again.
+    /// If it may not have been delivered; it is sent again. [`Undeliverable`] if others may be delivered nevertheless.
     async fn send(&self, key: &str, message: Bytes) -> Result<(), BoxError>;
 }
+
+/// The error for a message that its recipient does not take, though it may take others.
+#[derive(Debug, thiserror::Error)]
+#[error("the message cannot be delivered")]
+pub struct Undeliverable(#[source] pub BoxError);
 
 /// Sends a notice of a death, and an order to finalize its recording unless that was stopped.
 ///
 /// # Errors
 /// As for [`Orders::send`].
 pub async fn tell(orders: &dyn Orders, news: &[u8]) -> Result<(), BoxError> {
-    let mut message: Value = serde_json::from_slice(news)?;
+    let mut message: Value = serde_json::from_slice(news).map_err(|error| Undeliverable(error.into()))?;
     let id = message.get("dialog_id").and_then(Value::as_str).unwrap_or_default().to_owned();
     orders.send(&format!("dialog.dead.{id}"), Bytes::copy_from_slice(news)).await?;
     if message.get("is_unfinished") == Some(&Value::Bool(true)) {
@@ -72,7 +77,14 @@ impl Orders for Webhook {
         let answer = self.server.send(request, self.client.patience()).await?;
         let status = answer.status();
         drop(collect(answer.into_body(), MOST).await?);
-        if status.is_success() { Ok(()) } else { Err(format!("the webhook answered {}", status.as_u16()).into()) }
+        let refusal = || BoxError::from(format!("the webhook answered {}", status.as_u16()));
+        match status {
+            status if status.is_success() => Ok(()),
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+                Err(Undeliverable(refusal()).into())
+            }
+            _ => Err(refusal()),
+        }
     }
 }
 

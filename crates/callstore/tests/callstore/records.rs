@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use callstore::app::World;
-use callstore::orders::Orders;
+use callstore::orders::{Orders, Undeliverable};
 use serde_json::{Value, json};
 use stowage_http::body::BoxError;
 use stowage_testing::fault::{Fault, FaultProxy};
@@ -135,6 +135,34 @@ async fn a_call_that_died_has_its_record_and_kazoos_and_others_are_told() {
     until("the correction", || async { Some(store.record("a1+b1").await).filter(|record| record["term_cause"] == 1) })
         .await;
     assert_eq!(store.record("a1+b1").await["end_time"], "2026-11-30T12:01:00.000Z");
+    store.stop().await;
+}
+
+/// Does not take what is about the dialog `a1+b1`.
+#[derive(Debug, Default)]
+struct Choosy(Told);
+
+#[async_trait]
+impl Orders for Choosy {
+    async fn send(&self, key: &str, message: bytes::Bytes) -> Result<(), BoxError> {
+        if key.ends_with("a1+b1") {
+            return Err(Undeliverable("not this one".into()).into());
+        }
+        self.0.send(key, message).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_that_is_not_taken_does_not_hold_back_the_others() {
+    let choosy = std::sync::Arc::new(Choosy::default());
+    let world = World { orders: Some(choosy.clone()), ..World::default() };
+    let store = running::start(&[("DEAD__HOLD_OFF", "100ms"), ("DEAD__MAX_CALL", "100000h")], world).await;
+    store.post(&[begun("a1", "b1"), vec![disconnected("a1", 40), disconnected("b1", 40)]].concat()).await;
+    // It died first, so its notice is the oldest.
+    store.record("a1+b1").await;
+    store.post(&[begun("a2", "b2"), vec![disconnected("a2", 40), disconnected("b2", 40)]].concat()).await;
+    until("the other notice", || async { choosy.0.0.lock().unwrap().first().map(|(key, _)| key.clone()) }).await;
+    assert_eq!(choosy.0.0.lock().unwrap()[0].0, "dialog.dead.a2+b2");
     store.stop().await;
 }
 

@@ -128,4 +128,6 @@ async fn deaths_and_orders_are_told_and_it_is_known_whether_anybody_heard() {
 
     let long = format!("dialog.dead.{}", "x".repeat(300));
     assert_eq!(notices.tell(&long, b"{}").await.unwrap_err().kind, Kind::Mismatch, "a routing key has 255 bytes");
+    assert!(notices.tell(&long, b"{\"id\":\"5d0f6c0e\"}").await.unwrap());
+    assert_eq!(deaths.next().await.unwrap().unwrap().routing_key.as_str(), "dialog.dead.5d0f6c0e");
 }
