@@ -20,7 +20,7 @@ pub enum Outcome {
     Corrected,
     /// Another writer created the record: it was left unchanged.
     Foreign,
-    /// CouchDB rejected it with this status.
+    /// CouchDB rejected it, or the creation of its database, with this status.
     Refused(u16),
 }
 
@@ -45,7 +45,11 @@ impl Writer {
             match self.put(&path, record, None).await? {
                 StatusCode::CREATED | StatusCode::ACCEPTED => return Ok(Outcome::Written),
                 StatusCode::CONFLICT => return self.correct(&path, record).await,
-                StatusCode::NOT_FOUND => self.make(&path.database).await?,
+                StatusCode::NOT_FOUND => {
+                    if let Some(refused) = self.make(&path.database).await? {
+                        return Ok(refused);
+                    }
+                }
                 status => return refused(status),
             }
         }
@@ -83,11 +87,15 @@ impl Writer {
         Err("the record changes all the time".into())
     }
 
-    /// Creates the database; it may exist already.
-    async fn make(&self, database: &str) -> Result<(), BoxError> {
+    /// Creates the database; it may exist already. Returns the outcome for the record if CouchDB refuses.
+    async fn make(&self, database: &str) -> Result<Option<Outcome>, BoxError> {
         let answer = self.0.own_account().send(Method::PUT, database, Bytes::new()).await?;
         match answer.status() {
-            StatusCode::CREATED | StatusCode::ACCEPTED | StatusCode::PRECONDITION_FAILED => Ok(()),
+            StatusCode::CREATED | StatusCode::ACCEPTED | StatusCode::PRECONDITION_FAILED => Ok(None),
+            // An account that is no server admin gets 401, though its password is right: records of other databases can be written.
+            status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Ok(Some(Outcome::Refused(status.as_u16())))
+            }
             status => Err(status_error(status)),
         }
     }

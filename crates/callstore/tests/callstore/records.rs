@@ -184,6 +184,35 @@ async fn a_document_of_kazoos_own_is_left_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_may_not_be_made_does_not_hold_back_the_records_of_others() {
+    let couch = stowage_testing::couch::Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
+    let (user, password) = couch.user().await;
+    // The account is a member of the database of records, and no server admin: it cannot make the account's month database.
+    let database = format!("/{}", SORM.replace('/', "%2F"));
+    couch.request("PUT", &database, "application/json", b"").await.expect_status(201);
+    let members = json!({ "admins": {}, "members": { "names": [user] } }).to_string();
+    let security = format!("{database}/_security");
+    couch.request("PUT", &security, "application/json", members.as_bytes()).await.expect_status(200);
+    let settings = [
+        ("COUCHDB__USERNAME", user.as_str()),
+        ("COUCHDB__PASSWORD", password.as_str()),
+        ("DEAD__HOLD_OFF", "100ms"),
+        ("DEAD__MAX_CALL", "100000h"),
+    ];
+    let store = running::start_over(couch, tempfile::tempdir().unwrap(), &settings, World::default()).await;
+    store.post(&[begun("a1", "b1"), vec![disconnected("a1", 40), disconnected("b1", 40)]].concat()).await;
+    until("a refusal", || async {
+        let metrics = store.ask("GET", "/metrics", &[], b"").await.text();
+        (!metrics.contains("callstore_records_total{outcome=\"refused\"} 0")).then_some(())
+    })
+    .await;
+    store.post(&[begun("a2", "b2"), ended("a2", "b2")].concat()).await;
+    store.record("a2+b2").await;
+    assert_eq!(store.documents(CDRS).await.len(), 0);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn era_dialogs_have_records_too() {
     let all = [
         ("RECORDS__INVITES", "true"),
