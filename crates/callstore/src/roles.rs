@@ -100,9 +100,12 @@ impl Roles {
 pub struct Serves(Option<Arc<(Roles, u32)>>);
 
 impl Serves {
-    /// Selects the calls of a group.
+    /// Selects the calls of a group; none if no instance of the group has `cdr_enabled`.
     #[must_use]
     pub fn group_of(roles: Roles, group: u32) -> Self {
+        // Without an instance that writes records, ended calls would wait for theirs for ever, on disk and in memory.
+        let is_followed = roles.0.iter().any(|role| role.group == group && role.cdr_enabled);
+        let roles = if is_followed { roles } else { Roles::default() };
         Self(Some(Arc::new((roles, group))))
     }
 

@@ -225,6 +225,23 @@ fn a_group_follows_its_own_domains_to_their_ends_and_epochs_are_each_group_s_own
     }
 }
 
+/// A standby of the group may write the records of its calls.
+#[test]
+fn no_record_is_due_in_a_group_without_an_instance_that_writes_records() {
+    let role = |name: &str, order: u32, cdr: bool| json!({ "name": name, "roletype": "callstore", "iface": "lan", "group": 1, "order": order, "cdr_enabled": cdr });
+    for (cdr, due) in [([false, false], 0), ([false, true], 1)] {
+        let roles = json!([role("one", 1, cdr[0]), role("two", 2, cdr[1])]).to_string();
+        let serves = callstore::roles::Serves::group_of(callstore::roles::Roles::read(&roles).unwrap(), 1);
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(&folder.path().join("state.redb"), CLOSE).unwrap().serving(serves);
+        state.apply(&entries(0, &[begun("a1", "b1"), ended("a1", "b1")].concat()), NOW).unwrap();
+        assert_eq!(state.due(i64::MAX - 1, 10).unwrap().len(), due, "{cdr:?}");
+        assert_eq!(state.index().live.contains_key(&Key::dialog("a1+b1")), due > 0, "{cdr:?}");
+        state.purge(i64::MAX).unwrap();
+        assert_eq!(state.item(&Key::dialog("a1+b1")).unwrap().is_some(), due > 0, "{cdr:?}");
+    }
+}
+
 /// The recorded leg is from an earlier batch than the other leg's death.
 #[test]
 fn a_recording_that_nobody_stopped_is_known_by_any_leg() {
