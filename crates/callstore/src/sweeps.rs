@@ -11,7 +11,6 @@ use tokio::sync::{Mutex, watch};
 use crate::broker::{LiveChannel, Trackers};
 use crate::clock::Clock;
 use crate::dead::{Answer, Sweep, Switches};
-use crate::fold::Key;
 use crate::journal::rabbitmq::Inlet;
 use crate::journal::{Draft, Journal};
 use crate::state::State;
@@ -31,7 +30,7 @@ pub struct Sweeps {
 #[derive(Debug, Default)]
 struct Known {
     openings: Option<u64>,
-    /// Channels that were in the last sweep but not in state.
+    /// Channels that were in the last sweep but that the state does not follow.
     strange: BTreeSet<String>,
 }
 
@@ -59,12 +58,10 @@ impl Sweeps {
         Ok(())
     }
 
-    /// Appends channels that two consecutive sweeps reported and state lacks: their start was missed.
+    /// Appends channels that two consecutive sweeps reported and the state does not follow: their start was missed, or they were wrongly
+    /// declared dead.
     async fn tell_strange(&self, known: &mut Known, channels: &BTreeMap<String, LiveChannel>) -> Result<(), BoxError> {
-        let strange: BTreeSet<String> = {
-            let index = self.state.index();
-            channels.keys().filter(|id| !index.live.contains_key(&Key::leg(id))).cloned().collect()
-        };
+        let strange = self.state.unfollowed(channels.keys().map(String::as_str))?;
         let lasting: Vec<&String> = strange.intersection(&known.strange).collect();
         for some in lasting.chunks(AT_ONCE) {
             let facts: serde_json::Map<_, _> = some
@@ -73,7 +70,10 @@ impl Sweeps {
                 .collect();
             let body =
                 json!({ "Event-Category": "call_event", "Event-Name": "query_channels_resp", "Channels": facts });
-            tracing::info!(channels = some.len(), "the trackers know calls that no event told of");
+            tracing::info!(
+                channels = some.len(),
+                "the trackers list calls that are not known, or are believed to be dead"
+            );
             self.journal.append(vec![Draft { body: body.to_string().into(), is_decision: false }]).await?;
         }
         known.strange = strange;

@@ -41,6 +41,8 @@ pub struct Rules {
 struct Doubt {
     since: Micros,
     cause: &'static str,
+    /// Whether a tracker listed the call after the suspicion was observed here.
+    is_listed: bool,
 }
 
 /// The state that the active instance's watchdog keeps between checks.
@@ -141,7 +143,7 @@ impl Watchdog {
 
     fn missing_ones(&mut self, sweep: &Sweep, index: &Index, now: Micros) -> Vec<What> {
         let mut dead = Vec::new();
-        for answer in sweep.answers.iter().filter(|answer| answer.is_whole) {
+        for answer in &sweep.answers {
             let legs = index.live.values().filter(|leg| {
                 !leg.key.is_dialog()
                     && !leg.standing.is_over()
@@ -152,7 +154,10 @@ impl Watchdog {
                 if answer.channels.contains(leg.key.id()) {
                     self.missing.remove(&leg.key);
                     self.listed.insert(leg.key.clone(), answer.at);
-                } else if leg.last < answer.at {
+                    if let Some(doubt) = self.doubts.get_mut(&leg.key) {
+                        doubt.is_listed = true;
+                    }
+                } else if answer.is_whole && leg.last < answer.at {
                     let count = self.missing.entry(leg.key.clone()).or_default();
                     *count += 1;
                     if *count >= MISSING && self.inlet == Inlet::There {
@@ -183,7 +188,9 @@ impl Watchdog {
             match (doubt, held) {
                 (None, _) => drop(self.doubts.remove(&brief.key)),
                 (Some(doubt), Some(held)) if held.cause == doubt.cause => {
-                    if now >= held.since.saturating_add(micros(self.rules.hold_off)) {
+                    // A tracker sends no event when the link to its switch returns: that it lists the call again is the only sign.
+                    let listed = self.listed.get(&brief.key).copied().unwrap_or_default();
+                    if now >= held.since.max(listed).saturating_add(micros(self.rules.hold_off)) {
                         dead.push(death(brief, "dead", held.cause, self.end(brief, index, held, now), now));
                         continue;
                     }
@@ -191,7 +198,7 @@ impl Watchdog {
                 (Some(doubt), _) => drop(self.doubts.insert(brief.key.clone(), doubt)),
             }
             if brief.created.saturating_add(micros(self.rules.max_call)) < self.ages.now(brief.node.as_ref(), moment) {
-                let doubt = Doubt { since: now, cause: "max_call" };
+                let doubt = Doubt { since: now, cause: "max_call", is_listed: false };
                 dead.push(death(brief, "timeout", "max_call", self.end(brief, index, doubt, now), now));
             }
         }
@@ -215,28 +222,30 @@ impl Watchdog {
                 Inlet::Back(since) => said.max(since),
                 Inlet::Away | Inlet::There => said,
             };
-            return Some(Doubt { since: heard, cause: "disconnected" });
+            return Some(Doubt { since: heard, cause: "disconnected", is_listed: false });
         }
         let node = brief.node.as_ref()?;
         let (first, count) = self.unanswered.get(node)?;
         let is_silent = *count >= self.rules.sweeps
             && index.nodes.get(node).is_none_or(|known| known.last() <= *first)
             && brief.last <= *first;
-        is_silent.then(|| Doubt { since: now.saturating_add(micros(self.rules.collect)), cause: "silent" })
+        let since = now.saturating_add(micros(self.rules.collect));
+        is_silent.then_some(Doubt { since, cause: "silent", is_listed: false })
     }
 
     /// Returns the last sign of life of the call, or of its switch unless that was heard from again.
     fn end(&self, brief: &Brief, index: &Index, doubt: Doubt, now: Micros) -> Micros {
         let node = brief.node.as_ref().and_then(|node| index.nodes.get(node)).copied().unwrap_or_default();
         let grace = micros(self.rules.grace);
+        let listed = self.listed.get(&brief.key).copied().unwrap_or_default();
         let (told, heard) = if doubt.cause == "disconnected" {
             // The tracker that listed the call until then gives its own delay. A switch with events after the suspicion is alive: its signs of life
-            // prove nothing about this call.
-            (brief.doubted.map(|at| at.saturating_sub(grace)), Some(node.event).filter(|event| *event <= doubt.since))
+            // prove nothing about this call. Earlier lists say nothing more, and are dated by another clock than the suspicion.
+            let told = brief.doubted.max(doubt.is_listed.then_some(listed));
+            (told.map(|at| at.saturating_sub(grace)), Some(node.event).filter(|event| *event <= doubt.since))
         } else {
             // A tracker lists the calls of a dead switch for its grace period, and a switch that was alive until now may only be queried a sweep
             // later: the middle is off by at most half of both.
-            let listed = self.listed.get(&brief.key).copied().unwrap_or_default();
             let middle = grace.saturating_sub(micros(self.rules.sweep)) / 2;
             (Some(listed.max(node.answer).saturating_sub(middle)), Some(node.event))
         };

@@ -1,5 +1,6 @@
 //! Queries for lists.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -135,6 +136,29 @@ impl State {
             before = Some((at, key));
         }
         Ok(page)
+    }
+
+    /// Returns which of a tracker's channels are not followed: unknown ones, and those declared dead. A call that was closed for its age stays
+    /// closed: it would only be closed again.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn unfollowed<'a>(&self, channels: impl Iterator<Item = &'a str>) -> Result<BTreeSet<String>, StateError> {
+        let candidates: Vec<Key> = {
+            let index = self.index();
+            let is_followed = |key: &Key| index.live.get(key).is_some_and(|brief| brief.standing != Standing::Dead);
+            channels.map(Key::leg).filter(|key| !is_followed(key)).collect()
+        };
+        let items = self.file.read()?.items()?;
+        let mut found = BTreeSet::new();
+        for key in candidates {
+            let stored = items.get(&key)?;
+            let death = stored.as_ref().and_then(|stored| stored.item.standing_death());
+            if death.is_none_or(|death| &*death.kind != "timeout") {
+                found.insert(key.id().to_owned());
+            }
+        }
+        Ok(found)
     }
 
     /// Returns all legs and dialogs of a call, live or ended.

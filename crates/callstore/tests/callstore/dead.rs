@@ -131,6 +131,20 @@ fn a_newer_event_within_the_hold_off_ends_the_doubt() {
     assert_eq!(scene.look(600), []);
 }
 
+/// The link between a tracker and its switch returns without an event: the tracker only lists the call again.
+#[test]
+fn a_suspected_call_that_is_listed_lives_until_it_is_listed_no_more() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    scene.happens(&[disconnected("a1", 40)]);
+    assert_eq!(scene.look(41), []);
+    for seconds in (45..=100).step_by(5) {
+        assert_eq!(scene.swept(&[answer(seconds, &["a1", "b1"], true)], true, BEGIN + seconds * SECOND), []);
+        assert_eq!(scene.look(seconds + 4), []);
+    }
+    assert_eq!(scene.look(114), []);
+    assert_eq!(scene.look(115), [dead("leg/a1", "dead disconnected", 87.0)], "what the last list says less the grace");
+}
+
 #[test]
 fn a_switch_that_leaves_three_sweeps_unanswered_loses_all_its_calls_together() {
     let mut scene =

@@ -150,6 +150,26 @@ fn who_comes_back_is_taken_up_again() {
     assert_eq!(&**stored.item.recorded.get("sorm3").unwrap(), "print");
 }
 
+/// A call that was closed for its age would be closed again as soon as it was taken up.
+#[test]
+fn a_dead_leg_that_a_tracker_lists_is_taken_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(&folder.path().join("state.redb"), CLOSE).unwrap();
+    state.apply(&entries(0, &[begun("a1", "b1"), begun("a2", "b2")].concat()), NOW).unwrap();
+    let (key, old) = (Key::leg("a1"), Key::leg("a2"));
+    let seen = state.item(&key).unwrap().unwrap().item.last.unwrap();
+    let end = End { kind: "timeout".into(), cause: "max_call".into(), ended: NOW, seen, found: NOW };
+    let closed = What::DlgDead { id: death_id(&old, "timeout", "max_call"), key: old, end };
+    state.apply(&[decision(20, 1, death(&key, seen)), decision(21, 1, closed)], NOW).unwrap();
+    let strange = || Vec::from_iter(state.unfollowed(["a1", "b1", "a2", "b2", "c1"].into_iter()).unwrap());
+    assert_eq!(strange(), ["a1", "c1"]);
+    let list = json!({ "Event-Name": "query_channels_resp", "Channels": { "a1": { "Media-Node": NODE } } });
+    state.apply(&entries(22, &[list]), NOW).unwrap();
+    assert_eq!(strange(), ["c1"]);
+    assert_eq!(state.item(&key).unwrap().unwrap().item.standing(), Standing::Live);
+    assert_eq!(state.due(i64::MAX - 1, 10).unwrap().len(), 2, "only the other call's leg and dialog");
+}
+
 #[test]
 fn what_came_after_a_record_was_made_makes_it_due_again() {
     let folder = tempfile::tempdir().unwrap();
