@@ -1,4 +1,5 @@
-//! KAZOO's own document for a leg that died: its cdr app only writes one after a clean CHANNEL_DESTROY.
+//! KAZOO's own document for a leg that died: its cdr app only writes one after a clean CHANNEL_DESTROY. If the leg was alive after all, that app
+//! finds this document in place of its own and drops its own, so this one is corrected by the real end.
 //!
 //! The document has the form that `cdr_channel_destroy` derives from that event, so that KAZOO's views list it. They access
 //! `custom_channel_vars` without checking that it exists.
@@ -8,14 +9,14 @@ use sha2::{Digest, Sha256};
 use stowage_http::target::decode;
 
 use super::{Record, Subject};
-use crate::fold::{Attr, Val};
+use crate::fold::{Attr, Death, Item, Standing, Val};
 use crate::sources::{GREGORIAN, Members, to_gregorian};
 use crate::time::month;
 
-/// Returns the document, if the leg belongs to an account and never got its own.
+/// Returns the document, if the leg belongs to an account and never got or gets its own.
 pub(super) fn record(subject: &Subject<'_>) -> Option<Record> {
     let item = &subject.stored.item;
-    let death = item.standing_death()?;
+    let death = if is_undone(subject) { None } else { Some(item.standing_death()?) };
     let account = item.text(Attr::Account).filter(|account| account.len() == ACCOUNT && account.is_ascii())?;
     let created = item.num(Attr::Created).or(item.first)?;
     let (interaction, time, key) = interaction(subject, created);
@@ -23,7 +24,8 @@ pub(super) fn record(subject: &Subject<'_>) -> Option<Record> {
     let seconds = |from: i64| ended.saturating_sub(from).max(0).div_euclid(1_000_000);
     let answered = item.num(Attr::Answered);
     let database = database(account, time)?;
-    let cause = if &*death.kind == "timeout" { "ALLOTTED_TIMEOUT" } else { "CRASH" };
+    // Figures from a source count for the end that it reported, not for a death.
+    let reported = |attr| item.num(attr).filter(|_| death.is_none());
     let (recordings, mut vars) = (recordings(subject), channel_vars(subject));
     if let Some(recordings) = &recordings {
         vars.insert("media_recordings".to_owned(), json!(recordings));
@@ -46,11 +48,12 @@ pub(super) fn record(subject: &Subject<'_>) -> Option<Record> {
         "media_server": item.text(Attr::Node),
         "event_category": "call_event",
         "event_name": "CHANNEL_DESTROY",
-        "hangup_cause": cause,
+        "hangup_cause": cause(item, death),
+        "hangup_code": item.text(Attr::Code).filter(|_| death.is_none()),
         "timestamp": to_gregorian(ended),
         "channel_created_time": created,
-        "duration_seconds": seconds(created),
-        "billing_seconds": answered.map_or(0, seconds),
+        "duration_seconds": reported(Attr::Duration).unwrap_or_else(|| seconds(created)),
+        "billing_seconds": reported(Attr::Billing).unwrap_or_else(|| answered.map_or(0, seconds)),
         "ringing_seconds": item.num(Attr::Ringing).zip(answered).map_or(0, |(rang, answered)| (answered - rang).max(0) / 1_000_000),
         "recording_url": item.text(Attr::RecordingKey),
         "user_agent": item.text(Attr::UserAgent),
@@ -69,7 +72,21 @@ pub(super) fn record(subject: &Subject<'_>) -> Option<Record> {
     let Value::Object(mut members) = members else { return None };
     members.retain(|_, value| !value.is_null());
     let id = format!("{}-{}", month(crate::sources::from_kazoo(time)), subject.key.id());
-    Some(Record::new("cdr", database, id, members))
+    Some(Record::new(KIND, database, id, members))
+}
+
+/// Returns whether the leg's document is that of a death, and the leg ended later.
+fn is_undone(subject: &Subject<'_>) -> bool {
+    subject.standing == Standing::Ended && subject.stored.item.recorded.contains_key(KIND)
+}
+
+/// Returns KAZOO's word for a death, or the cause that the source reported.
+fn cause<'a>(item: &'a Item, death: Option<&Death>) -> Option<&'a str> {
+    match death {
+        Some(death) if &*death.kind == "timeout" => Some("ALLOTTED_TIMEOUT"),
+        Some(_) => Some("CRASH"),
+        None => item.text(Attr::Cause),
+    }
 }
 
 /// Returns id, time and key of the interaction. KAZOO generates a random one for a leg that has none; this one is deterministic.
@@ -123,5 +140,7 @@ fn channel_vars(subject: &Subject<'_>) -> Map<String, Value> {
         .collect()
 }
 
+/// The record's kind.
+pub(crate) const KIND: &str = "cdr";
 /// Length of an account id.
 const ACCOUNT: usize = 32;

@@ -8,6 +8,7 @@ mod writer;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+pub(crate) use cdr::KIND as CDR;
 pub use writer::{Outcome, Writer};
 
 use crate::fold::{Key, Micros, Standing};
@@ -75,7 +76,7 @@ impl Record {
         let digest = Sha256::digest(Value::Object(members.clone()).to_string());
         let print = hex::encode(digest.get(..16).unwrap_or_default());
         members.insert("pvt_callstore".to_owned(), json!({ "v": 1, "print": print }));
-        Self { kind, database, id, members, print, is_shared: kind == "cdr" }
+        Self { kind, database, id, members, print, is_shared: kind == CDR }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Applying entries of the journal to the state.
 
-use std::collections::{BTreeMap, HashMap, hash_map};
+use std::collections::{BTreeMap, HashMap, HashSet, hash_map};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -210,18 +210,23 @@ impl<'a> Batch<'a> {
     }
 
     fn settle(&mut self, hot: &HashMap<Key, Stored>) -> Result<(), StateError> {
+        // Later entries are not in the record, which is due again for them.
+        let mut late = HashSet::new();
         for (key, through) in &self.recorded {
-            // Later entries are not in the record.
-            if let Some(item) = self.fresh.get_mut(key).filter(|item| item.changed <= *through) {
+            let Some(item) = self.fresh.get_mut(key) else { continue };
+            if item.changed <= *through {
                 item.due = None;
                 self.touched.insert(key.clone(), Box::default());
+            } else {
+                late.insert(key);
             }
         }
         for (key, event) in &self.touched {
             let Some(stored) = self.fresh.get(key) else { continue };
             let legs = if key.is_dialog() { self.state.legs_of(stored, &[&self.fresh, hot])? } else { Legs::default() };
             if let Some(stored) = self.fresh.get_mut(key) {
-                self.state.settle(stored, key, legs, !event.is_empty(), self.now);
+                let is_changed = !event.is_empty() || late.contains(key);
+                self.state.settle(stored, key, legs, is_changed, self.now);
             }
         }
         self.tell_deaths(hot)

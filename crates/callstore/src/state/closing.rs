@@ -7,6 +7,7 @@ use super::stored::Stored;
 use super::{State, StateError};
 use crate::clock::micros;
 use crate::fold::{Attr, Key, Micros, Standing};
+use crate::records::CDR;
 
 /// The combined status of a dialog's legs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -128,7 +129,9 @@ impl State {
     }
 }
 
-/// Returns whether an item gets a record: dialogs do; of legs only dead ones, since KAZOO writes the records of the others.
+/// Returns whether an item that is over gets a record: dialogs do; of legs only dead ones, since KAZOO writes the records of the others. A leg
+/// that was dead when its record was written has that one corrected: it is in the place of KAZOO's.
 fn wants_record(key: &Key, stored: &Stored, standing: Standing) -> bool {
-    key.is_dialog() || standing == Standing::Dead && stored.item.text(Attr::Source) == Some("kazoo")
+    let is_ours = standing == Standing::Dead || stored.item.recorded.contains_key(CDR);
+    key.is_dialog() || is_ours && stored.item.text(Attr::Source) == Some("kazoo")
 }

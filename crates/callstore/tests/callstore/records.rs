@@ -183,6 +183,28 @@ async fn a_document_of_kazoos_own_is_left_as_it_is() {
     store.stop().await;
 }
 
+/// KAZOO's cdr app finds the document of the death in place of its own, and drops its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn kazoos_document_of_a_leg_that_was_alive_after_all_is_corrected_by_its_end() {
+    let store = running::start(&[("DEAD__HOLD_OFF", "100ms"), ("DEAD__MAX_CALL", "100000h")], World::default()).await;
+    store.post(&[begun("a1", "b1"), vec![disconnected("a1", 40)]].concat()).await;
+    until("the document of the death", || async {
+        store.documents(CDRS).await.into_iter().find(|cdr| cdr["hangup_cause"] == "CRASH")
+    })
+    .await;
+    store.post(&[kazoo("CALL_UPDATE", "a1", 50.0)]).await;
+    store.post(&ended("a1", "b1")).await;
+    let cdr = until("the correction", || async {
+        store.documents(CDRS).await.into_iter().find(|cdr| cdr["hangup_cause"] == "NORMAL_CLEARING")
+    })
+    .await;
+    assert_eq!((cdr["_id"].clone(), cdr["pvt_type"].clone()), (json!("202611-a1"), json!("cdr")));
+    assert_eq!((cdr["billing_seconds"].clone(), cdr["duration_seconds"].clone()), (json!(55), json!(60)));
+    assert_eq!(cdr["timestamp"], callstore::sources::to_gregorian(BEGIN + 60 * SECOND));
+    assert_eq!(store.documents(CDRS).await.len(), 1, "KAZOO writes the other leg's");
+    store.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_may_not_be_made_does_not_hold_back_the_records_of_others() {
     let couch = stowage_testing::couch::Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
