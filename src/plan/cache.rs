@@ -99,6 +99,12 @@ impl Plans {
         self.0.users.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the name of the plans database.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.0.config.database
+    }
+
     /// Returns a channel that is notified whenever a plan may have changed.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {

@@ -1,29 +1,30 @@
 //! Orphans: objects in storages that no pointer names.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use percent_encoding::percent_decode_str;
 use stowage_base::settings::Settings;
+use stowage_http::target::encode;
 use stowage_storage::{Backend as _, Listed, Opened};
 
 use super::named::Named;
-use crate::database::AccountId;
+use crate::database::{AccountId, Class};
 use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::walk::{Fault, Progress, Scope, Totals, Walk, databases};
+use crate::plan::Merged;
+use crate::router::Database;
+use crate::walk::{Fault, Pages, Progress, Totals, Walk, databases};
 
 /// Searches every storage that the plans of the scope's accounts name. Only considers objects whose names contain the id of such an account: a bucket
 /// may also hold objects that are not the gateway's.
 pub(super) async fn look(walk: Walk<'_>, named: &Named, (age, remove): (Duration, bool)) -> Result<(), Error> {
-    let Walk { gateway, scope, progress, .. } = walk;
+    let Walk { gateway, progress, .. } = walk;
     if named.is_unsure() || progress.faults().0.iter().any(|fault| fault.kind == "failed") {
-        let reason = "not everything that may name an object could be read: orphans are not looked for";
-        return Err(Error::bad_gateway(reason));
+        return Err(unsure("not everything that may name an object could be read"));
     }
-    let (storages, accounts) = storages(gateway, scope).await?;
+    let (storages, accounts) = storages(walk).await?;
     for settings in storages.into_values() {
         let looked = match gateway.storages.open(&settings) {
             Ok(opened) => through(&opened, &settings, (named, &accounts), (age, remove), progress).await,
@@ -38,21 +39,79 @@ pub(super) async fn look(walk: Walk<'_>, named: &Named, (age, remove): (Duration
 }
 
 /// Returns each storage of the plans once, and the accounts.
-async fn storages(gateway: &Arc<Gateway>, scope: &Scope) -> Result<(HashMap<String, Settings>, Vec<AccountId>), Error> {
-    let (mut storages, mut accounts) = (HashMap::new(), Vec::new());
+async fn storages(walk: Walk<'_>) -> Result<(HashMap<String, Settings>, Vec<AccountId>), Error> {
+    let Walk { gateway, scope, progress, .. } = walk;
+    let (mut storages, mut inherited, mut accounts) = (HashMap::new(), HashMap::new(), Vec::new());
+    let system = gateway.plans.effective(None, None).await?;
+    check(&system, "the system")?;
     for database in databases(gateway, scope).await? {
         let Some(account) = database.account.clone().filter(|account| !accounts.contains(account)) else { continue };
-        let home = gateway.homes.of(&database).await?;
-        if home.plan.may_copy() {
-            let reason = format!(
-                "the plan of account {account} makes copies, which no document names: orphans are not looked for"
-            );
-            return Err(Error::bad_gateway(reason));
+        let plan = gateway.homes.of(&database).await?.plan;
+        check(&plan, &format!("account {account}"))?;
+        for settings in plan.storages() {
+            let found =
+                if scope.all || is_own(&plan, settings.id(), &account) { &mut storages } else { &mut inherited };
+            found.insert(settings.fingerprint(), settings);
         }
-        storages.extend(home.plan.storages().map(|settings| (settings.fingerprint(), settings)));
         accounts.push(account);
     }
+    for (account, user) in users(gateway, &accounts).await? {
+        let plan = gateway.plans.effective(Some(&account), Some(&user)).await?;
+        check(&plan, &format!("user {user}"))?;
+    }
+    // A plan that cannot be read counts as absent.
+    if gateway.plans.is_any_unread() {
+        return Err(unsure("not every plan could be read"));
+    }
+    for (fingerprint, settings) in inherited {
+        storages.remove(&fingerprint);
+        let reason = "another plan than the account's own defines it: what the system's databases name there is only known with --all";
+        progress.says(fault(&settings, "", "unlisted", reason.to_owned()));
+    }
     Ok((storages, accounts))
+}
+
+/// Returns whether only the account's own plan defines a storage. Databases of the system may name objects of the account in any other.
+fn is_own(plan: &Merged, id: &str, account: &AccountId) -> bool {
+    let part = format!("attachments.{id}");
+    let defined = plan.parts().iter().find(|(known, _)| *known == part);
+    defined.is_some_and(|(_, documents)| documents.iter().all(|document| document == account.as_str()))
+}
+
+/// Returns an error if a plan leaves open what names an object.
+fn check(plan: &Merged, whose: &str) -> Result<(), Error> {
+    if plan.may_copy() {
+        return Err(unsure(&format!("the plan of {whose} makes copies, which no document names")));
+    }
+    if plan.may_connect() {
+        return Err(unsure(&format!(
+            "the plan of {whose} names a connection, where databases may be that are not walked"
+        )));
+    }
+    Ok(())
+}
+
+/// Returns the users of these accounts who may have a plan. They are read from CouchDB, because a command does not follow the changes feed.
+async fn users(gateway: &Gateway, accounts: &[AccountId]) -> Result<Vec<(AccountId, String)>, Error> {
+    let name = gateway.plans.database();
+    let database = Database { path: encode(name), name: name.to_owned(), class: Class::System, account: None };
+    let caller = gateway.homes.local().own_account();
+    let (mut pages, mut users) = (Pages::of(&caller, &database), Vec::new());
+    while let Some(page) = pages.next().await? {
+        for (id, document) in page {
+            let document = document?;
+            let account = document.text("pvt_account_id").and_then(|account| AccountId::parse(&account));
+            let account = account.filter(|account| account.as_str() != id && accounts.contains(account));
+            let is_plan = document.text("pvt_type").is_some_and(|document_type| document_type == "storage");
+            users.extend(account.filter(|_| is_plan).map(|account| (account, id)));
+        }
+    }
+    Ok(users)
+}
+
+/// Creates the error that ends the search.
+fn unsure(reason: &str) -> Error {
+    Error::bad_gateway(format!("{reason}: orphans are not looked for"))
 }
 
 async fn through(

@@ -14,10 +14,10 @@ use crate::moving::refused;
 use crate::router::Database;
 
 /// An id, with its document or the reason that it cannot be read.
-pub(super) type Read = (String, Result<Document, Error>);
+pub(crate) type Read = (String, Result<Document, Error>);
 
 /// The pages of a database.
-pub(super) struct Pages<'a> {
+pub(crate) struct Pages<'a> {
     caller: &'a Caller,
     database: &'a Database,
     /// The first id of the next page; `None` at the end.
@@ -39,7 +39,7 @@ struct Row {
 }
 
 impl<'a> Pages<'a> {
-    pub(super) const fn of(caller: &'a Caller, database: &'a Database) -> Self {
+    pub(crate) const fn of(caller: &'a Caller, database: &'a Database) -> Self {
         Self { caller, database, from: Some(String::new()), end: None, size: PAGE }
     }
 
@@ -80,7 +80,7 @@ impl<'a> Pages<'a> {
     }
 
     /// Returns the next page, without design documents; `None` at the end, or if the database is gone.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Read>>, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Read>>, Error> {
         let Some(from) = self.from.clone() else { return Ok(None) };
         let rows = loop {
             match self.rows(&from, self.size, true).await {

@@ -28,7 +28,7 @@ use crate::record::GREGORIAN_EPOCH;
 use crate::router::Database;
 pub(crate) use branches::Branches;
 pub(crate) use databases::of as databases;
-use documents::Pages;
+pub(crate) use documents::Pages;
 pub use pace::Pace;
 pub use progress::{Fault, Progress, Tally, Totals};
 use turn::{Turn, held_during};

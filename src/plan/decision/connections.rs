@@ -69,6 +69,15 @@ impl Merged {
         in_use.then(|| self.connection(id).ok().flatten()).flatten()
     }
 
+    /// Returns whether any part of the plan names another CouchDB than the configured one. A malformed plan may.
+    #[must_use]
+    pub fn may_connect(&self) -> bool {
+        self.any_entry(|entry| {
+            let id = entry.get("connection").filter(|id| !id.is_null());
+            id.is_some_and(|id| id.as_str() != Some(LOCAL))
+        })
+    }
+
     /// Returns the query parameters for creating a database.
     ///
     /// # Errors
@@ -152,6 +161,20 @@ mod tests {
         assert!(plan.connection_in_use("b").is_some());
         assert!(plan.connection_in_use("c").is_none());
         assert!(plan.connection_in_use("d").is_none());
+    }
+
+    #[test]
+    fn a_plan_may_connect_if_any_class_or_type_names_another_couchdb() {
+        for (classes, expected) in [
+            (json!({"modb": {"types": {"x": {}}}, "yodb": null}), false),
+            (json!({"modb": {"connection": "local", "types": {"x": {"connection": null}}}}), false),
+            (json!({"yodb": {"connection": "a"}}), true),
+            (json!({"modb": {"types": {"x": {"connection": "unknown"}}}}), true),
+            (json!({"modb": {"connection": 7}}), true),
+            (json!(7), true),
+        ] {
+            assert_eq!(plan(&classes).may_connect(), expected, "{classes}");
+        }
     }
 
     #[test]

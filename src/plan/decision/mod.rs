@@ -158,11 +158,16 @@ impl Merged {
             let stub = entry.get("attachments").and_then(|attachments| attachments.get("stub"));
             stub.is_some_and(|stub| !stub.is_null() && as_flag(stub) != Some(false))
         };
+        self.any_entry(copies)
+    }
+
+    /// Returns whether something holds for the entry of any class or type; also true if the plan is malformed there.
+    fn any_entry(&self, holds: impl Fn(&Value) -> bool) -> bool {
         let Ok(plan) = self.part("plan") else { return true };
         plan.is_some_and(|plan| {
             plan.values().any(|class| {
                 let types = class.get("types").and_then(Value::as_object);
-                copies(class) || types.is_some_and(|types| types.values().any(copies))
+                holds(class) || types.is_some_and(|types| types.values().any(&holds))
             })
         })
     }

@@ -1,11 +1,13 @@
 //! Orphaned objects, in every kind of storage that can be listed.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
-use stowage_testing::gateway::STORAGE;
+use stowage_testing::gateway::{Running, STORAGE};
 use stowage_testing::storages::{Server, Storage};
 use stowage_testing::trouble::Double;
 
-use super::world::{OTHER, lines, run_with};
+use super::world::{OTHER, lines, plan, run, run_with, start, succeeds};
 
 /// Stores an object directly.
 fn leave(storage: &Storage, name: &str) {
@@ -135,5 +137,62 @@ async fn what_was_found_before_the_search_ended_is_told() {
     let (code, said) = run_with(&gateway, &[], &look).await;
     assert_eq!((code, lines(&said, "fault").count()), (1, 1), "{said}");
     assert!(said.contains("makes copies"), "{said}");
+    gateway.stop().await;
+}
+
+/// Stores an attachment in the folder of [`STORAGE`], and beside its object one that nothing names; returns the path of the latter.
+async fn left_beside(gateway: &Running) -> PathBuf {
+    gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", b"a recording").await;
+    let left = gateway.files().join(&gateway.stored()[0]).with_file_name("left.mp3");
+    std::fs::write(&left, b"left").unwrap();
+    left
+}
+
+/// What a database on a connection names is unknown, and no document names a copy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_removed_while_a_plan_names_a_connection_or_a_users_makes_copies() {
+    let gateway = start().await;
+    plan(&gateway, Some(STORAGE)).await;
+    let left = left_beside(&gateway).await;
+    let account = gateway.account.clone();
+    let user = format!("user_{account}");
+    let look = ["verify", "--account", &account, "--orphans", "--older-than", "0s", "--remove-orphans"];
+    let of = |classes: Value| json!({ "pvt_type": "storage", "pvt_account_id": account, "plan": classes });
+    let mut connected = of(json!({ "modb": { "attachments": { "handler": STORAGE } }, "yodb": { "connection": "x" } }));
+    connected["attachments"] = json!({ STORAGE: { "handler": "file", "settings": { "directory": "one" } } });
+    for (id, document, why) in [
+        (&user, of(json!({ "modb": { "attachments": { "stub": true } } })), "makes copies"),
+        (&user, of(json!({ "modb": { "types": { "cdr": { "connection": "x" } } } })), "names a connection"),
+        (&user, of(json!({})), ""),
+        (&account, connected, "names a connection"),
+    ] {
+        gateway.save_plan(id, document).await;
+        if !why.is_empty() {
+            let (code, said) = run(&gateway, &look).await;
+            assert!(code == 1 && said.contains(why) && left.exists(), "{why}: {code} {said}");
+        }
+    }
+    plan(&gateway, Some(STORAGE)).await;
+    succeeds(&gateway, &look).await;
+    assert!(!left.exists());
+    gateway.stop().await;
+}
+
+/// A database of the system may name objects of the account there, and is not walked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_of_the_systems_plan_is_not_searched_for_one_account() {
+    let gateway = start().await;
+    let system = json!({
+        "pvt_type": "storage",
+        "attachments": { STORAGE: { "handler": "file", "settings": { "directory": "one" } } },
+        "plan": { "modb": { "attachments": { "handler": STORAGE } } },
+    });
+    gateway.save_plan("system", system).await;
+    let left = left_beside(&gateway).await;
+    let look = ["verify", "--account", &gateway.account, "--format", "json", "--orphans", "--older-than", "0s"];
+    let (code, said) = run(&gateway, &[&look[..], &["--remove-orphans"]].concat()).await;
+    let found: Vec<_> = lines(&said, "fault").map(|fault| fault["kind"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((code, found), (1, vec!["unlisted".to_owned()]), "{said}");
+    assert!(left.exists(), "{said}");
     gateway.stop().await;
 }
