@@ -45,7 +45,7 @@ impl Fault {
             Error::Couch(error) => chain(&**error),
             error => error.to_string(),
         };
-        Self::new((database, document, attachment), "failed", reason)
+        Self::new((database, document, attachment), FAILED, reason)
     }
 
     /// Creates a fault of an attachment, a document or a database.
@@ -105,8 +105,17 @@ struct State {
     /// The sum of all finished databases.
     all: Totals,
     faults: Listed,
+    /// Whether something could not be read or done. The list of faults does not tell: it is limited.
+    failed: bool,
     /// The attachments that stay where they are.
     left: Listed,
+}
+
+impl State {
+    fn fault(&mut self, fault: Fault) {
+        self.failed |= fault.kind == FAILED;
+        list(&mut self.faults, fault);
+    }
 }
 
 /// Faults, and how many more there are.
@@ -139,7 +148,12 @@ impl Progress {
     pub(super) fn faulty(&self, database: &str, fault: Fault) {
         tracing::debug!(database = %fault.database, document = %fault.document, reason = %fault.reason, "fault");
         self.add(database, &Totals { faults: 1, ..Totals::default() });
-        list(&mut self.state().faults, fault);
+        self.state().fault(fault);
+    }
+
+    /// Returns whether any fault so far is that something could not be read or done.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state().failed
     }
 
     /// Records that a database was deleted in the meantime.
@@ -157,7 +171,7 @@ impl Progress {
     pub(crate) fn says(&self, fault: Fault) {
         let mut state = self.state();
         state.all.faults += 1;
-        list(&mut state.faults, fault);
+        state.fault(fault);
     }
 
     /// Records an attachment that stays where it is, although nothing is wrong.
@@ -255,7 +269,27 @@ fn list((listed, unlisted): &mut Listed, fault: Fault) {
     if listed.len() < MOST_FAULTS { listed.push(fault) } else { *unlisted += 1 }
 }
 
+/// The kind of a fault that is an error.
+const FAILED: &str = "failed";
 /// The limit on listed faults; further ones are only counted.
 const MOST_FAULTS: usize = 10_000;
 /// The limit on databases listed at the end.
 const MOST_ENDED: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, MOST_FAULTS, Progress};
+
+    #[test]
+    fn a_failure_counts_although_it_is_not_listed_any_more() {
+        let progress = Progress::default();
+        for _ in 0..MOST_FAULTS {
+            progress.faulty("db", Fault::new(("db", "doc", "a"), "missing", "the object is gone"));
+        }
+        assert!(!progress.has_failed());
+        progress.faulty("db", Fault::new(("db", "", ""), "failed", "CouchDB does not answer"));
+        let (listed, unlisted) = progress.faults();
+        assert_eq!((listed.len(), unlisted), (MOST_FAULTS, 1));
+        assert!(progress.has_failed());
+    }
+}
