@@ -61,6 +61,9 @@ impl Named {
                 self.add_branches(caller, database, &branched.id).await?;
             }
         }
+        if branches.is_gone() {
+            self.are_not_all_known();
+        }
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use crate::walk::{Fault, Pages, Progress, Totals, Walk, databases};
 /// may also hold objects that are not the gateway's.
 pub(super) async fn look(walk: Walk<'_>, named: &Named, (age, remove): (Duration, bool)) -> Result<(), Error> {
     let Walk { gateway, progress, .. } = walk;
-    if named.is_unsure() || progress.has_failed() {
+    if named.is_unsure() || progress.has_failed() || !progress.gone().is_empty() {
         return Err(unsure("not everything that may name an object could be read"));
     }
     let (storages, accounts) = storages(walk).await?;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use stowage_couch::Caller;
+use stowage_couch::{Caller, is_without_database};
 use stowage_http::target::encode;
 
 use crate::error::Error;
@@ -28,11 +28,17 @@ pub(crate) struct Branches<'a> {
     database: &'a Database,
     /// The sequence to continue from; `None` at the end.
     since: Option<Value>,
+    is_gone: bool,
 }
 
 impl<'a> Branches<'a> {
     pub(crate) fn of(caller: &'a Caller, database: &'a Database) -> Self {
-        Self { caller, database, since: Some(json!(0)) }
+        Self { caller, database, since: Some(json!(0)), is_gone: false }
+    }
+
+    /// Returns whether the pages have ended because the server does not have the database.
+    pub(crate) const fn is_gone(&self) -> bool {
+        self.is_gone
     }
 
     /// Returns the next page; `None` at the end, or if the database is gone.
@@ -48,7 +54,10 @@ impl<'a> Branches<'a> {
         let answer = self.caller.send(Method::GET, &target, Bytes::new()).await?;
         match answer.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(None),
+            StatusCode::NOT_FOUND if is_without_database(answer.body()) => {
+                self.is_gone = true;
+                return Ok(None);
+            }
             status => return Err(refused(status, "the changes of the database")),
         }
         let Ok(Feed { results, last_seq }) = serde_json::from_slice(answer.body()) else {

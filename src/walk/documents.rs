@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use stowage_couch::{self as couch, Caller, Document};
+use stowage_couch::{self as couch, Caller, Document, is_without_database};
 use stowage_http::body::{BoxError, TooLarge, cause};
 use stowage_http::target::encode;
 
@@ -74,7 +74,7 @@ impl<'a> Pages<'a> {
             StatusCode::OK => {
                 Ok(serde_json::from_slice::<About>(answer.body()).map_or(Some(0), |about| Some(about.doc_count)))
             }
-            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::NOT_FOUND if is_without_database(answer.body()) => Ok(None),
             status => Err(refused(status, "the database")),
         }
     }
@@ -130,7 +130,7 @@ impl<'a> Pages<'a> {
         let answer = self.caller.send(Method::GET, &target, Bytes::new()).await?;
         match answer.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(Ok(None)),
+            StatusCode::NOT_FOUND if is_without_database(answer.body()) => return Ok(Ok(None)),
             status => return Ok(Err(refused(status, "the list of documents"))),
         }
         let nonsense = |error: serde_json::Error| couch::Error::Body(error.into());

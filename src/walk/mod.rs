@@ -198,7 +198,10 @@ impl Through<'_> {
     }
 
     async fn page(&self, caller: &Caller, pages: &mut Pages<'_>) -> Result<(), Error> {
-        let Some(documents) = pages.next().await? else { return Ok(()) };
+        let Some(documents) = pages.next().await? else {
+            self.gone();
+            return Ok(());
+        };
         let visits = documents.into_iter().map(|(id, document)| self.look(caller, id, document));
         stream::iter(visits).buffer_unordered(self.walk.pace.at_once).collect::<Vec<()>>().await;
         Ok(())
@@ -232,11 +235,16 @@ impl Through<'_> {
                 self.walk.progress.faulty(database, fault);
             }
         } else if matches!(Pages::of(caller, self.database).count().await, Ok(None)) {
-            if !self.ends.swap(true, Ordering::Relaxed) {
-                self.walk.progress.is_gone(database);
-            }
+            self.gone();
         } else {
             self.walk.progress.faulty(database, Fault::of(database, id, "", error));
+        }
+    }
+
+    /// Reports, only once, that the database was deleted in the meantime.
+    fn gone(&self) {
+        if !self.ends.swap(true, Ordering::Relaxed) {
+            self.walk.progress.is_gone(&self.database.name);
         }
     }
 

@@ -43,8 +43,7 @@ pub enum Answer<T = Document> {
 
 impl<T> Answer<T> {
     fn without(answer: Response<Bytes>) -> Self {
-        let is_about_database = || reason(answer.body()).is_some_and(|reason| reason.starts_with(NO_DATABASE));
-        if answer.status() == StatusCode::NOT_FOUND && !is_about_database() {
+        if answer.status() == StatusCode::NOT_FOUND && !is_without_database(answer.body()) {
             Self::Missing(answer)
         } else {
             Self::Refused(answer)
@@ -286,6 +285,12 @@ impl Caller {
 #[must_use]
 pub fn is_deleted(body: &[u8]) -> bool {
     reason(body).is_some_and(|reason| reason == "deleted")
+}
+
+/// Returns whether a 404 is due to a missing database.
+#[must_use]
+pub fn is_without_database(body: &[u8]) -> bool {
+    reason(body).is_some_and(|reason| reason.starts_with(NO_DATABASE))
 }
 
 fn reason(body: &[u8]) -> Option<String> {

@@ -25,6 +25,8 @@ struct State {
     seen: watch::Sender<Vec<String>>,
     /// Requests whose path has this prefix are cut off.
     closed: Mutex<Option<String>>,
+    /// Requests whose path has this prefix go to another path.
+    turned: Mutex<Option<(String, String)>>,
     /// Requests whose path has this prefix wait.
     held: watch::Sender<Option<String>>,
 }
@@ -36,7 +38,7 @@ impl Spy {
     pub async fn start(url: &str) -> Self {
         let target = url.trim_start_matches("http://").parse().expect("host and port");
         let (seen, held) = (watch::Sender::new(Vec::new()), watch::Sender::new(None));
-        let state = Arc::new(State { target, seen, closed: Mutex::new(None), held });
+        let state = Arc::new(State { target, seen, closed: Mutex::new(None), turned: Mutex::new(None), held });
         let (listener, _) = listen().await;
         let shared = Arc::clone(&state);
         let served = serve(listener, move |_| {
@@ -77,6 +79,11 @@ impl Spy {
         *self.state.closed.lock().expect("closed") = None;
     }
 
+    /// Sends new requests for paths with this prefix to another path.
+    pub fn turn(&self, path: &str, to: &str) {
+        *self.state.turned.lock().expect("turned") = Some((path.to_owned(), to.to_owned()));
+    }
+
     /// Holds new requests for paths with this prefix.
     pub fn hold(&self, path: &str) {
         self.state.held.send_replace(Some(path.to_owned()));
@@ -88,7 +95,7 @@ impl Spy {
     }
 }
 
-async fn forward(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Incoming>, Failure> {
+async fn forward(state: Arc<State>, mut request: Request<Incoming>) -> Result<Response<Incoming>, Failure> {
     let target = request.uri().to_string();
     let line = format!("{} {target}", request.method());
     state.seen.send_modify(|seen| seen.push(line));
@@ -97,6 +104,10 @@ async fn forward(state: Arc<State>, request: Request<Incoming>) -> Result<Respon
     let closed = state.closed.lock().expect("closed").clone();
     if closed.is_some_and(|closed| target.starts_with(&closed)) {
         return Err("closed".into());
+    }
+    let turned = state.turned.lock().expect("turned").clone();
+    if let Some((_, to)) = turned.filter(|(path, _)| target.starts_with(path)) {
+        *request.uri_mut() = to.parse()?;
     }
     let stream = TcpStream::connect(state.target).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use stowage_testing::gateway::{Running, STORAGE};
+use stowage_testing::spy::Spy;
 use stowage_testing::storages::{Server, Storage};
 use stowage_testing::trouble::Double;
 
@@ -175,6 +176,24 @@ async fn nothing_is_removed_while_a_plan_names_a_connection_or_a_users_makes_cop
     plan(&gateway, Some(STORAGE)).await;
     succeeds(&gateway, &look).await;
     assert!(!left.exists());
+    gateway.stop().await;
+}
+
+/// What such an answer hides may name any object.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_removed_after_a_404_that_is_not_about_the_database() {
+    let gateway = start().await;
+    plan(&gateway, Some(STORAGE)).await;
+    let left = left_beside(&gateway).await;
+    let spy = Spy::start(&gateway.couch.url).await;
+    let through = [("STOWAGE__COUCHDB__URL".to_owned(), spy.url())];
+    let look = ["verify", "--account", &gateway.account, "--orphans", "--older-than", "0s", "--remove-orphans"];
+    for list in ["_all_docs", "_changes"] {
+        spy.turn(&format!("/{}/{list}", gateway.path()), &format!("/{}/none", gateway.couch.plans));
+        let (code, said) = run_with(&gateway, &through, &look).await;
+        assert!(code == 1 && said.contains("orphans are not looked for"), "{list}: {code} {said}");
+        assert!(left.exists() && gateway.stored().len() == 2, "{list}: {said}");
+    }
     gateway.stop().await;
 }
 
