@@ -234,8 +234,10 @@ impl Home {
         }
         for other in self.others()? {
             let there = other.own_account();
-            if let found @ Answer::Found(..) = there.read(path, query).await? {
-                return Ok((found, there));
+            match there.read(path, query).await? {
+                answer if answer.is_missing() => {}
+                // A server that refuses the read is assumed to have the document.
+                found => return Ok((found, there)),
             }
         }
         Ok((answer, account))

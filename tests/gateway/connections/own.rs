@@ -115,6 +115,20 @@ async fn explain_reads_the_document_where_it_is_and_names_the_connection() {
     world.gateway.stop().await;
 }
 
+/// A job whose document cannot be read waits; one whose document is gone is done.
+#[tokio::test]
+async fn a_types_server_that_refuses_the_gateway_may_have_the_document() {
+    let (world, mut connections) = start().await;
+    connections[FIRST]["settings"]["credentials"]["password"] = json!("wrong");
+    world.plan(json!({"connections": connections, "plan": {"modb": {"types": {CDR: {"connection": FIRST}}}}})).await;
+    world.gateway.make_database().await;
+    let database = stowage::router::Database::of(&world.gateway.database()).unwrap();
+    let home = world.gateway.app.gateway.homes.of(&database).await.unwrap();
+    let answer = home.own_document(&database.document("doc").path).await.unwrap();
+    assert!(!answer.is_missing(), "{answer:?}");
+    world.gateway.stop().await;
+}
+
 #[tokio::test]
 async fn explain_says_what_is_wrong_with_a_connection() {
     let world = World::start().await;
