@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Method, StatusCode};
+use http::{Method, Response, StatusCode};
 use serde::Deserialize;
-use stowage_couch::{Answer, Caller};
+use stowage_couch::Caller;
 
 use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::moving::{Found, Moved, refused};
-use crate::router::Database;
+use crate::moving::{Found, Moved, Stays, refused};
+use crate::pointer::{Pointer, Unreadable};
+use crate::router::{Database, DocumentTarget};
 use crate::walk::{AGAIN_AFTER, Branches, Fault, TRIES, Tally, Visit, Walk};
 
 /// The direction of a migration.
@@ -57,9 +58,10 @@ impl Visit for Migration {
             let mut found = found;
             for _ in 0..TRIES {
                 let again = found.target.attachment("");
+                let staying = self.staying(&found)?;
                 match self.one(gateway, found).await? {
-                    Moved::Done { attachments, bytes } => return Ok(Tally { attachments, bytes, ..Tally::default() }),
-                    Moved::Nothing => return Ok(Tally::default()),
+                    Moved::Done { attachments, bytes } => return Ok(Tally { attachments, bytes, ..staying }),
+                    Moved::Nothing => return Ok(staying),
                     Moved::Conflict => tokio::time::sleep(AGAIN_AFTER).await,
                 }
                 match Found::read(gateway, &again).await? {
@@ -74,8 +76,8 @@ impl Visit for Migration {
 
     fn leave<'a>(&'a self, walk: Walk<'a>, database: &'a Database) -> BoxFuture<'a, Result<u64, Error>> {
         Box::pin(async move {
-            if self.direction == Direction::Out {
-                left_behind(walk, database).await?;
+            if self.direction != Direction::Adopt {
+                self.left_behind(walk, database).await?;
             }
             if !self.compact || self.dry_run {
                 return Ok(0);
@@ -117,37 +119,91 @@ impl Migration {
             }
         }
     }
-}
 
-/// Reports the attachments of losing branches that the plan would send elsewhere. They stay in CouchDB: saving a branch adds a generation, with which
-/// it may win, and clients would see another document.
-async fn left_behind(walk: Walk<'_>, database: &Database) -> Result<(), Error> {
-    let Walk { gateway, scope, progress, .. } = walk;
-    for caller in gateway.homes.of(database).await?.own_accounts()? {
-        let mut branches = Branches::of(&caller, database);
-        while let Some(page) = branches.next().await? {
-            for branched in page.into_iter().filter(|branched| branched.changes.len() > 1) {
-                let target = database.document(&branched.id);
-                let winner = match caller.read(&target.path, "").await? {
-                    Answer::Found(document, _) => document.rev(),
-                    Answer::Missing(_) | Answer::Refused(_) => None,
-                };
-                let Answer::Found(leaves, _) = caller.open_revs(&target.path, "all", "").await? else { continue };
-                for leaf in leaves.into_iter().flatten().filter(|leaf| leaf.rev() != winner && scope.takes(leaf)) {
-                    let rev = leaf.rev().unwrap_or_default();
-                    let found = Found::of(gateway, target.clone(), leaf, caller.clone()).await?;
-                    for native in found.to_move_out()? {
-                        let length = native.length;
-                        let reason =
-                            format!("{length} bytes of revision {rev}, which lost a conflict, stay in CouchDB");
-                        let place = (&*database.name, &*branched.id, &*native.name);
-                        progress.leaves_behind(Fault::new(place, "branch", reason));
+    /// Returns what stays in storages of a document's attachments, as faults and as what is left.
+    fn staying(&self, found: &Found) -> Result<Tally, Error> {
+        let staying = match self.direction {
+            Direction::Back => found.staying_out(),
+            Direction::Rehome => found.staying_away()?,
+            Direction::Out | Direction::Adopt => Vec::new(),
+        };
+        let (database, id) = (&*found.target.database.name, &*found.target.document);
+        let mut tally = Tally::default();
+        for (name, stays) in staying {
+            let place = (database, id, &*name);
+            match stays {
+                Stays::Unreadable => tally.faults.push(Fault::new(place, "unreadable", Unreadable.to_string())),
+                Stays::Foreign => {
+                    tally.left.push(Fault::new(
+                        place,
+                        "foreign",
+                        "the object belongs to another document's attachment",
+                    ));
+                }
+                Stays::Kazoo => {
+                    tally.left.push(Fault::new(place, "kazoo", "KAZOO's own pointer: `--from kazoo` converts it"));
+                }
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Reports the attachments of losing branches that would be moved. They stay: saving a branch adds a generation, with which it may win, and clients
+    /// would see another document.
+    async fn left_behind(&self, walk: Walk<'_>, database: &Database) -> Result<(), Error> {
+        for caller in walk.gateway.homes.of(database).await?.own_accounts()? {
+            let mut branches = Branches::of(&caller, database);
+            while let Some(page) = branches.next().await? {
+                for branched in page.into_iter().filter(|branched| branched.changes.len() > 1) {
+                    if let Err(error) = self.losing(walk, &caller, &database.document(&branched.id)).await {
+                        let fault = Fault::of(&database.name, &branched.id, "", &error);
+                        walk.progress.faulty(&database.name, fault);
                     }
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Reports the attachments of one document's losing branches.
+    async fn losing(&self, walk: Walk<'_>, caller: &Caller, target: &DocumentTarget) -> Result<(), Error> {
+        let refusal = |answer: Box<Response<Bytes>>| refused(answer.status(), "the branches of the document");
+        let winner = caller.read(&target.path, "").await?.found().map_err(refusal)?;
+        let winner = winner.and_then(|document| document.rev());
+        let leaves = caller.open_revs(&target.path, "all", "").await?.found().map_err(refusal)?;
+        let losers = leaves.into_iter().flatten().flatten();
+        for leaf in losers.filter(|leaf| leaf.rev() != winner && walk.scope.takes(leaf)) {
+            let rev = leaf.rev().unwrap_or_default();
+            // What a deleted branch keeps in a storage is the plan's decision.
+            if leaf.is_deleted() && self.direction != Direction::Out {
+                continue;
+            }
+            let found = Found::of(walk.gateway, target.clone(), leaf, caller.clone()).await?;
+            let database = &*target.database.name;
+            let mut tally = self.staying(&found)?;
+            for (name, length, place) in self.lost(&found)? {
+                let reason = format!("{length} bytes of revision {rev}, which lost a conflict, stay in {place}");
+                tally.left.push(Fault::new((database, &*target.document, &*name), "branch", reason));
+            }
+            walk.progress.done(database, tally);
+        }
+        Ok(())
+    }
+
+    /// Returns the attachments of a losing branch that would be moved if it were the winner: their names, lengths, and where they are.
+    fn lost(&self, found: &Found) -> Result<Vec<(String, u64, &'static str)>, Error> {
+        let objects = match self.direction {
+            Direction::Out => {
+                let natives = found.to_move_out()?.into_iter();
+                return Ok(natives.map(|native| (native.name, native.length, "CouchDB")).collect());
+            }
+            Direction::Back => found.to_move_back(),
+            Direction::Rehome => found.to_rehome()?,
+            Direction::Adopt => Vec::new(),
+        };
+        let length = |pointer: &Pointer| pointer.length.unwrap_or_default();
+        Ok(objects.into_iter().map(|(name, pointer)| (name, length(&pointer), "their storage")).collect())
+    }
 }
 
 /// Compacts a database, waits until that is done, and returns by how many bytes its files have shrunk.

@@ -185,7 +185,7 @@ fn table(progress: &Progress, (format, done): (Format, &str), took: Duration, st
     let rate = HumanBytes((all.bytes as f64 / took.as_secs_f64().max(0.001)) as u64);
     say(&format!("{} attachments {done} in {:.1} s, {rate}/s", all.attachments, took.as_secs_f64()))?;
     if all_left > 0 {
-        say(&format!("{all_left} attachments of losing branches stay in CouchDB"))?;
+        say(&format!("{all_left} attachments stay where they are"))?;
     }
     let (removed, of_bytes) = progress.removed();
     if removed > 0 {

@@ -7,6 +7,7 @@ mod native;
 mod out;
 mod rehome;
 mod same;
+mod staying;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use crate::router::{DocumentTarget, Target};
 pub(crate) use native::{Native, natives};
 pub(crate) use out::{copy, has_copy};
 pub(crate) use same::is_only_moved;
+pub(crate) use staying::Stays;
 
 /// A document read with the gateway's own account.
 pub(crate) struct Found {

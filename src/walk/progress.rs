@@ -19,6 +19,8 @@ pub struct Tally {
     pub jobs: u64,
     /// The faults of the attachments.
     pub faults: Vec<Fault>,
+    /// The attachments that stay where they are, although nothing is wrong.
+    pub left: Vec<Fault>,
 }
 
 /// A fault, with its location.
@@ -138,14 +140,15 @@ impl Progress {
         }
     }
 
-    pub(super) fn done(&self, database: &str, tally: Tally) {
-        let Tally { attachments, bytes, jobs, faults } = tally;
+    pub(crate) fn done(&self, database: &str, tally: Tally) {
+        let Tally { attachments, bytes, jobs, faults, left } = tally;
         self.add(database, &Totals { attachments, bytes, ..Totals::default() });
         self.state().jobs += jobs;
         faults.into_iter().for_each(|fault| self.faulty(database, fault));
+        left.into_iter().for_each(|left| self.leaves_behind(left));
     }
 
-    pub(super) fn faulty(&self, database: &str, fault: Fault) {
+    pub(crate) fn faulty(&self, database: &str, fault: Fault) {
         tracing::debug!(database = %fault.database, document = %fault.document, reason = %fault.reason, "fault");
         self.add(database, &Totals { faults: 1, ..Totals::default() });
         self.state().fault(fault);

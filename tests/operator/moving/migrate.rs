@@ -8,8 +8,9 @@ use stowage::router::Database;
 use stowage_testing::gateway::{JSON, STORAGE};
 use stowage_testing::recorder::Recorder;
 use stowage_testing::s3::{Operation, S3Server};
+use stowage_testing::spy::Spy;
 
-use super::world::{OTHER, come_back, fill, jobs, lines, plan, run, s3_settings, seen, start, succeeds};
+use super::world::{OTHER, come_back, fill, jobs, lines, plan, run, run_with, s3_settings, seen, start, succeeds};
 
 const RECORDING: &[u8] = b"a recording of KAZOO's";
 
@@ -211,6 +212,73 @@ async fn what_losing_branches_keep_is_named() {
     }
     let winner = gateway.inside("twice").await;
     assert!(winner["n"] == "cccc" && winner["_attachments"].is_null(), "{winner}");
+    gateway.stop().await;
+}
+
+/// An operator takes a storage away once nothing is left in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stays_in_a_storage_is_named() {
+    let gateway = start().await;
+    plan(&gateway, Some(STORAGE)).await;
+    gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", b"a recording").await;
+    let entries = gateway.inside("doc").await["pvt_attachments"].clone();
+    let kazoo = json!({ "handler": { "kz_att_http": { "url": "http://127.0.0.1:1/older.mp3" } }, "content_type": "audio/mpeg" });
+    let mut nonsense = entries.clone();
+    nonsense["call.mp3"]["stowage"]["location"] = json!(7);
+    let holding = |entries: &serde_json::Value| json!({ "pvt_type": "fax", "pvt_attachments": entries });
+    for (id, entries) in [("copied", &entries), ("older", &json!({ "x.mp3": kazoo })), ("nonsense", &nonsense)] {
+        gateway.save(id, &holding(entries)).await;
+    }
+    let mut loser = holding(&entries);
+    (loser["_id"], loser["_rev"]) = (json!("doc"), json!("1-0000"));
+    let text = json!({ "new_edits": false, "docs": [loser] }).to_string();
+    let target = format!("/{}/_bulk_docs", gateway.path());
+    gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await.expect_status(201);
+
+    plan(&gateway, Some(OTHER)).await;
+    let database = gateway.database();
+    for more in [&["--rehome", "--dry-run"][..], &["--rehome"], &["--to", "couchdb", "--dry-run"], &["--to", "couchdb"]]
+    {
+        let (code, said) = run(&gateway, &[&["migrate", "--db", &database, "--format", "json"], more].concat()).await;
+        let of = |member: &str| {
+            let listed = lines(&said, member).filter(serde_json::Value::is_object);
+            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+            let mut found: Vec<_> = listed.map(|one| (text(&one["kind"]), text(&one["document"]))).collect();
+            found.sort();
+            found
+        };
+        let named = |all: &[(&str, &str)]| -> Vec<_> {
+            all.iter().map(|(kind, id)| ((*kind).to_owned(), (*id).to_owned())).collect()
+        };
+        assert_eq!(
+            of("left"),
+            named(&[("branch", "doc"), ("foreign", "copied"), ("kazoo", "older")]),
+            "{more:?}: {said}"
+        );
+        assert_eq!((code, of("fault")), (1, named(&[("unreadable", "nonsense")])), "{more:?}: {said}");
+        assert_eq!(lines(&said, "total").next().unwrap()["attachments"], 1, "{more:?}: {said}");
+    }
+    gateway.stop().await;
+}
+
+/// What CouchDB does not show may have attachments that stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn branches_that_couchdb_refuses_to_show_are_a_fault() {
+    let gateway = start().await;
+    plan(&gateway, Some(STORAGE)).await;
+    let branches = ["1-aaaa", "1-bbbb"].map(|rev| json!({ "_id": "twice", "_rev": rev, "pvt_type": "fax" }));
+    let text = json!({ "new_edits": false, "docs": branches }).to_string();
+    let target = format!("/{}/_bulk_docs", gateway.path());
+    gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await.expect_status(201);
+    let spy = Spy::start(&gateway.couch.url).await;
+    let refused = format!("/{}/_all_docs?limit=x", gateway.couch.plans);
+    spy.turn(&format!("/{}/twice?open_revs", gateway.path()), &refused);
+    let through = [("STOWAGE__COUCHDB__URL".to_owned(), spy.url())];
+    let database = gateway.database();
+    let (code, said) = run_with(&gateway, &through, &["migrate", "--db", &database, "--format", "json"]).await;
+    let faults: Vec<_> = lines(&said, "fault").collect();
+    assert_eq!((code, faults.len()), (1, 1), "{said}");
+    assert_eq!((&faults[0]["document"], &faults[0]["kind"]), (&json!("twice"), &json!("failed")), "{said}");
     gateway.stop().await;
 }
 
