@@ -287,6 +287,14 @@ pub fn is_deleted(body: &[u8]) -> bool {
     reason(body).is_some_and(|reason| reason == "deleted")
 }
 
+/// Returns whether CouchDB takes a body for JSON where it checks (`couch_httpd:validate_ctype`): it ignores empty parts of the media type, takes any
+/// bytes in a parameter, and is strict about the rest.
+#[must_use]
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    kind.split(|byte| *byte == b';').find(|part| !part.is_empty()) == Some(b"application/json")
+}
+
 /// Returns whether a 404 is due to a missing database.
 #[must_use]
 pub fn is_without_database(body: &[u8]) -> bool {

@@ -3,6 +3,7 @@
 //! CouchDB supports this (`chttpd_db:db_doc_req/3`): a field `_doc` is the document, or `_rev` names the revision to which the files in the fields
 //! `_attachments` are added. The form is converted to JSON and handled like any other document.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -35,7 +36,7 @@ use crate::upstream::revision::rev_query;
 /// Handles `POST /db/doc` with an HTML form, as CouchDB does; anything else is forwarded.
 pub(crate) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Labelled {
     let is_form = |home: &Home, headers: &HeaderMap| {
-        home.may_be_outside() && media_type(headers).starts_with("multipart/form-data")
+        home.may_be_outside() && media_type(headers).trim_start_matches(';').starts_with("multipart/form-data")
     };
     let database = target.database.clone();
     let write = |writer: Writer, head: request::Parts, body| async move {
@@ -50,8 +51,8 @@ pub(crate) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, exchange
     begin(gateway, database, exchange, true, is_form, write).await
 }
 
-fn media_type(headers: &HeaderMap) -> &str {
-    headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default()
+fn media_type(headers: &HeaderMap) -> Cow<'_, str> {
+    String::from_utf8_lossy(headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default())
 }
 
 /// Checks that a page of another site cannot use its visitor's credentials (`couch_httpd:validate_referer/1`).

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, request};
 use http_body::Body as _;
 use stowage_base::activity::Activity;
@@ -195,12 +195,6 @@ enum Input {
     Whole(request::Parts, Held),
     /// The request was forwarded; this is CouchDB's response.
     Answered(Response<Body>),
-}
-
-/// Returns whether the body has the JSON media type, as strictly as CouchDB checks where it does.
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    kind.is_some_and(|kind| kind.split(';').next() == Some("application/json"))
 }
 
 /// Maps an error while reading the client's body.

@@ -39,6 +39,21 @@ async fn every_attachment_is_stored_and_every_row_is_couchdbs() {
     audit_and_stop(gateway, &["b1", "b2", "b3", named]).await;
 }
 
+/// Taken for something else, the documents would be forwarded, and their attachments would get past the plan.
+#[tokio::test]
+async fn what_couchdb_takes_for_json_is_json() {
+    let gateway = planned().await;
+    let kinds = ["application/json; x=ü", ";application/json", "application/json;"];
+    let ids = ["doc-0", "doc-1", "doc-2"];
+    for (id, kind) in ids.into_iter().zip(kinds) {
+        let docs = json!({ "docs": [{ "_id": id, "_attachments": { "a": inline("x/y", b"one") } }] });
+        let saved = gateway.ask("POST", "_bulk_docs", &[("Content-Type", kind)], docs.to_string().as_bytes()).await;
+        assert_eq!(saved.status, 201, "{kind}: {saved:?}");
+        assert!(gateway.inside(id).await["_attachments"].is_null(), "{kind}");
+    }
+    audit_and_stop(gateway, &ids).await;
+}
+
 #[tokio::test]
 async fn what_couchdb_refuses_as_a_whole_leaves_nothing() {
     let gateway = planned().await;

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, SERVER};
+use http::header::{CONNECTION, CONTENT_ENCODING, EXPECT, HeaderMap, HeaderValue, SERVER};
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Version, header};
 use hyper::body::Incoming;
 use rouchdb_core::document::Revision;
 use serde_json::Value;
-use stowage_couch::{accepts, canonical};
+use stowage_couch::{accepts, canonical, is_json};
 use stowage_http::forwarded::base;
 use stowage_http::headers::names_tag;
 use stowage_http::method::overridden;
@@ -71,9 +71,7 @@ impl Exchange {
 
     /// Rejects a body that is not declared as JSON.
     pub(crate) fn require_json(&self) -> Result<(), Failure> {
-        let kind = self.header(CONTENT_TYPE).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if kind.eq_ignore_ascii_case("application/json") {
+        if is_json(&self.head.headers) {
             return Ok(());
         }
         Err(Failure::content_type("Content-Type must be application/json"))

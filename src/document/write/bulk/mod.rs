@@ -12,7 +12,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use http::request;
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
-use stowage_couch::{Couch, Text};
+use stowage_couch::{Couch, Text, is_json};
 use stowage_http::body::Body;
 
 use super::base::{Base, Lookup};
@@ -20,7 +20,7 @@ use super::draft::edit::Edit;
 use super::draft::{Draft, Named, StoredIn, no_object};
 use super::single::as_json;
 use super::store::Turns;
-use super::{Input, Labelled, TOUCHED, UNTOUCHED, Writer, begin, is_json};
+use super::{Input, Labelled, TOUCHED, UNTOUCHED, Writer, begin};
 use crate::attachment::copy::Copying;
 use crate::attachment::fallback::Noted;
 use crate::error::Error;
