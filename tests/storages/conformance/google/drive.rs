@@ -232,3 +232,14 @@ async fn a_folder_that_cannot_be_looked_for_is_not_made() {
     target.put(&object("calls/x"), Body::full("x")).await.expect("stored");
     assert_eq!((target.world.objects(), scene.count("folder")), (vec!["calls/x".to_owned()], 0));
 }
+
+/// Two gateways have made the folder at the same moment, and one of them uses its own for a while.
+#[tokio::test]
+async fn a_file_is_found_by_its_path_in_each_folder_of_a_name() {
+    let (scene, target) = start::<Drive>().await;
+    scene.vendor.0.make_folder("calls");
+    let younger = scene.vendor.0.make_folder("calls");
+    let other = scene.again(json!({"oauth_doc_id": GRANT, "folder_id": younger}));
+    other.put(&object("x.mp3"), Body::full("data")).await.expect("stored");
+    assert_eq!(target.read(&target.backend.place("calls/x.mp3"), 4).await, b"data");
+}

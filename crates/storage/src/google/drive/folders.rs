@@ -65,17 +65,26 @@ pub(super) async fn find(drive: &Drive, folders: &[String]) -> Result<String> {
     Ok(parent)
 }
 
-/// Returns the id of the oldest file at a path; `None` if there is none. Makes no folders.
+/// Returns the id of a file at a path; `None` if there is none. Makes no folders, and looks in all of a name: a gateway uses for a while the one that
+/// it has made, although another has made an older one.
 pub(super) async fn file(drive: &Drive, path: &Path) -> Result<Option<String>> {
-    let mut parent = match &drive.folder {
-        Some(folder) => return search(drive, folder, &path.name, FILES).await,
-        None => ROOT.to_owned(),
-    };
-    for name in &path.folders {
-        let Some(folder) = search(drive, &parent, name, FOLDERS).await? else { return Ok(None) };
-        parent = folder;
+    if let Some(folder) = &drive.folder {
+        return Ok(search(drive, folder, &path.name, FILES).await?.into_iter().next());
     }
-    search(drive, &parent, &path.name, FILES).await
+    let mut parents = vec![ROOT.to_owned()];
+    for name in &path.folders {
+        let mut folders = Vec::new();
+        for parent in &parents {
+            folders.extend(search(drive, parent, name, FOLDERS).await?);
+        }
+        parents = folders;
+    }
+    for parent in &parents {
+        if let Some(file) = search(drive, parent, &path.name, FILES).await?.into_iter().next() {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
 }
 
 /// Forgets the ids of these folders, because one of them is gone.
@@ -93,19 +102,19 @@ fn key(drive: &Drive, parent: &str, name: &str) -> Key {
 }
 
 async fn find_or_make(drive: &Drive, parent: &str, name: &str) -> Result<String> {
-    match search(drive, parent, name, FOLDERS).await? {
+    match search(drive, parent, name, FOLDERS).await?.into_iter().next() {
         Some(id) => Ok(id),
         None => make(drive, parent, name).await,
     }
 }
 
-/// Looks for the oldest folder or file of a name in a folder.
+/// Looks for the folders or files of a name in a folder, oldest first.
 ///
 /// A page may be empty without being the last one ("files.list": `nextPageToken`), and a search may be incomplete
 /// (`incompleteSearch`): neither means that there is none, and a second folder would be created.
-async fn search(drive: &Drive, parent: &str, name: &str, is: &str) -> Result<Option<String>> {
+async fn search(drive: &Drive, parent: &str, name: &str, is: &str) -> Result<Vec<String>> {
     let query = encode(&query(parent, name, is));
-    let (mut page, mut complete) = (String::new(), true);
+    let (mut page, mut complete, mut found) = (String::new(), true, Vec::new());
     for _ in 0..MOST_PAGES {
         let target = format!(
             "/drive/v3/files?q={query}&fields=nextPageToken,incompleteSearch,files(id,name)&orderBy=createdTime\
@@ -122,16 +131,17 @@ async fn search(drive: &Drive, parent: &str, name: &str, is: &str) -> Result<Opt
         complete &= !listed.incomplete_search;
         // Whether `=` is case sensitive is not documented.
         let same = |item: &Item| item.name.as_deref() == Some(name) && is_id(&item.id);
-        if let Some(item) = listed.files.into_iter().find(same) {
-            return Ok(Some(item.id));
-        }
+        found.extend(listed.files.into_iter().filter(same).map(|item| item.id));
         match listed.next_page_token.filter(|token| !token.is_empty()) {
             Some(token) => page = format!("&pageToken={}", encode(&token)),
-            None if complete => return Ok(None),
+            None if complete || !found.is_empty() => return Ok(found),
             None => break,
         }
     }
-    Err(Error::new(Kind::Passing, "Google did not look everywhere for a folder or file"))
+    match found.is_empty() {
+        true => Err(Error::new(Kind::Passing, "Google did not look everywhere for a folder or file")),
+        false => Ok(found),
+    }
 }
 
 async fn make(drive: &Drive, parent: &str, name: &str) -> Result<String> {
