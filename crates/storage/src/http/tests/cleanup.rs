@@ -75,7 +75,7 @@ async fn what_another_gateway_stores_meanwhile_stays_and_the_rest_is_reported() 
     assert_eq!(server.targets(&Method::DELETE), ["/p/n"]);
 }
 
-/// What was removed for certain is nobody else's concern.
+/// A removal that is certain leaves nothing to report.
 #[tokio::test]
 async fn what_was_removed_is_not_reported() {
     let server = Server::answering(Method::PUT, || Reply::KeepPartAndClose(6 << 20)).await;
