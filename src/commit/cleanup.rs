@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use stowage_base::log::chain;
-use stowage_couch::{self as couch, Answer, Caller, Document};
+use stowage_couch::{self as couch, Answer, Caller, Document, is_without_document};
 
 use super::polls::Polls;
 use crate::error::Error;
@@ -126,9 +126,10 @@ async fn leaves(caller: &Caller, target: &DocumentTarget) -> Result<Vec<Document
                 let leaves: Option<Vec<_>> = leaves.into_iter().collect();
                 return leaves.ok_or_else(|| "a revision is missing".to_owned());
             }
-            // There is no such document.
-            Ok(Answer::Missing(_)) => return Ok(Vec::new()),
-            Ok(Answer::Refused(answer)) if tries == 0 || !answer.status().is_server_error() => {
+            Ok(Answer::Missing(answer)) if is_without_document(answer.body()) => return Ok(Vec::new()),
+            Ok(Answer::Missing(answer) | Answer::Refused(answer))
+                if tries == 0 || !answer.status().is_server_error() =>
+            {
                 return Err(format!("CouchDB answered {}", answer.status().as_u16()));
             }
             Err(error) if tries == 0 || !matches!(error, couch::Error::Client(_)) => return Err(chain(&error)),

@@ -295,6 +295,12 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     kind.split(|byte| *byte == b';').find(|part| !part.is_empty()) == Some(b"application/json")
 }
 
+/// Returns whether a 404 is CouchDB's own about a document that it does not have, rather than a proxy's.
+#[must_use]
+pub fn is_without_document(body: &[u8]) -> bool {
+    reason(body).is_some_and(|reason| reason == "missing" || reason == "deleted")
+}
+
 /// Returns whether a 404 is due to a missing database.
 #[must_use]
 pub fn is_without_database(body: &[u8]) -> bool {

@@ -10,7 +10,7 @@ mod rev;
 mod scan;
 
 pub use accept::accepts;
-pub use caller::{Answer, Caller, Save, is_deleted, is_json, is_without_database};
+pub use caller::{Answer, Caller, Save, is_deleted, is_json, is_without_database, is_without_document};
 pub use changes::Changes;
 pub use client::{Couch, DocumentPath};
 pub use document::{Document, NotADocument};
