@@ -247,11 +247,11 @@ async fn a_lost_answer_to_a_batch_is_found_out_for_each_document() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_save_that_never_left_takes_all_objects_along() {
     let world = World::start().await;
-    for is_bulk in [false, true] {
+    for (id, is_bulk) in [("one", false), ("many", true)] {
         let gate = std::sync::Arc::new(tokio::sync::Notify::new());
         world.bucket.rule("PUT", "three.mp3", 1, Act::Hold(std::sync::Arc::clone(&gate)));
-        let (document, batch) = (carrying(), json!([named("doc")]));
-        let write = async { if is_bulk { bulk(&world, &batch).await } else { put(&world, "doc", &document).await } };
+        let (document, batch) = (carrying(), json!([named(id)]));
+        let write = async { if is_bulk { bulk(&world, &batch).await } else { put(&world, id, &document).await } };
         let (failed, ()) = tokio::join!(write, async {
             world.bucket.struck(if is_bulk { 2 } else { 1 }).await;
             world.store.shut();
@@ -259,7 +259,9 @@ async fn a_save_that_never_left_takes_all_objects_along() {
         });
         assert_eq!(failed.status, 504, "{failed:?}");
         world.store.open();
-        world.audit(&[""; 0]).await;
+        // A kept connection that breaks at that moment leaves the save in doubt, until there is another document in its place.
+        world.document(id).await;
+        world.audit(&[id]).await;
     }
     world.stop().await;
 }
