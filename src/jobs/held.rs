@@ -1,80 +1,78 @@
 //! A job that this gateway leases while it works on something.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Job, Jobs};
 
 /// A job held by this gateway. After a drop, the lease runs until it expires; then any worker may claim the job.
 #[derive(Debug)]
 pub struct Held {
+    lease: Arc<Lease>,
+    /// Renews the lease in time.
+    _keeper: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug)]
+struct Lease {
     jobs: Jobs,
-    /// The job as last saved, and when; `None` if the lease can no longer be trusted.
+    /// The job as last saved, and when; `None` if the lease can no longer be trusted. Locked while the job is saved or removed.
     state: Mutex<(Job, Option<Instant>)>,
 }
 
 impl Held {
     pub(super) fn new(jobs: &Jobs, job: Job) -> Self {
-        Self { jobs: jobs.clone(), state: Mutex::new((job, Some(Instant::now()))) }
-    }
-
-    /// Changes the job and returns whether `change` changed it; [`renew`](Self::renew) saves the change.
-    pub fn change(&self, change: impl FnOnce(&mut Job) -> bool) -> bool {
-        change(&mut self.state().0)
-    }
-
-    /// Runs a future, renewing the lease until it completes.
-    pub async fn during<F: Future>(&self, work: F) -> F::Output {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                () = tokio::time::sleep(self.jobs.config().lease / 3) => {
-                    self.renew().await;
-                }
+        let lease = Arc::new(Lease { jobs: jobs.clone(), state: Mutex::new((job, Some(Instant::now()))) });
+        let kept = Arc::clone(&lease);
+        let keeper = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(kept.jobs.config().lease / 3).await;
+                kept.renew(&mut *kept.state.lock().await).await;
             }
+        });
+        Self { lease, _keeper: AbortOnDropHandle::new(keeper) }
+    }
+
+    /// Changes the job, and saves it if `change` returns that it has.
+    pub async fn change(&self, change: impl FnOnce(&mut Job) -> bool) {
+        let mut state = self.lease.state.lock().await;
+        if change(&mut state.0) {
+            self.lease.renew(&mut state).await;
         }
     }
 
     /// Returns whether the lease is still held. Act on the answer soon.
     pub async fn is_held(&self) -> bool {
-        let since = self.state().1;
-        since.is_some_and(|since| since.elapsed() < self.jobs.config().lease / 3) || self.renew().await
-    }
-
-    /// Renews the lease; returns false if another gateway holds the job now, or if the save failed.
-    pub async fn renew(&self) -> bool {
-        let job = self.state().0.clone();
-        match self.jobs.save(self.jobs.held(job)).await {
-            Ok(Some(held)) => {
-                *self.state() = (held, Some(Instant::now()));
-                true
-            }
-            // Another gateway holds the job.
-            Ok(None) => self.is_lost(),
-            Err(reason) => {
-                tracing::debug!(reason, "a job could not be renewed");
-                self.is_lost()
-            }
-        }
-    }
-
-    /// Marks the lease as lost: it must be renewed before it is trusted again.
-    fn is_lost(&self) -> bool {
-        self.state().1 = None;
-        false
+        let mut state = self.lease.state.lock().await;
+        state.1.is_some_and(|since| since.elapsed() < self.lease.jobs.config().lease / 3)
+            || self.lease.renew(&mut state).await
     }
 
     /// Removes the finished job.
     pub async fn done(&self) {
-        let job = self.state().0.clone();
-        if let Err(reason) = self.jobs.drop_done(&job).await {
+        let state = self.lease.state.lock().await;
+        if let Err(reason) = self.lease.jobs.drop_done(&state.0).await {
             tracing::debug!(reason, "a job that is done stays: it finds nothing to do");
         }
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, (Job, Option<Instant>)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Lease {
+    /// Renews the lease; returns false if another gateway holds the job now, or if the save failed. Then the lease must be renewed before it is
+    /// trusted again.
+    async fn renew(&self, state: &mut (Job, Option<Instant>)) -> bool {
+        match self.jobs.save(self.jobs.held(state.0.clone())).await {
+            Ok(Some(held)) => *state = (held, Some(Instant::now())),
+            // Another gateway holds the job.
+            Ok(None) => state.1 = None,
+            Err(reason) => {
+                tracing::debug!(reason, "a job could not be renewed");
+                state.1 = None;
+            }
+        }
+        state.1.is_some()
     }
 }

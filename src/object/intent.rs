@@ -7,8 +7,8 @@ use stowage_storage::{Location, Object};
 
 use crate::jobs::{Claim, Held, Job, Jobs};
 
-/// A job for an object that is being stored, or that its document does not name yet. After a drop, its lease runs until it expires; then a worker
-/// checks whether a document names the object.
+/// A job for an object that is being stored, or that its document does not name yet. Its lease is renewed until the intent is dropped; once the
+/// lease has expired, a worker checks whether a document names the object.
 pub(crate) struct Intent(Box<Held>);
 
 impl Intent {
@@ -28,21 +28,14 @@ impl Intent {
     /// Points the job at the object's actual location if a server has redirected the upload, before any document names it. The location noted first
     /// may redirect there as well.
     pub(crate) async fn moves_to(&self, location: &Location) {
-        let changed = self.0.change(|job| {
+        let change = |job: &mut Job| {
             let Some(object) = job.object.as_mut().filter(|object| !object.is_noted_for(location)) else {
                 return false;
             };
             object.location = location.clone();
             true
-        });
-        if changed {
-            self.0.renew().await;
-        }
-    }
-
-    /// Runs a future, renewing the lease until it completes.
-    pub(crate) async fn during<F: Future>(&self, work: F) -> F::Output {
-        self.0.during(work).await
+        };
+        self.0.change(change).await;
     }
 
     /// Returns whether the lease still holds, so that the object cannot be removed before its document is saved.

@@ -154,11 +154,7 @@ impl Outgoing<'_> {
         let outcome = match begun {
             Ok(operation) => {
                 intent = self.intent(&backend, &mut object).await?;
-                let putting = in_time(gateway, &deadline, lent.as_ref(), backend.put(&object, upload));
-                let outcome = match &intent {
-                    Some(intent) => intent.during(putting).await,
-                    None => putting.await,
-                };
+                let outcome = in_time(gateway, &deadline, lent.as_ref(), backend.put(&object, upload)).await;
                 operation.done(&outcome);
                 outcome
             }

@@ -32,8 +32,9 @@ pub(super) async fn held_during<T, E>(
     held: Option<Box<Held>>,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    let Some(held) = held else { return work.await };
-    let outcome = held.during(work).await;
-    held.done().await;
+    let outcome = work.await;
+    if let Some(held) = held {
+        held.done().await;
+    }
     outcome
 }

@@ -1,10 +1,18 @@
 //! `jobs.intents`: what a killed gateway has stored without saving its document is removed, and nothing else.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use stowage_testing::gateway::{Running, STORAGE, Setup, json};
 use stowage_testing::storages::{ALL, Storage};
+use tokio::sync::Notify;
 
-use super::world::{falling_back, working};
+use super::world::{falling_back, jobs, working};
+use crate::faults::gate::Act;
+use crate::faults::world::World;
 
 /// Saves the intents of finished uploads again, as a gateway that was killed before it dropped them leaves them.
 async fn leave_intents(gateway: &Running) {
@@ -52,10 +60,10 @@ async fn killed_before_a_save(handler: &'static str) {
     let waiting = async || json(&gateway.couch.request("GET", &jobs, "", b"").await);
     let drained = async {
         while waiting().await["rows"].as_array().is_none_or(|rows| !rows.is_empty()) {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let drained = tokio::time::timeout(std::time::Duration::from_secs(60), drained).await;
+    let drained = tokio::time::timeout(Duration::from_secs(60), drained).await;
     assert!(drained.is_ok(), "{handler}: {:#}", waiting().await);
     let got = other.get("saved/call.mp3").await;
     assert_eq!((got.status, &*got.body), (200, &b"saved"[..]), "{handler}");
@@ -69,4 +77,37 @@ async fn only_what_no_document_names_is_removed_from_any_storage() {
     for handler in ALL {
         killed_before_a_save(handler).await;
     }
+}
+
+/// The second recording of a document takes longer than the lease on the first one's job.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leases_last_until_a_document_is_saved() {
+    let patient = working(Setup::default()).set("timeouts.response_head", "60s").set("timeouts.answer", "60s");
+    let world = World::with(patient.set("jobs.intents", "true")).await;
+    let gate = Arc::new(Notify::new());
+    world.bucket.rule("PUT", "two.", 1, Act::Hold(Arc::clone(&gate)));
+    let carried = |text: &str| json!({ "content_type": "audio/mpeg", "data": STANDARD.encode(text) });
+    let document = json!({ "_attachments": { "one.mp3": carried("one"), "two.mp3": carried("two") } }).to_string();
+    // A job is renewed three times in each lease.
+    let is_renewed = |job: &Value| {
+        let generation = job["_rev"].as_str().and_then(|rev| rev.split('-').next()?.parse::<u32>().ok());
+        generation > Some(5)
+    };
+    let renewed = async {
+        world.bucket.struck(1).await;
+        while jobs(&world).await.iter().filter(|job| is_renewed(job)).count() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        gate.notify_one();
+    };
+    let write = world.gateway.ask("PUT", "doc", &[("Content-Type", "application/json")], document.as_bytes());
+    let renewed = tokio::time::timeout(Duration::from_secs(40), renewed);
+    let (put, renewed) = tokio::join!(write, renewed);
+    assert!(renewed.is_ok(), "{:#?}", jobs(&world).await);
+    put.expect_status(201);
+    for name in ["one", "two"] {
+        assert_eq!(world.gateway.get(&format!("doc/{name}.mp3")).await.body, name.as_bytes());
+    }
+    assert!(jobs(&world).await.is_empty());
+    world.audit_and_stop(&["doc"]).await;
 }
