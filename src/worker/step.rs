@@ -36,26 +36,24 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// Returns the delay after this many attempts, at least one: doubling each time, up to [`LATER`].
+    /// Returns the delay after this many attempts, at least one: doubling each time, up to [`LATER`] or the first delay if that is longer.
     pub(super) fn pause_after(&self, tries: u32) -> Duration {
-        self.pause.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(LATER)
+        self.pause.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(LATER.max(self.pause))
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let (of_storage, refused) = match &error {
-            Error::Storage(_, error) => (true, error.kind() != storage::Kind::Passing),
-            Error::Forgotten(_) | Error::Plan(_) | Error::Connection(..) => (false, true),
-            _ => (false, false),
+impl Failure {
+    /// Classifies the error of an attempt at a job of this kind.
+    fn of(kind: Kind, error: &Error) -> Self {
+        let (of_storage, refused, pause) = match error {
+            // A retention, a hold or a lease of one object, or a grant that excludes removals, says nothing about the storage's other jobs.
+            Error::Storage(_, error) if kind == Kind::Remove && is_of_object(error) => (false, true, REFUSED),
+            // A job whose storage rests is due as soon as the rest ends.
+            Error::Storage(_, error) => (true, error.kind() != storage::Kind::Passing, Duration::ZERO),
+            Error::Forgotten(_) | Error::Plan(_) | Error::Connection(..) => (false, true, LATER),
+            _ => (false, false, SOON),
         };
-        // A job whose storage rests is due as soon as the rest ends.
-        let pause = match (of_storage, refused) {
-            (true, _) => Duration::ZERO,
-            (false, true) => LATER,
-            (false, false) => SOON,
-        };
-        let reason = match &error {
+        let reason = match error {
             // The page and the command show the reason: the storage's own text is left out.
             Error::Storage(_, inner) => format!("{error}: {inner}"),
             _ => error.to_string(),
@@ -64,29 +62,59 @@ impl From<Error> for Failure {
     }
 }
 
+/// Returns whether a storage's answer may be about one object only. Failures without an answer, and wrong credentials, are those of all its jobs:
+/// repeating a wrong password for each could lock the account.
+fn is_of_object(error: &storage::Error) -> bool {
+    let status = error.status().map(|status| status.as_u16());
+    error.kind() == storage::Kind::Refused && matches!(status, Some(403 | 405 | 409 | 412 | 423 | FTP_NO_ACTION))
+}
+
 /// Attempts a job once.
 pub(super) async fn step(gateway: &Arc<Gateway>, job: Job) -> Step {
-    let outcome = match job.kind {
+    let kind = job.kind;
+    let outcome = match kind {
         Kind::Move => moves::move_out(gateway, &job).await,
         Kind::Copy => moves::copy(gateway, &job).await,
         Kind::Remove => removal::remove(gateway, &job).await,
     };
-    outcome.unwrap_or_else(|error| Step::Failed(error.into()))
+    outcome.unwrap_or_else(|error| Step::Failed(Failure::of(kind, &error)))
 }
 
 /// The delay after a transient failure.
 const SOON: Duration = Duration::from_secs(10);
 /// The delay after a failure that the operator or the account has to fix.
 const LATER: Duration = Duration::from_secs(600);
+/// The delay after the storage has refused to remove an object.
+const REFUSED: Duration = Duration::from_secs(3600);
+/// "Requested action not taken": the file is not available or must not be accessed (RFC 959).
+const FTP_NO_ACTION: u16 = 550;
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
 
     #[test]
     fn what_fails_again_and_again_waits_longer_each_time() {
-        let failure = Failure::from(Error::bad_gateway("CouchDB answers 403"));
+        let failure = Failure::of(Kind::Move, &Error::bad_gateway("CouchDB answers 403"));
         let waits = [1, 2, 3, 100].map(|tries| failure.pause_after(tries).as_secs());
         assert_eq!(waits, [10, 20, 40, 600]);
+    }
+
+    #[test]
+    fn an_object_that_must_not_be_removed_rests_alone() {
+        let of = |kind, error| Failure::of(kind, &Error::Storage("s1".into(), error));
+        let refused = || storage::Error::answered(StatusCode::FORBIDDEN, "retentionPolicyNotMet");
+        let alone = of(Kind::Remove, refused());
+        assert!(!alone.of_storage);
+        assert_eq!([1, 2, 100].map(|tries| alone.pause_after(tries).as_secs()), [3600; 3]);
+        for (kind, error) in [
+            (Kind::Move, refused()),
+            (Kind::Remove, storage::Error::answered(StatusCode::UNAUTHORIZED, "wrong key")),
+            (Kind::Remove, storage::Error::late()),
+        ] {
+            assert!(of(kind, error).of_storage, "{kind:?}");
+        }
     }
 }
