@@ -212,6 +212,19 @@ async fn a_list_that_is_not_whole_is_refused() {
     }
 }
 
+/// An upload that is not listed could still be completed, and its object would appear after its place was cleared.
+#[tokio::test]
+async fn a_place_is_cleared_of_the_uploads_on_every_page_or_not_at_all() {
+    let truncated = "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><NextKeyMarker>x</NextKeyMarker>\
+        <NextUploadIdMarker>1</NextUploadIdMarker></ListMultipartUploadsResult>";
+    let (server, target) = with(&[Habit::Uploads(truncated)]).await;
+    target.backend.clear(&target.backend.place("x")).await.expect("cleared");
+    assert_eq!(server.count(Operation::Other), 2, "the second page is asked for");
+    // The answer of a server that takes the request for one of the bucket's objects.
+    let (_server, target) = with(&[Habit::Uploads("<ListBucketResult></ListBucketResult>")]).await;
+    assert_eq!(kind(target.backend.clear(&target.backend.place("x")).await), Some(Kind::Refused));
+}
+
 /// As of MinIO's gateways and versitygw, whose last page names a next one.
 #[tokio::test]
 async fn a_list_ends_where_it_says_so() {

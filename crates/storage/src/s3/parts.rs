@@ -17,7 +17,7 @@ use super::bucket::{Bucket, Call};
 use super::claim::{Claim, Made, OWNER, with_tag};
 use super::put::{ANY, MD5, value};
 use super::sign::Payload;
-use super::xml;
+use super::{list, xml};
 use crate::engine::claim::{is_free, taken_meanwhile};
 use crate::engine::digest::computed;
 use crate::engine::finish::{CleanUp, to_completion};
@@ -199,13 +199,8 @@ const MOST_PARTS: usize = 10_000;
 
 /// Aborts all unfinished multipart uploads of a key ("ListMultipartUploads" in the S3 API reference).
 pub(super) async fn abort_all(bucket: &Bucket, named: Option<&str>, key: &str) -> Result<()> {
-    let mut list = Call::new(Method::GET, "", format!("prefix={}&uploads=", encode(key)));
-    list.bucket = named.map(str::to_owned);
-    let reply = bucket.ask(&list).await?.done("list multipart uploads")?;
-    for (begun, upload) in xml::uploads(&reply.document) {
-        if begun == key {
-            abort(bucket, named, key, &upload).await?;
-        }
+    for upload in list::begun(bucket, named, key).await? {
+        abort(bucket, named, key, &upload).await?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! S3-specific XML: parses error codes and uploads, writes the list of parts.
+//! S3-specific XML: parses error codes, writes the list of parts.
 
 use std::fmt::Write;
 
@@ -7,12 +7,6 @@ use quick_xml::escape::escape;
 use quick_xml::events::Event;
 
 pub(super) use crate::engine::xml::{elements, exact, text};
-
-/// Returns key and id of each upload in a `ListMultipartUploadsResult`. A response has at most a thousand, but a single key has few.
-pub(super) fn uploads(document: &[u8]) -> Vec<(String, String)> {
-    let upload = |begun: &String| Some((exact(begun.as_bytes(), "Key")?, text(begun.as_bytes(), "UploadId")?));
-    elements(document, "Upload").iter().filter_map(upload).collect()
-}
 
 /// Returns whether a document's root element has this name.
 pub(super) fn is_root(document: &[u8], element: &str) -> bool {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use s3s::Body;
 
 use super::{Failure, Operation, refusal};
@@ -28,6 +28,8 @@ pub enum Habit {
     Region(&'static str),
     /// The bucket's objects are listed like this.
     Lists(&'static str),
+    /// The first page of unfinished uploads is this one.
+    Uploads(&'static str),
     /// Every request is redirected to this server, with this status.
     Moved(u16, String),
 }
@@ -104,6 +106,9 @@ impl Habit {
             Self::Lists(list) if request.uri().query().is_some_and(|query| query.contains("list-type=2")) => {
                 Some(Response::new(Body::from(Bytes::from_static(list.as_bytes()))))
             }
+            Self::Uploads(page) if asks_for_uploads(request) => {
+                Some(Response::new(Body::from(Bytes::from_static(page.as_bytes()))))
+            }
             Self::Moved(status, origin) => {
                 let mut answer = refusal(Failure { status: *status, code: "TemporaryRedirect" });
                 let location = format!("{origin}{}", request.uri());
@@ -113,4 +118,9 @@ impl Habit {
             _ => None,
         }
     }
+}
+
+fn asks_for_uploads(request: &Request<Incoming>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    request.method() == Method::GET && query.contains("uploads=") && !query.contains("key-marker=")
 }

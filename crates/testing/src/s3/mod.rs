@@ -240,11 +240,11 @@ async fn answer(state: Arc<State>, s3: S3Service, request: Request<Incoming>) ->
     } else if let Some(failure) = state.take_failure(operation) {
         drain(request).await;
         refusal(failure)
-    } else if let Some(prefix) = listed_uploads(&request) {
-        uploads(&state.root, &prefix)
     } else if let Some(answer) = state.habits.answer(operation, &request) {
         drain(request).await;
         answer
+    } else if let Some(prefix) = listed_uploads(&request) {
+        uploads(&state.root, &prefix)
     } else {
         let conditional = request.headers().contains_key("if-none-match");
         let _alone = match conditional {
