@@ -3,6 +3,8 @@
 //! A connection string's `BlobEndpoint` is a whole URL; the settings `host`, `port` and `scheme` are its parts. Whether the account
 //! goes into the host or the path is inferred from them, as Microsoft's SDKs recognize an emulator by its host.
 
+use std::borrow::Cow;
+
 use stowage_base::settings::Settings;
 use stowage_http::target::{Origin, encode};
 
@@ -82,9 +84,20 @@ pub(super) fn is_container(text: &str) -> bool {
             && !text.contains("--"))
 }
 
-/// Returns the blob name for a composed name. Azure treats a backslash as a slash, so two names would collide.
+/// Returns the blob name for a composed name. Azure treats a backslash as a slash and drops a dot at the end of a segment, so two names would
+/// collide.
 pub(super) fn blob_name(name: &str) -> String {
-    name.replace('\\', "%5C")
+    let name = name.replace('\\', "%5C");
+    let segments: Vec<_> = name.split('/').map(with_its_dots).collect();
+    segments.join("/")
+}
+
+/// Escapes the last dot of a segment. `.` and `..` stay what they are, and are refused.
+fn with_its_dots(segment: &str) -> Cow<'_, str> {
+    match segment.strip_suffix('.') {
+        Some(rest) if !matches!(segment, "." | "..") => format!("{rest}%2E").into(),
+        _ => segment.into(),
+    }
 }
 
 /// Returns why a text cannot be a blob name. A `..` would reach elsewhere through servers and proxies that normalize paths.
@@ -213,6 +226,16 @@ mod tests {
     #[test]
     fn a_backslash_does_not_become_a_slash() {
         assert_eq!(blob_name("a\\b/c%5Cd"), "a%5Cb/c%5Cd");
+    }
+
+    #[test]
+    fn dots_at_an_end_are_kept() {
+        for (name, blob) in [("a.", "a%2E"), ("a../b.c", "a.%2E/b.c"), ("...", "..%2E"), (".a", ".a"), ("a/", "a/")] {
+            assert_eq!(blob_name(name), blob);
+        }
+        for wrong in [".", "a/..", "../a"] {
+            assert!(name_fault(&blob_name(wrong)).is_some(), "{wrong}");
+        }
     }
 
     #[test]

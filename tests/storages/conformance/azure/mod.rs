@@ -8,9 +8,10 @@ use crate::conformance::targets::World;
 use stowage_testing::azurite::{ACCOUNT, Container, Failure, Gate, KEY, Operation};
 
 impl World for Container {
-    /// Returns the composed names: azurite and Azure treat a backslash as a slash, so the driver encodes it as `%5C`.
+    /// Returns the composed names: azurite and Azure treat a backslash as a slash, so the driver encodes it as `%5C`, and a dot that
+    /// Azure drops as `%2E`.
     fn objects(&self) -> Vec<String> {
-        self.blobs().into_iter().map(|name| name.replace("%5C", "\\")).collect()
+        self.blobs().into_iter().map(|name| name.replace("%5C", "\\").replace("%2E", ".")).collect()
     }
 
     /// Uncommitted blocks do not count: they are invisible to readers, and only Azure can remove them.
