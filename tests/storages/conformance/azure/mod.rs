@@ -5,6 +5,7 @@ mod breaks;
 
 use crate::conformance::prelude::*;
 use crate::conformance::targets::World;
+use futures_util::StreamExt as _;
 use stowage_testing::azurite::{ACCOUNT, Container, Failure, Gate, KEY, Operation};
 
 impl World for Container {
@@ -101,6 +102,19 @@ async fn a_backslash_is_no_slash() {
     assert_eq!(target.read(&backslash.location, 9).await, b"backslash");
     assert_eq!(target.read(&slash.location, 5).await, b"slash");
     assert!(target.backend.url("a\\b").ends_with("/a%255Cb"), "{}", target.backend.url("a\\b"));
+}
+
+/// As in an account with a hierarchical namespace.
+#[tokio::test]
+async fn folders_are_not_listed() {
+    let container = Container::start();
+    let target = open(&container, container.address().port(), |_| {});
+    let folder = [("x-ms-blob-type", "BlockBlob"), ("x-ms-meta-hdi_isfolder", "true")];
+    assert_eq!(container.ask("PUT", "folder", "", &folder, b"").status, 201);
+    target.put(&object("folder/x"), Body::full("x")).await.expect("stored");
+    let listed: Vec<_> =
+        target.backend.list().expect("a list").map(|listed| listed.expect("a blob").name).collect().await;
+    assert_eq!(listed, ["folder/x"]);
 }
 
 #[tokio::test]
