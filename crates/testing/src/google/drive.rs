@@ -32,6 +32,8 @@ struct File {
 }
 
 const FOLDER: &str = "application/vnd.google-apps.folder";
+/// The root folder of a shared drive.
+const SHARED: &str = "shared";
 /// The maximum size of a multipart upload ("Upload file data").
 pub const MOST_IN_ONE: usize = 5_000_000;
 
@@ -61,6 +63,15 @@ impl Drive {
 
     pub fn make_folder(&mut self, name: &str, number: u64) -> String {
         self.place(name, FOLDER, b"", number)
+    }
+
+    /// Moves a folder to a shared drive.
+    pub fn share(&mut self, id: &str) {
+        self.files.get_mut(id).expect("a folder").parent = SHARED.to_owned();
+    }
+
+    fn is_shared(&self, id: &str) -> bool {
+        id == SHARED || self.files.get(id).is_some_and(|file| self.is_shared(&file.parent))
     }
 
     /// Creates a file in the root folder.
@@ -239,7 +250,9 @@ fn list(state: &State, asked: &Asked, trouble: Option<&Trouble>) -> Answer {
     if trouble == Some(&Trouble::EmptyPage) {
         return document(200, &json!({ "files": [], "incompleteSearch": false, "nextPageToken": "another/page" }));
     }
-    let known = ["q", "fields", "orderBy", "pageSize", "pageToken", "spaces", "supportsAllDrives"];
+    let known =
+        ["q", "fields", "orderBy", "pageSize", "pageToken", "spaces", "supportsAllDrives", "includeItemsFromAllDrives"];
+    let of_all_drives = asked.query("includeItemsFromAllDrives") == Some("true");
     if asked.query("pageToken").is_some_and(|page| page != "another/page") {
         return failure(400, "invalid");
     }
@@ -253,6 +266,7 @@ fn list(state: &State, asked: &Asked, trouble: Option<&Trouble>) -> Answer {
             && query.parent.as_ref().is_none_or(|parent| file.parent == *parent)
             && query.media_type.as_ref().is_none_or(|kind| file.media_type == *kind)
             && query.other_type.as_ref().is_none_or(|kind| file.media_type != *kind)
+            && (of_all_drives || !state.drive.is_shared(id))
             && query.trashed.is_none_or(|trashed| state.drive.is_trashed(id) == trashed)
     };
     let mut found: Vec<_> = state.drive.files.iter().filter(fits).collect();

@@ -143,6 +143,13 @@ impl GoogleServer {
         state.drive.make_folder(name, number)
     }
 
+    /// Creates a folder in a shared drive, and returns its id.
+    pub fn make_shared_folder(&self, name: &str) -> String {
+        let id = self.make_folder(name);
+        self.shared.state().drive.share(&id);
+        id
+    }
+
     /// Creates a file in the root folder, as another writer would, and returns its id.
     pub fn place(&self, name: &str, data: &[u8]) -> String {
         let mut state = self.shared.state();

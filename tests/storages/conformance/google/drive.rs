@@ -1,6 +1,7 @@
 //! The `google_drive` driver's own tests: ids, and folders by name.
 
 use crate::conformance::prelude::*;
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 
 use super::{Drive, assert_refused, refusal};
@@ -242,4 +243,18 @@ async fn a_file_is_found_by_its_path_in_each_folder_of_a_name() {
     let other = scene.again(json!({"oauth_doc_id": GRANT, "folder_id": younger}));
     other.put(&object("x.mp3"), Body::full("data")).await.expect("stored");
     assert_eq!(target.read(&target.backend.place("calls/x.mp3"), 4).await, b"data");
+}
+
+/// Drive hides what is in a shared drive from requests that do not ask for it.
+#[tokio::test]
+async fn a_folder_of_a_shared_drive_is_searched_and_listed() {
+    let (scene, target) = start::<Drive>().await;
+    let id = scene.vendor.0.make_shared_folder("team");
+    let shared = scene.again(json!({"oauth_doc_id": GRANT, "folder_id": id}));
+    shared.put(&object("calls/x.mp3"), Body::full("data")).await.expect("stored");
+    assert_eq!(shared.read(&shared.backend.place("calls/x.mp3"), 4).await, b"data");
+    let listed: Vec<_> =
+        shared.backend.list().expect("a list").map(|listed| listed.expect("a file").name).collect().await;
+    assert_eq!(listed, ["x.mp3"]);
+    assert_eq!(target.backend.list().expect("a list").count().await, 0, "those of another storage");
 }

@@ -118,7 +118,7 @@ async fn search(drive: &Drive, parent: &str, name: &str, is: &str) -> Result<Vec
     for _ in 0..MOST_PAGES {
         let target = format!(
             "/drive/v3/files?q={query}&fields=nextPageToken,incompleteSearch,files(id,name)&orderBy=createdTime\
-             &pageSize=100&spaces=drive&supportsAllDrives=true{page}"
+             &pageSize=100&spaces=drive&supportsAllDrives=true&includeItemsFromAllDrives=true{page}"
         );
         let reply = drive.service.ask(&drive.service.call(Method::GET, &target)).await?;
         if is_gone(&reply) {

@@ -62,7 +62,10 @@ fn items(drive: &Drive, query: String) -> impl Stream<Item = Result<Item>> + Sen
         async move {
             let token = if page.is_empty() { String::new() } else { format!("&pageToken={}", encode(&page)) };
             let target = format!(
-                "/drive/v3/files?q={query}&fields={FIELDS}&pageSize={PAGE}&spaces=drive&supportsAllDrives=true{token}"
+                "/drive/v3/files?q={query}&fields={FIELDS}&pageSize={PAGE}&spaces=drive&supportsAllDrives=true\
+                 &includeItemsFromAllDrives={}{token}",
+                // Only a folder's id leads to a shared drive: without one, what is there is another storage's.
+                drive.folder.is_some()
             );
             let reply =
                 drive.service.ask(&drive.service.call(Method::GET, &target)).await?.done("list what is stored")?;
