@@ -10,6 +10,7 @@ use serde_json::Value;
 use stowage_http::body::Body;
 use stowage_http::client::Patience;
 
+use super::fault::is_another_generation;
 use super::service::Service;
 use crate::engine::api::{Call, Reply};
 use crate::engine::claim::taken_meanwhile;
@@ -72,7 +73,9 @@ fn state(reply: &Reply) -> Result<SessionState> {
         status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => {
             Ok(SessionState::Gone(Error::new(Kind::Passing, "the upload session is gone").with_status(status)))
         }
-        status @ StatusCode::PRECONDITION_FAILED => Ok(SessionState::Over(taken_meanwhile().with_status(status))),
+        status @ (StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT) => {
+            Ok(SessionState::Over(taken_meanwhile().with_status(status)))
+        }
         StatusCode::UNAUTHORIZED => Ok(SessionState::Unauthorized(reply.refusal("store a chunk"))),
         _ => Err(reply.refusal("store a chunk")),
     }
@@ -130,6 +133,9 @@ impl Link {
     /// If none can be started.
     pub(super) async fn begin_anew(&self) -> Result<()> {
         let reply = self.service.ask(&self.begin).await?;
+        if reply.status == StatusCode::CONFLICT || is_another_generation(&reply) {
+            return Err(taken_meanwhile().with_status(reply.status));
+        }
         if !reply.status.is_success() {
             return Err(reply.refusal("begin an upload anew"));
         }

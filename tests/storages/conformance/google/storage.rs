@@ -69,12 +69,22 @@ async fn another_generation_is_neither_read_nor_removed() {
 
 #[tokio::test]
 async fn a_name_taken_during_an_upload_is_passing() {
-    let (scene, target) = start::<CloudStorage>().await;
-    scene.plan("chunk", 1, Trouble::Takes(usize::MAX));
-    scene.plan("chunk", 1, refusal(412, "conditionNotMet"));
-    let outcome = target.put(&object("x"), Body::full(bytes(CHUNK_BYTES + 1))).await;
-    assert_eq!(kind(outcome), Some(Kind::Passing));
-    target.assert_empty("cancelled").await;
+    for taken in [refusal(412, "conditionNotMet"), refusal(409, "conflict")] {
+        let (scene, target) = start::<CloudStorage>().await;
+        scene.plan("chunk", 1, Trouble::Takes(usize::MAX));
+        scene.plan("chunk", 1, taken.clone());
+        let outcome = target.put(&object("x"), Body::full(bytes(CHUNK_BYTES + 1))).await;
+        assert_eq!(kind(outcome), Some(Kind::Passing), "{taken:?}");
+        target.assert_empty("cancelled").await;
+        // The session is gone, and a new one finds the name taken.
+        let (scene, target) = start::<CloudStorage>().await;
+        scene.plan("begin", 1, Trouble::Takes(usize::MAX));
+        scene.plan("begin", 1, taken.clone());
+        scene.plan("chunk", 1, Trouble::Forgets(410));
+        let outcome = target.put(&object("x"), Body::full(bytes(CHUNK_BYTES + 1))).await;
+        assert_eq!(kind(outcome), Some(Kind::Passing), "{taken:?}");
+        target.assert_empty("begun anew").await;
+    }
 }
 
 #[tokio::test]
