@@ -128,6 +128,12 @@ impl Part<'_> {
                 }
                 said = self.ask().await?;
             }
+            if let SessionState::Stored(now) = said
+                && now < self.first
+            {
+                // An answer to a chunk may lack its range; only that to a query is conclusive.
+                said = self.ask().await?;
+            }
             let now = match said {
                 SessionState::Finished(resource) if self.chunk.last => return Ok(Some(resource)),
                 SessionState::Finished(_) => return Err(nonsense("an object was finished before its end")),

@@ -42,6 +42,13 @@ async fn deliver(link: &Link, window: &Window, total: u64) -> Result<Bytes> {
             }
             said = link.ask(&length).await?;
         }
+        if let SessionState::Stored(now) = said
+            && now < total
+            && !window.has(now)
+        {
+            // An answer to a chunk may lack its range; only that to a query is conclusive.
+            said = link.ask(&length).await?;
+        }
         let now = match said {
             SessionState::Finished(resource) => return Ok(resource),
             SessionState::Gone(_) if window.has(0) && sure && !restarted => {

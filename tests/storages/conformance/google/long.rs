@@ -59,6 +59,16 @@ pub async fn an_answer_that_is_lost_is_asked_for<V: Vendor>() {
     .await;
 }
 
+#[tokio::test]
+async fn an_answer_without_a_range_is_asked_about() {
+    let (scene, target) = start::<CloudStorage>().await;
+    scene.plan("chunk", 1, Trouble::FailsAfter(308, json!({})));
+    let stored = target.put(&object("x"), body()).await.expect("stored");
+    assert!(target.read(&stored.location, LONG).await == bytes(LONG));
+    assert_eq!((scene.count("chunk"), scene.count("status")), (1, 1));
+    target.assert_clean("stored").await;
+}
+
 /// Lost bytes cannot be sent again by the driver, so the client has to.
 pub async fn bytes_that_a_session_loses_are_passing_and_leave_nothing<V: Vendor>() {
     together(

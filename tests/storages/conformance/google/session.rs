@@ -1,6 +1,6 @@
 //! Sessions that take a part, are gone, or whose responses are lost: the outcome is determined, and nothing is done twice.
 
-use super::{LARGE, Vendor, refusal};
+use super::{CloudStorage, LARGE, Vendor, refusal};
 use crate::conformance::prelude::*;
 use crate::conformance::vendors::start;
 
@@ -26,6 +26,18 @@ pub async fn what_a_session_did_not_take_is_sent_again<V: Vendor>() {
     let asked = scene.vendor.troubles().asked();
     assert!(asked.iter().all(|(_, status)| *status != 400), "{asked:?}");
     target.assert_clean("partly taken").await;
+}
+
+/// Google leaves the range out of some answers although the session has all bytes (google-cloud-cpp#7835).
+#[tokio::test]
+async fn an_answer_without_a_range_is_asked_about() {
+    let (scene, target) = start::<CloudStorage>().await;
+    scene.plan("chunk", 1, Trouble::Takes(usize::MAX));
+    scene.plan("chunk", 1, Trouble::FailsAfter(308, json!({})));
+    let stored = target.put(&object("x"), Body::full(bytes(LARGE))).await.expect("stored");
+    assert!(target.read(&stored.location, LARGE).await == bytes(LARGE));
+    assert_eq!((scene.count("chunk"), scene.count("status")), (3, 1));
+    target.assert_clean("stored").await;
 }
 
 pub async fn a_session_that_takes_nothing_is_given_up<V: Vendor>() {
