@@ -61,6 +61,8 @@ pub(super) struct Call {
     pub(super) payload: Payload,
     /// Whether the response is an object.
     pub(super) object: bool,
+    /// Whether the response document may take minutes.
+    pub(super) slow: bool,
 }
 
 impl Call {
@@ -75,6 +77,7 @@ impl Call {
             data: Bytes::new(),
             payload: Payload::Empty,
             object: false,
+            slow: false,
         }
     }
 }
@@ -141,6 +144,7 @@ impl Bucket {
         let time = time_there(self.skew.load(Ordering::Relaxed));
         self.signer.sign(&mut signed, &route.region, call.payload, time)?;
         let signed = if call.object { signed.object() } else { signed };
+        let signed = if call.slow { signed.slow() } else { signed };
         self.api.once(&signed, None, Body::full(call.data.clone()), patience).await
     }
 }

@@ -72,6 +72,7 @@ async fn complete(mut session: Open<Multipart>, exclusive: bool) -> Result<Claim
     let mut call = Call::new(Method::POST, key, format!("uploadId={}", encode(upload)));
     call.data = list.into();
     call.payload = Payload::Sha256(Sha256::digest(&call.data).into());
+    call.slow = true;
     if exclusive {
         call.headers.insert(IF_NONE_MATCH, ANY);
     }

@@ -5,6 +5,7 @@
 
 mod reply;
 
+use self::reply::Limits;
 pub(crate) use self::reply::Reply;
 pub(crate) use super::lost::Lost;
 
@@ -76,6 +77,8 @@ pub(crate) struct Call {
     object: bool,
     /// Whether the call removes what has a name.
     by_name: bool,
+    /// Whether the response document may take minutes.
+    slow: bool,
 }
 
 impl fmt::Debug for Call {
@@ -89,7 +92,8 @@ impl Call {
     /// Creates a call without a body, whose response is a document. `target` is path and query.
     pub(crate) fn new(method: Method, origin: &Origin, target: impl Into<String>) -> Self {
         let (origin, target) = (origin.clone(), target.into());
-        Self { method, origin, target, headers: HeaderMap::new(), data: Bytes::new(), object: false, by_name: false }
+        let (headers, data) = (HeaderMap::new(), Bytes::new());
+        Self { method, origin, target, headers, data, object: false, by_name: false, slow: false }
     }
 
     /// Creates a call to a URL given by the vendor.
@@ -120,6 +124,12 @@ impl Call {
     /// Expects an object in response.
     pub(crate) fn object(mut self) -> Self {
         self.object = true;
+        self
+    }
+
+    /// Waits for minutes for the response document, as long as something arrives.
+    pub(crate) fn slow(mut self) -> Self {
+        self.slow = true;
         self
     }
 
@@ -245,7 +255,9 @@ impl Api {
         let request = call.request(authorization, body)?;
         let response = self.server(&call.origin).send(request, patience).await;
         let response = response.map_err(|error| Lost { seen: error.may_be_seen(), error: error.into() })?;
-        let reply = Reply::read(self.vendor, response, call.object, patience.head).await;
+        let whole = patience.head.map(|head| if call.slow { head.max(SLOW) } else { head });
+        let limits = Limits { failure: patience.head, document: whole };
+        let reply = Reply::read(self.vendor, response, call.object, limits).await;
         let mut reply = reply.map_err(|error| Lost { error, seen: true })?;
         if let Some(authorization) = authorization {
             reply.conceal(authorization);
@@ -266,6 +278,8 @@ impl Api {
     }
 }
 
+/// The longest that a slow response document may take in total. A client's own deadline is shorter.
+const SLOW: Duration = Duration::from_secs(600);
 /// Number of servers kept connected per vendor; vendors give URLs for sessions and downloads.
 const MOST_SERVERS: u64 = 16;
 #[cfg(test)]

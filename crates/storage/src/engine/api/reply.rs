@@ -33,6 +33,13 @@ pub(crate) struct Reply {
     pub(crate) doubtful: bool,
 }
 
+/// How long the whole of a response body may take; `None` means forever.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) failure: Option<Duration>,
+    pub(super) document: Option<Duration>,
+}
+
 impl fmt::Debug for Reply {
     /// Omits possible secrets: a response may be a token, or a URL that carries its own authorization.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,7 +52,7 @@ impl Reply {
         vendor: &'static Vendor,
         response: Response<Body>,
         object: bool,
-        limit: Option<Duration>,
+        limits: Limits,
     ) -> Result<Self> {
         let (head, body) = response.into_parts();
         let mut reply = Self {
@@ -67,9 +74,10 @@ impl Reply {
         let gzipped = reply.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip" || coding == "x-gzip");
         let body = if gzipped { Body::boxed(Gunzip::tolerant(body)) } else { body };
         if failed {
-            reply.fail(collect_within(limit, body, LONGEST_ERROR).await)?;
+            reply.fail(collect_within(limits.failure, body, LONGEST_ERROR).await)?;
         } else {
-            reply.document = collect_within(limit, body, LONGEST_DOCUMENT).await.map_err(Error::of_body)?;
+            let reading = collect_within(limits.document, body, LONGEST_DOCUMENT);
+            reply.document = reading.await.map_err(Error::of_body)?;
             if (vendor.fails)(reply.status, &reply.document) {
                 reply.fail(Ok(reply.document.clone()))?;
             }

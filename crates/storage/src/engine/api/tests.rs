@@ -277,3 +277,25 @@ async fn a_document_that_trickles_is_not_waited_for() {
         }
     }
 }
+
+/// S3 sends white space for minutes while it completes a multipart upload.
+#[tokio::test]
+async fn a_slow_document_is_waited_for_as_long_as_something_arrives() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n").await.unwrap();
+        // Longer than `response_head` in total.
+        for _ in 0..15 {
+            stream.write_all(b" ").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        stream.write_all(b"{}").await.unwrap();
+    });
+    let server = Server { url, seen: Arc::default(), _serving: AbortOnDropHandle::new(serving) };
+    let call = Call::to(Method::POST, &server.url).unwrap().slow();
+    let reply = api(true, &server).ask(&call, None).await.unwrap();
+    assert_eq!(reply.json::<serde_json::Value>().unwrap(), serde_json::json!({}));
+}
