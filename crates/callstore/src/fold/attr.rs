@@ -95,7 +95,7 @@ attributes! {
     Ringing "ringing" First,
     /// When it was answered.
     Answered "answered" First,
-    /// When the parties were first connected.
+    /// When the parties were first connected, which is before the answer if there was early media.
     Started "started" First,
     /// When the parties were last connected.
     Bridged "bridged" Last,

@@ -236,6 +236,28 @@ impl Item {
         self.num(Attr::Ended).or(apart)
     }
 
+    /// Returns when a leg was answered. If that event was lost, its end and the time billed for it tell; a sweep only tells that it was
+    /// answered by then.
+    #[must_use]
+    pub fn answered(&self) -> Option<Micros> {
+        let billing = self.num(Attr::Billing).filter(|seconds| *seconds > 0);
+        let ended = self.num(Attr::Ended).zip(billing);
+        let billed = ended.map(|(ended, billing)| ended.saturating_sub(billing.saturating_mul(SECOND)));
+        match (self.num(Attr::Answered), billed) {
+            // Billed are whole seconds.
+            (Some(told), Some(billed)) if told.saturating_sub(billed) > 2 * SECOND => Some(billed),
+            (told, billed) => told.or(billed),
+        }
+    }
+
+    /// Returns whether a leg was never answered, as far as is known. Of a leg whose beginning was missed, the answer was missed as well,
+    /// unless its end says that there was none.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        let is_whole = || self.head.iter().any(|line| &*line.name == "CHANNEL_CREATE");
+        self.answered().is_none() && (self.num(Attr::Billing) == Some(0) || is_whole())
+    }
+
     /// Returns the status according to its own events and decisions.
     #[must_use]
     pub fn standing(&self) -> Standing {

@@ -14,7 +14,7 @@ pub(super) fn record(subject: &Subject<'_>, options: &Options) -> Option<Record>
     let item = &subject.stored.item;
     let begin =
         subject.leg_a().and_then(|leg| leg.num(Attr::Created)).or_else(|| item.num(Attr::Created)).or(item.first)?;
-    let talk = subject.num(Attr::Answered).or_else(|| item.num(Attr::Started))?;
+    let talk = subject.stored.talk?;
     let term = subject.term();
     let ended = subject.ended.max(begin);
     let counted = subject.leg_a().and_then(|leg| leg.num(Attr::Billing)).filter(|_| term != Term::Dead);

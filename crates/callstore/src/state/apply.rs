@@ -1,13 +1,12 @@
 //! Applying entries of the journal to the state.
 
-use std::collections::{BTreeMap, HashMap, HashSet, hash_map};
+use std::collections::{BTreeMap, HashMap, hash_map};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::brief::Brief;
-use super::closing::Legs;
 use super::file::{Items, Writing};
 use super::stored::{Meta, Place, Stored};
 use super::{Change, Hot, State, StateError};
@@ -49,7 +48,7 @@ pub(super) struct Batch<'a> {
     /// Decisions about other sites' calls.
     pub(super) of_others: BTreeMap<Box<str>, Vec<Decision>>,
     pub(super) done: Applied,
-    now: Micros,
+    pub(super) now: Micros,
     /// What the file had before, where it was looked into.
     items: Option<Items>,
 }
@@ -80,7 +79,8 @@ impl State {
     pub(super) fn commit(&self, mut batch: Batch<'_>, hot: &mut Hot, is_durable: bool) -> Result<Applied, StateError> {
         batch.legs_of_recordings(&mut hot.items)?;
         batch.dialogs_of_legs(&mut hot.items)?;
-        batch.settle(&hot.items)?;
+        batch.settle(&mut hot.items)?;
+        batch.tell_deaths(&hot.items)?;
         // Pages that a reader may look at are not used again.
         batch.items = None;
         let briefs = batch.briefs();
@@ -207,29 +207,6 @@ impl<'a> Batch<'a> {
             self.touched.entry(key).or_insert(event);
         }
         Ok(())
-    }
-
-    fn settle(&mut self, hot: &HashMap<Key, Stored>) -> Result<(), StateError> {
-        // Later entries are not in the record, which is due again for them.
-        let mut late = HashSet::new();
-        for (key, through) in &self.recorded {
-            let Some(item) = self.fresh.get_mut(key) else { continue };
-            if item.changed <= *through {
-                item.due = None;
-                self.touched.insert(key.clone(), Box::default());
-            } else {
-                late.insert(key);
-            }
-        }
-        for (key, event) in &self.touched {
-            let Some(stored) = self.fresh.get(key) else { continue };
-            let legs = if key.is_dialog() { self.state.legs_of(stored, &[&self.fresh, hot])? } else { Legs::default() };
-            if let Some(stored) = self.fresh.get_mut(key) {
-                let is_changed = !event.is_empty() || late.contains(key);
-                self.state.settle(stored, key, legs, is_changed, self.now);
-            }
-        }
-        self.tell_deaths(hot)
     }
 
     /// Queues notices of dialogs that have become dead.

@@ -43,7 +43,7 @@ pub struct Brief {
     pub doubted: Option<Micros>,
     /// A dialog's legs, or a leg's dialogs.
     pub links: Box<[Key]>,
-    /// Whether this is a leg's dialog with the exchange itself, which no longer counts once the leg was connected with another.
+    /// Whether this is a leg's dialog with the exchange itself, which no longer counts once the leg talked with another.
     pub is_absorbed: bool,
 }
 
@@ -162,7 +162,7 @@ impl Names {
             from: first(&[Attr::Caller, Attr::CallerOriginal, Attr::From]),
             to: first(&[Attr::Dialled, Attr::Callee, Attr::To, Attr::Request]),
             created: item.num(Attr::Created).or(item.first).unwrap_or_default(),
-            answered: item.num(Attr::Answered).or_else(|| item.num(Attr::Started)),
+            answered: item.num(Attr::Answered).or(stored.talk),
             ended: stored.over,
             last: item.last.or(item.first).unwrap_or_default(),
             doubted: item.reg(Attr::Suspect).map(|reg| reg.at),

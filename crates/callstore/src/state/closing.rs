@@ -1,12 +1,13 @@
 //! Decides when a dialog is over, and when its record is due.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use super::apply::Batch;
 use super::stored::Stored;
 use super::{State, StateError};
 use crate::clock::micros;
-use crate::fold::{Attr, Key, Micros, Standing};
+use crate::fold::{Attr, Item, Key, Micros, Standing};
 use crate::records::CDR;
 
 /// The combined status of a dialog's legs.
@@ -18,8 +19,12 @@ pub(super) struct Legs {
     pub dead: Option<Micros>,
     /// Whether a leg is suspected to be dead.
     pub suspect: bool,
-    /// Whether a leg was connected with another leg.
+    /// Whether a leg talked with another leg.
     pub connected: bool,
+    /// When the last of them was answered.
+    pub answered: Option<Micros>,
+    /// Whether one of them was never answered.
+    pub unanswered: bool,
 }
 
 impl Legs {
@@ -33,7 +38,8 @@ impl Legs {
             Standing::Suspect => self.suspect = true,
             Standing::Live => {}
         }
-        self.connected |= leg.item.linked("dialog").next().is_some();
+        self.answered = self.answered.max(leg.item.answered());
+        self.unanswered |= leg.item.is_unanswered();
     }
 }
 
@@ -52,6 +58,15 @@ pub(super) fn standing(stored: &Stored, legs: Legs) -> (Standing, Option<Micros>
     }
 }
 
+/// Returns when the parties of a dialog began to talk. KAZOO's switch also bridges legs that ring or have early media.
+fn talk(item: &Item, legs: Legs) -> Option<Micros> {
+    let started = item.num(Attr::Started);
+    if item.text(Attr::Source) != Some("kazoo") || item.get(Attr::LegB).is_none() {
+        return item.num(Attr::Answered).or(started);
+    }
+    started.max(legs.answered).filter(|_| !legs.unanswered)
+}
+
 /// Returns a dialog's status with these legs, and its end if it is over.
 #[must_use]
 pub fn standing_of(stored: &Stored, legs: &[(Key, Stored)]) -> (Standing, Option<Micros>) {
@@ -60,7 +75,7 @@ pub fn standing_of(stored: &Stored, legs: &[(Key, Stored)]) -> (Standing, Option
     standing(stored, known)
 }
 
-/// Returns whether a one-legged dialog was replaced by one with two legs.
+/// Returns whether a one-legged dialog was replaced by a conversation of two legs.
 pub(super) fn is_absorbed(key: &Key, stored: &Stored, legs: Legs) -> bool {
     key.is_dialog()
         && stored.item.get(Attr::LegB).is_none()
@@ -71,36 +86,43 @@ pub(super) fn is_absorbed(key: &Key, stored: &Stored, legs: Legs) -> bool {
 impl State {
     /// Returns the combined status of a dialog's legs. The first of `known` holds the items of the uncommitted batch.
     pub(super) fn legs_of(&self, dialog: &Stored, known: &[&HashMap<Key, Stored>]) -> Result<Legs, StateError> {
-        let mut legs = Legs::default();
-        self.each_leg(dialog, known, |leg| legs.add(&leg))?;
+        let (mut legs, mut others) = (Legs::default(), Vec::new());
+        let is_alone = dialog.item.get(Attr::LegB).is_none();
+        self.each(dialog.item.linked("leg"), known, |leg| {
+            legs.add(&leg);
+            if is_alone {
+                others.extend(leg.item.linked("dialog").cloned());
+            }
+        })?;
+        self.each(others.iter(), known, |other| legs.connected |= other.talk.is_some())?;
         Ok(legs)
     }
 
     /// Returns the legs themselves; see [`legs_of`](Self::legs_of).
     pub(super) fn items_of(&self, dialog: &Stored, known: &[&HashMap<Key, Stored>]) -> Result<Vec<Stored>, StateError> {
         let mut items = Vec::new();
-        self.each_leg(dialog, known, |leg| items.push(leg.into_owned()))?;
+        self.each(dialog.item.linked("leg"), known, |leg| items.push(leg.into_owned()))?;
         Ok(items)
     }
 
-    fn each_leg(
+    fn each<'k>(
         &self,
-        dialog: &Stored,
+        keys: impl Iterator<Item = &'k Key>,
         known: &[&HashMap<Key, Stored>],
         mut each: impl FnMut(Cow<'_, Stored>),
     ) -> Result<(), StateError> {
         let mut reading = None;
-        for key in dialog.item.linked("leg") {
-            if let Some(leg) = known.iter().find_map(|known| known.get(key)) {
-                each(Cow::Borrowed(leg));
+        for key in keys {
+            if let Some(item) = known.iter().find_map(|known| known.get(key)) {
+                each(Cow::Borrowed(item));
                 continue;
             }
             if reading.is_none() {
                 reading = Some(self.file.read()?);
             }
             let Some(reading) = &reading else { continue };
-            if let Some(leg) = reading.item(key)? {
-                each(Cow::Owned(leg));
+            if let Some(item) = reading.item(key)? {
+                each(Cow::Owned(item));
             }
         }
         Ok(())
@@ -116,6 +138,9 @@ impl State {
         let (standing, ended) = standing(stored, legs);
         stored.over = ended.filter(|_| standing.is_over());
         stored.standing = Some(standing);
+        // Legs that were answered only after they had been disconnected did not talk with each other.
+        let before = ended.filter(|_| standing == Standing::Ended);
+        stored.talk = talk(&stored.item, legs).filter(|at| key.is_dialog() && before.is_none_or(|end| *at <= end));
         stored.is_absorbed = is_absorbed(key, stored, legs);
         stored.call = stored.item.text(Attr::Call).map(Box::from).or_else(|| Some(key.id().into()));
         if !standing.is_over() || stored.is_absorbed {
@@ -126,6 +151,66 @@ impl State {
         } else if stored.item.get(Attr::Stopped).is_some() {
             stored.due = stored.due.map(|due| due.min(now));
         }
+    }
+}
+
+impl Batch<'_> {
+    /// Updates all touched items. A leg's dialog with the exchange itself comes after the others: it depends on whether those talked.
+    pub(super) fn settle(&mut self, hot: &mut HashMap<Key, Stored>) -> Result<(), StateError> {
+        // Later entries are not in the record, which is due again for them.
+        let mut late = HashSet::new();
+        for (key, through) in &self.recorded {
+            let Some(item) = self.fresh.get_mut(key) else { continue };
+            if item.changed <= *through {
+                item.due = None;
+                self.touched.insert(key.clone(), Box::default());
+            } else {
+                late.insert(key.clone());
+            }
+        }
+        let joined: Vec<Key> = self.touched.keys().filter(|key| self.is_joined(key)).cloned().collect();
+        for key in &joined {
+            if self.settle_one(key, late.contains(key), hot)? {
+                self.touch_alone(key, hot)?;
+            }
+        }
+        let others: Vec<Key> = self.touched.keys().filter(|key| !self.is_joined(key)).cloned().collect();
+        for key in &others {
+            self.settle_one(key, late.contains(key), hot)?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether it is a dialog of two legs.
+    fn is_joined(&self, key: &Key) -> bool {
+        self.fresh.get(key).is_some_and(|stored| stored.item.get(Attr::LegB).is_some())
+    }
+
+    /// Returns whether it became or ceased to be a conversation.
+    fn settle_one(&mut self, key: &Key, is_late: bool, hot: &HashMap<Key, Stored>) -> Result<bool, StateError> {
+        let Some(stored) = self.fresh.get(key) else { return Ok(false) };
+        let legs = if key.is_dialog() { self.state.legs_of(stored, &[&self.fresh, hot])? } else { Legs::default() };
+        let is_changed = is_late || self.touched.get(key).is_some_and(|event| !event.is_empty());
+        let Some(stored) = self.fresh.get_mut(key) else { return Ok(false) };
+        let talked = stored.talk.is_some();
+        self.state.settle(stored, key, legs, is_changed, self.now);
+        Ok(stored.talk.is_some() != talked)
+    }
+
+    /// Marks the dialogs of a dialog's legs with the exchange itself.
+    fn touch_alone(&mut self, dialog: &Key, hot: &mut HashMap<Key, Stored>) -> Result<(), StateError> {
+        let Some(stored) = self.fresh.get(dialog) else { return Ok(()) };
+        let (changed, legs) = (stored.changed, stored.item.linked("leg").cloned().collect::<Vec<_>>());
+        let event = self.touched.get(dialog).cloned().unwrap_or_default();
+        for leg in legs {
+            let alone: Vec<Key> = self.item(&leg, hot)?.item.linked("alone").cloned().collect();
+            for key in alone {
+                let known = self.item(&key, hot)?;
+                known.changed = known.changed.max(changed);
+                self.touched.entry(key).or_insert_with(|| event.clone());
+            }
+        }
+        Ok(())
     }
 }
 

@@ -25,6 +25,9 @@ pub struct Stored {
     /// The status; that of a dialog includes its legs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<Standing>,
+    /// When the parties of a dialog began to talk, if they did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub talk: Option<Micros>,
     /// Whether this is a one-legged dialog that was replaced by one with two legs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_absorbed: bool,

@@ -29,4 +29,5 @@ mod sites;
 mod sources;
 mod state;
 mod store;
+mod talk;
 mod two;

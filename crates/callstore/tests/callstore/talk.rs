@@ -1,0 +1,79 @@
+//! When the parties of KAZOO's dialogs talk, and how long.
+
+use callstore::app::World;
+use serde_json::{Value, json};
+
+use crate::events::{kazoo, with};
+use crate::running::{self, Running, SORM, until};
+
+/// Waits until all records are written.
+async fn written(store: &Running) -> Vec<Value> {
+    until("nothing to wait", || async {
+        let metrics = store.ask("GET", "/metrics", &[], b"").await.text();
+        metrics.contains("callstore_records_waiting 0").then_some(())
+    })
+    .await;
+    store.documents(SORM).await
+}
+
+fn destroyed(leg: &str, seconds: f64, billing: u32) -> Value {
+    with(
+        kazoo("CHANNEL_DESTROY", leg, seconds),
+        &json!({ "Hangup-Cause": "NORMAL_CLEARING", "Billing-Seconds": billing }),
+    )
+}
+
+/// FreeSWITCH fires CHANNEL_BRIDGE for early media, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn early_media_is_no_conversation_and_voicemail_after_it_is_one() {
+    let store = running::start(&[], World::default()).await;
+    let rings = |a: &str, b: &str| {
+        vec![
+            kazoo("CHANNEL_CREATE", a, 0.0),
+            kazoo("CHANNEL_CREATE", b, 1.0),
+            kazoo("CHANNEL_BRIDGE", a, 4.0),
+            kazoo("CHANNEL_UNBRIDGE", a, 20.0),
+            destroyed(b, 20.1, 0),
+        ]
+    };
+    let unanswered = [rings("a1", "b1"), vec![destroyed("a1", 20.2, 0)]].concat();
+    let to_voicemail =
+        [rings("a2", "b2"), vec![kazoo("CHANNEL_ANSWER", "a2", 21.0), destroyed("a2", 60.0, 39)]].concat();
+    store.post(&[unanswered, to_voicemail].concat()).await;
+    let record = store.record("a2").await;
+    assert_eq!(
+        (record["answer_time"].clone(), record["end_time"].clone(), record["duration"].clone()),
+        (json!("2026-11-30T12:00:21.000Z"), json!("2026-11-30T12:01:00.000Z"), json!(39))
+    );
+    let records = written(&store).await;
+    assert_eq!(records.len(), 1, "{records:#?}");
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_talk_begins_at_the_answer_also_if_that_event_was_lost() {
+    let store = running::start(&[], World::default()).await;
+    let events = |a: &str, b: &str| {
+        vec![
+            kazoo("CHANNEL_CREATE", a, 0.0),
+            kazoo("CHANNEL_CREATE", b, 1.0),
+            kazoo("CHANNEL_BRIDGE", a, 4.0),
+            kazoo("CHANNEL_ANSWER", a, 10.0),
+            destroyed(b, 60.0, 50),
+            destroyed(a, 60.0, 50),
+        ]
+    };
+    let whole = [events("a1", "b1"), vec![kazoo("CHANNEL_ANSWER", "b1", 10.0)]].concat();
+    store.post(&[whole, events("a2", "b2")].concat()).await;
+    for dialog in ["a1+b1", "a2+b2"] {
+        let record = store.record(dialog).await;
+        assert_eq!(record["answer_time"], "2026-11-30T12:00:10.000Z", "{dialog}");
+        assert_eq!(record["duration"], 50, "{dialog}");
+    }
+    let records = written(&store).await;
+    assert_eq!(records.len(), 2, "the callers talked with no exchange: {records:#?}");
+    let listed = store.get("/v1/dialogs?state=ended").await;
+    let answered = listed["dialogs"].as_array().unwrap().iter().map(|dialog| dialog["answered"].clone());
+    assert_eq!(answered.collect::<Vec<_>>(), vec![json!("2026-11-30T12:00:10.000Z"); 2]);
+    store.stop().await;
+}
