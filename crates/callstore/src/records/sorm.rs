@@ -17,8 +17,10 @@ pub(super) fn record(subject: &Subject<'_>, options: &Options) -> Option<Record>
     let talk = subject.stored.talk?;
     let term = subject.term();
     let ended = subject.ended.max(begin);
-    let counted = subject.leg_a().and_then(|leg| leg.num(Attr::Billing)).filter(|_| term != Term::Dead);
-    let duration = counted.unwrap_or_else(|| ended.saturating_sub(talk).max(0).div_euclid(1_000_000));
+    let lasted = ended.saturating_sub(talk).max(0).div_euclid(1_000_000);
+    // What is billed for the initiator's leg covers all its talks: it counts if there was no other. It differs from the time by rounding.
+    let billed = subject.leg_a().and_then(|leg| leg.num(Attr::Billing)).filter(|_| term != Term::Dead);
+    let duration = billed.filter(|billed| billed.abs_diff(lasted) <= 1).unwrap_or(lasted);
     let text = |attrs: &[Attr]| subject.text(attrs).map(Value::from).unwrap_or_default();
     let leg_a = item.text(Attr::LegA);
     let interaction = subject.text(&[Attr::Call]).unwrap_or_else(|| subject.key.id());

@@ -77,3 +77,43 @@ async fn a_talk_begins_at_the_answer_also_if_that_event_was_lost() {
     assert_eq!(answered.collect::<Vec<_>>(), vec![json!("2026-11-30T12:00:10.000Z"); 2]);
     store.stop().await;
 }
+
+/// The time that is billed for the caller's leg is that of all its conversations.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_conversation_before_and_after_a_transfer_has_its_own_length() {
+    let store = running::start(&[], World::default()).await;
+    let first = [
+        kazoo("CHANNEL_CREATE", "a1", 0.0),
+        kazoo("CHANNEL_CREATE", "b1", 1.0),
+        kazoo("CHANNEL_ANSWER", "b1", 5.0),
+        kazoo("CHANNEL_ANSWER", "a1", 5.0),
+        kazoo("CHANNEL_BRIDGE", "a1", 5.0),
+        kazoo("CHANNEL_UNBRIDGE", "a1", 65.0),
+        destroyed("b1", 65.1, 60),
+    ];
+    store.post(&first).await;
+    assert_eq!(store.record("a1+b1").await["duration"], 60);
+    let to_caller = json!({ "Other-Leg-Call-ID": "a1" });
+    let second = [
+        with(kazoo("CHANNEL_CREATE", "c1", 66.0), &to_caller),
+        with(kazoo("CHANNEL_ANSWER", "c1", 70.0), &to_caller),
+        with(kazoo("CHANNEL_BRIDGE", "a1", 70.0), &json!({ "Other-Leg-Call-ID": "c1" })),
+        destroyed("a1", 130.0, 125),
+        with(destroyed("c1", 130.1, 60), &to_caller),
+    ];
+    store.post(&second).await;
+    store.record("a1+c1").await;
+    let records = written(&store).await;
+    let times = records.iter().map(|record| {
+        let part = |name: &str| record[name].as_str().unwrap().to_owned();
+        (part("dialog_id"), part("answer_time"), part("end_time"), record["duration"].clone())
+    });
+    let expected = [
+        ("a1+b1", "2026-11-30T12:00:05.000Z", "2026-11-30T12:01:05.000Z"),
+        ("a1+c1", "2026-11-30T12:01:10.000Z", "2026-11-30T12:02:10.000Z"),
+    ];
+    let expected =
+        expected.map(|(dialog, begin, end)| (dialog.to_owned(), begin.to_owned(), end.to_owned(), json!(60)));
+    assert_eq!(times.collect::<Vec<_>>(), expected);
+    store.stop().await;
+}
