@@ -91,6 +91,21 @@ fn both_legs_tell_of_the_same_dialog() {
     assert_eq!(dialog(with(kazoo("CHANNEL_BRIDGE", "b1", 1.0), &neither)), of_a);
 }
 
+/// KAZOO passes on only the second leg of a bridge. Of two outbound legs, which a click-to-call has, the ids say nothing.
+#[test]
+fn the_second_leg_of_a_bridge_is_the_one_that_the_switch_names() {
+    let dialog = |leg: &str, other: &str| {
+        let more = json!({
+            "Bridge-B-Unique-ID": "b1", "Call-Direction": "outbound",
+            "Other-Leg-Call-ID": other, "Other-Leg-Direction": "outbound",
+        });
+        let event = read(with(kazoo("CHANNEL_BRIDGE", leg, 1.0), &more).to_string().as_bytes(), 0).unwrap();
+        event.facts.into_iter().map(|facts| facts.key).find(Key::is_dialog).unwrap()
+    };
+    assert_eq!(dialog("c1", "b1"), Key::dialog("c1+b1"));
+    assert_eq!(dialog("b1", "c1"), Key::dialog("c1+b1"));
+}
+
 #[test]
 fn a_report_tells_the_end_by_the_length_of_the_call() {
     let report = json!({

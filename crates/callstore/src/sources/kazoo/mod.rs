@@ -213,25 +213,29 @@ fn alone(leg: &mut Facts, id: &str) -> Facts {
     dialog
 }
 
-/// Two legs that are connected, or no longer are, form a dialog. The direction determines who called whom; if it is missing, the order of
-/// their ids decides, so that events of both legs lead to the same dialog.
+/// Two legs that are connected, or no longer are, form a dialog. The switch names the second of them (`Bridge-B-Unique-ID`; KAZOO does not
+/// pass on the first), else the direction determines who called whom. If that is missing, the order of their ids decides, so that events of
+/// both legs lead to the same dialog.
 fn bridge(leg: &mut Facts, members: &Members<'_>, name: &str, id: &str) -> Vec<Facts> {
     let is_bridge = name == "CHANNEL_BRIDGE";
-    let named = members.text("Bridge-A-Unique-ID").zip(members.text("Bridge-B-Unique-ID"));
+    let second = members.text("Bridge-B-Unique-ID");
     let other = members.text("Other-Leg-Call-ID").filter(|other| *other != id);
-    let (a, b) = match (named, other) {
-        (Some((a, b)), _) if a != b => (a.into_owned(), b.into_owned()),
-        (_, Some(other)) => match members.text("Call-Direction").as_deref() {
-            Some("inbound") => (id.to_owned(), other.into_owned()),
-            Some("outbound") if members.text("Other-Leg-Direction").is_none_or(|of| of == "inbound") => {
-                (other.into_owned(), id.to_owned())
-            }
-            _ if *id < *other => (id.to_owned(), other.into_owned()),
-            _ => (other.into_owned(), id.to_owned()),
+    let pair = match (&second, &other) {
+        (Some(second), _) if **second != *id => (id, &**second),
+        (Some(_), Some(other)) => (&**other, id),
+        (None, Some(other)) => match members.text("Call-Direction").as_deref() {
+            Some("inbound") => (id, &**other),
+            Some("outbound") if members.text("Other-Leg-Direction").is_none_or(|of| of == "inbound") => (&**other, id),
+            _ => by_id(id, other),
         },
-        _ => return Vec::new(),
+        (_, None) => return Vec::new(),
     };
-    joined(leg, (&a, &b), is_bridge)
+    joined(leg, pair, is_bridge)
+}
+
+/// Orders two legs whose direction does not tell who called whom.
+fn by_id<'a>(one: &'a str, other: &'a str) -> (&'a str, &'a str) {
+    if one < other { (one, other) } else { (other, one) }
 }
 
 /// Returns facts about the dialog of two legs, and about the other leg.
