@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::json;
+use serde_json::{Value, json};
 use stowage_http::body::BoxError;
 use tokio::sync::{Mutex, watch};
 
@@ -66,7 +66,7 @@ impl Sweeps {
         for some in lasting.chunks(AT_ONCE) {
             let facts: serde_json::Map<_, _> = some
                 .iter()
-                .filter_map(|id| channels.get(*id).map(|channel| ((*id).clone(), channel.facts.clone().into())))
+                .filter_map(|id| channels.get(*id).map(|channel| ((*id).clone(), told(channel, channels).into())))
                 .collect();
             let body =
                 json!({ "Event-Category": "call_event", "Event-Name": "query_channels_resp", "Channels": facts });
@@ -79,6 +79,17 @@ impl Sweeps {
         known.strange = strange;
         Ok(())
     }
+}
+
+/// Returns what is said of a channel. The one that it talks with may be known, or in another entry, but its direction is needed to decide
+/// who called whom.
+fn told(channel: &LiveChannel, channels: &BTreeMap<String, LiveChannel>) -> serde_json::Map<String, Value> {
+    let mut facts = channel.facts.clone();
+    let other = facts.get("Other-Leg-Call-ID").and_then(Value::as_str).and_then(|other| channels.get(other));
+    if let Some(direction) = other.and_then(|other| other.facts.get("Call-Direction")) {
+        facts.insert("Other-Leg-Direction".to_owned(), direction.clone());
+    }
+    facts
 }
 
 #[async_trait]

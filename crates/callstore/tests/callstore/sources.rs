@@ -139,6 +139,22 @@ fn the_channels_of_a_switch_are_facts_about_each() {
     assert_eq!(read(b"{}", 5), Err(Bad::Unknown));
 }
 
+/// A call that was picked up, or parked and taken again, has two inbound legs.
+#[test]
+fn two_channels_of_one_direction_are_one_dialog() {
+    let leg = |other: &str| json!({ "Answered": true, "Call-Direction": "inbound", "Other-Leg-Call-ID": other });
+    let dialogs = |channels: serde_json::Value| {
+        let answer = json!({ "Event-Name": "query_channels_resp", "Channels": channels }).to_string();
+        let keys = read(answer.as_bytes(), BEGIN).unwrap().facts.into_iter().map(|facts| facts.key);
+        keys.filter(Key::is_dialog).collect::<Vec<_>>()
+    };
+    let one = Key::dialog("a7+a8");
+    assert_eq!(dialogs(json!({ "a7": leg("a8"), "a8": leg("a7") })), [one.clone(), one.clone()]);
+    // The other channel is in another entry.
+    let alone = with(leg("a7"), &json!({ "Other-Leg-Direction": "inbound" }));
+    assert_eq!(dialogs(json!({ "a8": alone })), [one]);
+}
+
 #[test]
 fn a_mixer_says_which_attachment_a_recording_became_and_nothing_of_the_call() {
     let event = json!({

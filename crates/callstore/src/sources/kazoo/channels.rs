@@ -1,8 +1,10 @@
 //! A switch's response to a query for its channels (`query_channels_resp`).
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
-use super::{CHANNELS, joined};
+use super::{CHANNELS, by_id, joined};
 use crate::fold::{Attr, Facts, Key, Micros, Val};
 use crate::sources::members::{Members, flag, num, val};
 use crate::sources::time::from_kazoo;
@@ -20,25 +22,37 @@ pub(super) fn read(members: &Members<'_>, taken: Micros) -> Result<Event, Bad> {
         for (member, value) in known.iter() {
             member_of_channel(&mut channel, member, value);
         }
-        let joined = joined_with(&mut channel, &known);
+        let joined = joined_with(&mut channel, &known, &all);
         facts.push(channel);
         facts.extend(joined);
     }
     Ok(Event { key, name: CHANNELS.into(), at: taken, node: None, facts })
 }
 
-/// A channel talking to another one is a dialog, even if its start was missed: it has lasted at least since now.
-fn joined_with(channel: &mut Facts, known: &Members<'_>) -> Vec<Facts> {
-    let either = |names: [&str; 2]| names.iter().find_map(|name| known.text(name));
+/// A channel talking to another one is a dialog, even if its start was missed: it has lasted at least since now. Both channels must lead to
+/// the same dialog, so the direction of each counts, which is the same for two that were picked up or parked.
+fn joined_with(channel: &mut Facts, known: &Members<'_>, all: &Members<'_>) -> Vec<Facts> {
     let is_answered = ["answered", "Answered"].iter().any(|name| known.flag(name) == Some(true));
-    let Some(other) = either(["other_leg", "Other-Leg-Call-ID"]).filter(|_| is_answered) else { return Vec::new() };
+    let other = either(known, ["other_leg", "Other-Leg-Call-ID"]).filter(|_| is_answered);
     let id = channel.key.id().to_owned();
-    match either(["direction", "Call-Direction"]).as_deref() {
-        _ if id == *other => Vec::new(),
-        Some("inbound") => joined(channel, (&id, &other), true),
-        Some("outbound") => joined(channel, (&other, &id), true),
-        _ => Vec::new(),
-    }
+    let Some(other) = other.filter(|other| **other != *id) else { return Vec::new() };
+    let listed = all.object(&other).and_then(|other| direction(&other));
+    let others = listed.or_else(|| known.text("Other-Leg-Direction"));
+    let pair = match (direction(known).as_deref(), others.as_deref()) {
+        (Some("inbound"), Some("outbound") | None) | (None, Some("outbound")) => (&*id, &*other),
+        (Some("outbound"), Some("inbound") | None) | (None, Some("inbound")) => (&*other, &*id),
+        (Some(_), Some(_)) => by_id(&id, &other),
+        _ => return Vec::new(),
+    };
+    joined(channel, pair, true)
+}
+
+fn direction<'a>(known: &Members<'a>) -> Option<Cow<'a, str>> {
+    either(known, ["direction", "Call-Direction"])
+}
+
+fn either<'a>(known: &Members<'a>, names: [&str; 2]) -> Option<Cow<'a, str>> {
+    names.iter().find_map(|name| known.text(name))
 }
 
 /// Maps the members of a channel as `ecallmgr_fs_channel:to_json` writes them: in lower case.
