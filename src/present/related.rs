@@ -245,7 +245,9 @@ async fn entry(
     let stub = inline.outside.stub(true);
     let content_type = stub.content_type.to_owned();
     let head = Head { name: inline.outside.name.clone(), content_type, gzip, length };
-    let shown = Shown { length: Some(length), stub: false, follows: true, ..stub };
+    // `length` is that of the unpacked bytes, if it is known.
+    let unpacked = stub.length.filter(|_| gzip);
+    let shown = Shown { length: unpacked.or(Some(length)), stub: false, follows: true, ..stub };
     let shown = serde_json::to_value(shown)?;
     Ok((shown, Some(Part { head, from: From::Outside(Box::new(inline)) })))
 }

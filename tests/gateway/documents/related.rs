@@ -165,6 +165,12 @@ async fn a_part_that_is_packed_stays_packed() {
     assert_eq!(got.body, b"hello hello hello hello");
     let got = gateway.ask("GET", "doc/a.txt", &[("Accept-Encoding", "gzip")], b"").await;
     assert_eq!((got.header("content-encoding"), &got.body), (Some("gzip"), &packed));
+    let told = format!(r#""length":23,"follows":true,"encoding":"gzip","encoded_length":{}"#, packed.len());
+    for (query, accepted) in [("attachments=true", "multipart/related"), ("open_revs=all", "multipart/mixed")] {
+        let shown = gateway.ask("GET", &format!("doc?{query}"), &[("Accept", accepted)], b"").await;
+        assert!(shown.text().contains(&told), "{}", shown.text());
+        assert!(shown.body.windows(packed.len()).any(|window| window == packed), "{}", shown.text());
+    }
     gateway.stop().await;
 }
 
