@@ -12,7 +12,7 @@ use stowage_couch::Document;
 use stowage_http::body::{Body, BoxError};
 use stowage_http::gzip::{Damaged, Gunzip};
 use stowage_http::headers::{names_tag, one_line};
-use stowage_http::range::{ByteRange, Requested, requested};
+use stowage_http::range::{ByteRange, Exact, Requested, requested};
 use stowage_storage as storage;
 
 use super::link::Asked;
@@ -49,9 +49,10 @@ impl Outside {
             return not_modified(kept, etag);
         }
         let unzip = self.pointer.is_gzip() && !accepts_gzip(headers);
-        let range = headers.get(RANGE).filter(|_| !unzip).and_then(|value| value.to_str().ok());
+        let range = headers.get(RANGE).and_then(|value| value.to_str().ok());
         let mut source = None;
         let length = match self.pointer.length {
+            Some(_) if unzip => self.unpacked(),
             Some(length) => Some(length),
             None => source.insert(self.source(&gateway, target, &asked.activity).await?).length,
         };
@@ -86,9 +87,15 @@ impl Outside {
         };
         if unzip {
             let body = Gunzip::tolerant(std::mem::take(answer.body_mut()));
-            *answer.body_mut() = Body::boxed(body.begun().await.map_err(|error| self.packed(error))?);
+            let body = Body::boxed(body.begun().await.map_err(|error| self.packed(error))?);
+            *answer.body_mut() = Exact::announced(body, length);
         }
         Ok(answer)
+    }
+
+    /// Returns the length of the decompressed bytes, if the client gave it. Like CouchDB, takes two equal lengths for that of the gzip.
+    fn unpacked(&self) -> Option<u64> {
+        self.pointer.stowage.unpacked.filter(|unpacked| Some(*unpacked) != self.pointer.length)
     }
 
     /// Maps a decompression error. Damaged gzip can still be read in its encoded form, by clients that accept it.
@@ -123,9 +130,7 @@ impl Outside {
         if pointer.is_gzip() && !unzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        if let Some(length) = part.map(ByteRange::len).or(length)
-            && !unzip
-        {
+        if let Some(length) = part.map(ByteRange::len).or(length) {
             headers.insert(CONTENT_LENGTH, length.into());
         }
         let mut status = StatusCode::OK;

@@ -162,7 +162,12 @@ async fn a_part_that_is_packed_stays_packed() {
     assert_eq!((pointer["digest"].clone(), pointer["length"].clone()), (json!(digest(&packed)), json!(packed.len())));
     assert_eq!((&pointer["stowage"]["encoding"], &pointer["stowage"]["unpacked"]), (&json!("gzip"), &json!(23)));
     let got = gateway.ask("GET", "doc/a.txt", &[], b"").await;
-    assert_eq!(got.body, b"hello hello hello hello");
+    assert_eq!((got.header("content-length"), got.body.as_slice()), (Some("23"), &b"hello hello hello hello"[..]));
+    assert_eq!(gateway.ask("HEAD", "doc/a.txt", &[], b"").await.header("content-length"), Some("23"));
+    for (range, status) in [("bytes=0-4", 200), ("bytes=22-", 200), ("bytes=23-", 416)] {
+        let got = gateway.ask("GET", "doc/a.txt", &[("Range", range)], b"").await;
+        assert_eq!(got.status, status, "{range}: {got:?}");
+    }
     let got = gateway.ask("GET", "doc/a.txt", &[("Accept-Encoding", "gzip")], b"").await;
     assert_eq!((got.header("content-encoding"), &got.body), (Some("gzip"), &packed));
     let told = format!(r#""length":23,"follows":true,"encoding":"gzip","encoded_length":{}"#, packed.len());
