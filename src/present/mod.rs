@@ -45,7 +45,7 @@ use crate::upstream::Home;
 use crate::upstream::forward::forward;
 use answer::change;
 use edit::Terms;
-use requested::RequestedRows;
+use requested::{RequestedRows, names_revs};
 pub(crate) use shape::Kind;
 pub use trial::shown_text;
 use view::View;
@@ -64,7 +64,7 @@ pub(crate) async fn document(
     let hides_history = hides_history(query, &requested_rows);
     let limit = gateway.limits.document_bytes;
     let terms = Terms { database: target.database.name.clone(), requested_rows, hides_history, limit };
-    let kind = if query_value(query, "open_revs").is_some() { Kind::OpenRevs } else { Kind::Document };
+    let kind = if names_revs(query) { Kind::OpenRevs } else { Kind::Document };
     let sends_no_data = kind == Kind::Document && !terms.requested_rows.any_data();
     adjust(&mut head, hides_history)?;
     // A read has no body.

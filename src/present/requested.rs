@@ -44,6 +44,12 @@ fn revs(list: &str) -> Option<Vec<String>> {
     texts.iter().map(|text| canonical(text)).collect()
 }
 
+/// Returns whether a document's query asks for a list of revisions (`open_revs`). If the list is empty, CouchDB sends the document itself.
+pub(super) fn names_revs(query: Option<&str>) -> bool {
+    let list = query_pairs(query).filter(|(name, _)| name == "open_revs").last();
+    list.is_some_and(|(_, list)| !serde_json::from_str::<Vec<Value>>(&list).is_ok_and(|revs| revs.is_empty()))
+}
+
 impl Requested {
     /// Parses a document's query (`chttpd_db:parse_doc_query`): `atts_since` implies bytes, even if it is empty. Returns `None` if it is invalid.
     fn of_query(query: Option<&str>) -> Option<Self> {
@@ -206,7 +212,7 @@ impl RequestedRows {
 
 #[cfg(test)]
 mod tests {
-    use super::{Requested, RequestedRows};
+    use super::{Requested, RequestedRows, names_revs};
     use crate::router::List;
     use stowage_couch::Document;
 
@@ -255,6 +261,18 @@ mod tests {
         assert!(!Requested::of_list(Some("attachments=True"), List::Changes).data);
         assert!(Requested::of_list(Some("ATTACHMENTS=true"), List::Changes).data);
         assert!(!Requested::of_list(Some("attachments=true"), List::Found).data);
+    }
+
+    #[test]
+    fn an_empty_list_of_revisions_is_none() {
+        for query in
+            ["open_revs=all", "open_revs=[%221-a%22]", "open_revs=[]&open_revs=all", "open_revs=x", "open_revs"]
+        {
+            assert!(names_revs(Some(query)), "{query}");
+        }
+        for query in ["", "rev=1-a", "open_revs=[]", "open_revs=%5B+%5D", "open_revs=all&open_revs=[]"] {
+            assert!(!names_revs(Some(query)), "{query}");
+        }
     }
 
     #[test]

@@ -27,6 +27,19 @@ async fn a_document_shows_couchdbs_stubs() {
 }
 
 #[tokio::test]
+async fn an_empty_list_of_revisions_stands_for_the_document() {
+    let twins = Twins::start().await;
+    twins.make("doc", &json!({"n": 1}), &[("a.mp3", SOUND)]).await;
+    let shown = twins.same("GET", "doc?open_revs=%5B%5D", &[], b"").await;
+    assert_eq!(parsed(&shown)["_attachments"]["a.mp3"]["stub"], true);
+    for accept in ["application/json", "multipart/related"] {
+        let shown = twins.same("GET", "doc?open_revs=%5B%5D&attachments=true", &[("Accept", accept)], b"").await;
+        assert!(shown.text().contains("\"a.mp3\""), "{accept}: {}", shown.text());
+    }
+    twins.stop().await;
+}
+
+#[tokio::test]
 async fn older_revisions_and_missing_ones_too() {
     let twins = Twins::start().await;
     let first = twins.make("doc", &json!({}), &[("a.mp3", SOUND)]).await;

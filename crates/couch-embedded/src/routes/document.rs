@@ -24,8 +24,9 @@ pub(crate) async fn document(
 ) -> Result<Answer, Failure> {
     match exchange.head.method {
         Method::GET | Method::HEAD => match query.get("open_revs") {
-            Some(wanted) => revisions::open_revs(database, exchange, query, id, wanted).await,
-            None => get(database, exchange, query, id).await,
+            Some(wanted) if !is_empty_list(wanted) => revisions::open_revs(database, exchange, query, id, wanted).await,
+            // For an empty list, CouchDB sends the document itself.
+            _ => get(database, exchange, query, id).await,
         },
         Method::PUT => put(database, exchange, query, id).await,
         Method::DELETE => delete(database, exchange, query, id).await,
@@ -33,6 +34,10 @@ pub(crate) async fn document(
         _ if exchange.head.method.as_str() == "COPY" => copy(database, exchange, query, user, id).await,
         _ => Err(Failure::method("DELETE,GET,HEAD,POST,PUT,COPY")),
     }
+}
+
+fn is_empty_list(text: &str) -> bool {
+    serde_json::from_str::<Vec<Value>>(text).is_ok_and(|list| list.is_empty())
 }
 
 /// Parses the query's options for reading a document.
