@@ -1,5 +1,6 @@
 //! PUT of an attachment: to the storage first, then into the document.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
@@ -46,9 +47,10 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     let Some(decision) = decide(&plan, &target.database, &base)?.backend() else {
         return forward(&gateway.homes, caller.couch(), exchange).await;
     };
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or(OCTETS);
+    let content_type =
+        headers.get(CONTENT_TYPE).map_or(Cow::Borrowed(OCTETS), |value| String::from_utf8_lossy(value.as_bytes()));
     if decision.stub {
-        let (content_type, saved) = (content_type.to_owned(), base.clone());
+        let (content_type, saved) = (content_type.into_owned(), base.clone());
         let copy = OutgoingCopy { gateway, target, decision, document: base, saved, content_type, gzip, activity };
         return forward_with_copy(caller.couch().clone(), exchange, copy).await;
     }
@@ -69,7 +71,7 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         saved: &base,
         revpos: next_generation(&base),
         generation: next_generation(&base),
-        content_type,
+        content_type: &content_type,
         gzip,
         shared: turn.shared,
         activity: &activity,

@@ -108,6 +108,16 @@ async fn media_types_and_empty_bodies_are_as_in_couchdb() {
 }
 
 #[tokio::test]
+async fn a_media_type_beyond_ascii_is_kept() {
+    let gateway = Setup::default().storing_in("recordings").await;
+    let media_type = "audio/mpeg; name=\"grüße.mp3\"";
+    gateway.ask("PUT", "doc/a.mp3", &[("Content-Type", media_type)], b"bytes").await.expect_status(201);
+    assert_eq!(gateway.pointer("doc", "a.mp3").await["content_type"], media_type);
+    assert_eq!(gateway.get("doc/a.mp3").await.header("content-type"), Some(media_type));
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn encodings_other_than_gzip_are_refused() {
     let mut twins = Twins::start().await;
     for encoding in ["br", "deflate", "gzip, br", "zstd"] {
