@@ -68,7 +68,7 @@ impl Outside {
         };
         let boundary = parts::boundary();
         let mut answer = match &requested {
-            Requested::Parts(_) => parts::head(&boundary)?,
+            Requested::Parts(_) => parts::head(kept, &boundary)?,
             _ => self.head_of(kept, length, part, unzip)?,
         };
         if !asked.wants_body {

@@ -1,6 +1,6 @@
 //! `multipart/byteranges`, byte for byte the way CouchDB sends it.
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use stowage_http::body::Body;
 use stowage_http::headers::one_line_text;
@@ -16,11 +16,14 @@ pub(crate) fn boundary() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-/// Builds the head of the response, which is all that a HEAD gets.
-pub(crate) fn head(boundary: &str) -> Result<Response<Body>, Error> {
+/// Builds the head of the response, which is all that a HEAD gets, from the headers that are kept of CouchDB's response.
+pub(crate) fn head(mut headers: HeaderMap, boundary: &str) -> Result<Response<Body>, Error> {
     let media_type = HeaderValue::try_from(format!("multipart/byteranges; boundary=\"{boundary}\""))
         .map_err(|_| Error::Bug("a boundary is no header value"))?;
-    Ok(empty(StatusCode::PARTIAL_CONTENT, HeaderMap::from_iter([(CONTENT_TYPE, media_type)])))
+    // CouchDB sends it with a single range only.
+    headers.remove(CACHE_CONTROL);
+    headers.insert(CONTENT_TYPE, media_type);
+    Ok(empty(StatusCode::PARTIAL_CONTENT, headers))
 }
 
 /// Streams the parts one after another. The first is opened up front, so that a missing object gets its status.
