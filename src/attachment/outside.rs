@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, RANGE,
 };
 use http::{Response, StatusCode};
 use stowage_base::activity::Activity;
-use stowage_couch::Document;
+use stowage_couch::{Document, accepts_gzip};
 use stowage_http::body::{Body, BoxError};
 use stowage_http::gzip::{Damaged, Gunzip};
 use stowage_http::headers::{names_tag, one_line};
@@ -17,7 +17,7 @@ use stowage_storage as storage;
 
 use super::link::Asked;
 use super::parts;
-use crate::error::Error;
+use crate::error::{Error, refusal};
 use crate::gateway::Gateway;
 use crate::object::source::Source;
 use crate::pointer::{self, Pointer};
@@ -41,6 +41,11 @@ impl Outside {
         asked: &Asked,
     ) -> Result<Response<Body>, Error> {
         let headers = &asked.head.headers;
+        let gzip = match accepts_gzip(headers) {
+            Ok(gzip) => gzip,
+            // CouchDB's answer, and no failure of the gateway or of a storage.
+            Err(word) => return Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, "unknown_error", word)),
+        };
         let kept = kept_headers(&self.head);
         let etag = self.pointer.etag();
         if let Some(etag) = &etag
@@ -48,7 +53,7 @@ impl Outside {
         {
             return not_modified(kept, etag);
         }
-        let unzip = self.pointer.is_gzip() && !accepts_gzip(headers);
+        let unzip = self.pointer.is_gzip() && !gzip;
         let range = headers.get(RANGE).and_then(|value| value.to_str().ok());
         let mut source = None;
         let length = match self.pointer.length {
@@ -148,15 +153,6 @@ fn not_modified(mut headers: HeaderMap, etag: &str) -> Result<Response<Body>, Er
     headers.insert(ETAG, header(etag)?);
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     Ok(empty(StatusCode::NOT_MODIFIED, headers))
-}
-
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|coding| {
-        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
-        matches!(name.trim().to_ascii_lowercase().as_str(), "gzip" | "x-gzip" | "*")
-            && !matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
-    })
 }
 
 fn unsatisfiable() -> Error {

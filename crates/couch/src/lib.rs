@@ -9,7 +9,7 @@ mod error;
 mod rev;
 mod scan;
 
-pub use accept::accepts;
+pub use accept::{accepts, accepts_gzip};
 pub use caller::{Answer, Caller, Save, is_deleted, is_json, is_without_database, is_without_document};
 pub use changes::Changes;
 pub use client::{Couch, DocumentPath};

@@ -1,6 +1,6 @@
 //! `Content-Encoding: gzip`: stored compressed, and decompressed for clients that do not accept it.
 
-use stowage_testing::gateway::{Running, Setup, authorization};
+use stowage_testing::gateway::{Running, Setup, authorization, json};
 use stowage_testing::raw::RawClient;
 
 const PLAIN: &[u8] = b"a transcript, a transcript, a transcript, a transcript\n";
@@ -30,17 +30,21 @@ async fn it_is_stored_as_it_came() {
 #[tokio::test]
 async fn it_is_unpacked_for_clients_that_do_not_take_gzip() {
     let gateway = with_gzip().await;
-    for accepted in ["", "identity", "br, deflate", "gzip;q=0", "gzip; q=0.000"] {
+    for accepted in ["", "identity", "br, deflate", "gzip;q=0", "gzip; q=0.000", "gzip;q=0, *", "x-gzip"] {
         let got = gateway.ask("GET", "doc/a.txt", &[("Accept-Encoding", accepted)], b"").await;
         assert_eq!((got.status, got.body.as_slice()), (200, PLAIN), "{accepted}");
         assert_eq!(got.header("content-encoding"), None, "{accepted}");
         assert_eq!(got.header("accept-ranges"), Some("none"));
     }
-    for accepted in ["gzip", "br, gzip", "GZIP", "*", "gzip;q=0.5", "x-gzip"] {
+    for accepted in ["gzip", "br, gzip", "GZIP", "*", "gzip;q=0.5", "identity;q=0, gzip"] {
         let got = gateway.ask("GET", "doc/a.txt", &[("Accept-Encoding", accepted)], b"").await;
         assert_eq!((got.status, &got.body), (200, &packed()), "{accepted}");
         assert_eq!(got.header("content-encoding"), Some("gzip"), "{accepted}");
         assert_eq!(got.header("content-length"), Some(packed().len().to_string().as_str()));
+    }
+    for (accepted, word) in [("*;q=0", "unacceptable_encoding"), ("gzip;q=2", "bad_accept_encoding_value")] {
+        let got = gateway.ask("GET", "doc/a.txt", &[("Accept-Encoding", accepted)], b"").await;
+        assert_eq!((got.status, json(&got)["reason"].as_str()), (500, Some(word)), "{accepted}: CouchDB's answer");
     }
     gateway.stop().await;
 }
