@@ -62,4 +62,19 @@ async fn what_describes_the_message_cannot_be_named_away() {
         4\r\nbody\r\n0\r\n\r\n";
     let (seen, _) = world.pass(request, OK).await;
     assert_eq!((seen.all("transfer-encoding"), seen.body.as_slice()), (vec!["chunked"], &b"body"[..]));
+    // The gateway decides by these; without one of them, CouchDB would read the body as something else.
+    let fields = [
+        ("content-encoding", "deflate"),
+        ("content-type", "application/json"),
+        ("if-match", "1-a"),
+        ("accept", "multipart/mixed"),
+        ("range", "bytes=0-1"),
+    ];
+    for (name, value) in fields {
+        let request = format!(
+            "POST /db HTTP/1.1\r\nHost: h\r\nConnection: {name}\r\n{name}: {value}\r\nContent-Length: 4\r\n\r\nbody"
+        );
+        let (seen, _) = world.pass(request, OK).await;
+        assert_eq!((seen.all(name), seen.all("connection")), (vec![value], Vec::new()), "{seen:?}");
+    }
 }

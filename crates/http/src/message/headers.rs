@@ -27,22 +27,7 @@ pub fn strip_request(headers: &mut HeaderMap) {
 
 /// Removes headers about the request body and the expected response, to reuse the rest for another request on the client's behalf.
 pub fn forget_message(headers: &mut HeaderMap) {
-    for name in [
-        &ACCEPT,
-        &ACCEPT_ENCODING,
-        &CONTENT_ENCODING,
-        &CONTENT_LENGTH,
-        &CONTENT_TYPE,
-        &IF_MATCH,
-        &IF_MODIFIED_SINCE,
-        &IF_NONE_MATCH,
-        &IF_RANGE,
-        &IF_UNMODIFIED_SINCE,
-        &RANGE,
-    ] {
-        headers.remove(name);
-    }
-    for name in ["content-md5", "destination", "x-http-method-override"] {
+    for name in &DESCRIBING {
         headers.remove(name);
     }
 }
@@ -209,7 +194,7 @@ fn strip_named(headers: &mut HeaderMap) {
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| !NEVER_NAMED.contains(name) && !forwarded::tells(name))
+        .filter(|name| *name != HOST && !DESCRIBING.contains(name) && !forwarded::tells(name))
         .collect();
     for name in named {
         headers.remove(name);
@@ -217,9 +202,24 @@ fn strip_named(headers: &mut HeaderMap) {
     headers.remove(CONNECTION);
 }
 
-/// Fields of the message itself: a peer that lists them in `Connection` is broken or malicious. The same holds for forwarding
-/// headers.
-const NEVER_NAMED: [HeaderName; 2] = [CONTENT_LENGTH, HOST];
+/// Fields about a request's body and the expected response. The gateway decides by them, so `Connection` cannot name them away, no more than
+/// `Host` and forwarding headers: CouchDB would read the same body differently. A peer that lists them is broken or malicious.
+static DESCRIBING: [HeaderName; 14] = [
+    ACCEPT,
+    ACCEPT_ENCODING,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    IF_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    IF_UNMODIFIED_SINCE,
+    RANGE,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("destination"),
+    HeaderName::from_static("x-http-method-override"),
+];
 
 static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
