@@ -65,6 +65,11 @@ impl Gateway {
         Ok((always || home.stores).then_some(home))
     }
 
+    /// Returns whether a database's pointers are presented as stubs even if no plan covers it.
+    pub(crate) fn always_presents(&self, database: &Database) -> bool {
+        self.present_stubs.in_class(database.class.as_str()) == Present::Always
+    }
+
     /// Returns whether CouchDB keeps an attachment that its storage cannot take.
     pub(crate) fn falls_back(&self, decision: &Decision) -> bool {
         decision.on_unavailable.unwrap_or(self.fallback.on_unavailable) == OnUnavailable::Couchdb

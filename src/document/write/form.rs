@@ -35,8 +35,10 @@ use crate::upstream::revision::rev_query;
 
 /// Handles `POST /db/doc` with an HTML form, as CouchDB does; anything else is forwarded.
 pub(crate) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Labelled {
+    let presents = gateway.always_presents(&target.database);
     let is_form = |home: &Home, headers: &HeaderMap| {
-        home.may_be_outside() && media_type(headers).trim_start_matches(';').starts_with("multipart/form-data")
+        (home.may_be_outside() || presents)
+            && media_type(headers).trim_start_matches(';').starts_with("multipart/form-data")
     };
     let database = target.database.clone();
     let write = |writer: Writer, head: request::Parts, body| async move {

@@ -84,7 +84,9 @@ where
 {
     let home = gateway.homes.of(&database).await?;
     let deletes = home.plan.may_delete(database.class, &database.name);
-    if !(home.may_be_outside() || deletes) || !concerns(&home, exchange.request.headers()) {
+    // Clients send the stubs back that they are shown.
+    let presents = gateway.always_presents(&database);
+    if !(home.may_be_outside() || deletes || presents) || !concerns(&home, exchange.request.headers()) {
         return Ok((UNTOUCHED, forward(&gateway.homes, &home.couch, exchange).await?));
     }
     let limit = gateway.timeouts.answer;
@@ -179,6 +181,10 @@ impl Writer {
             Taken::Whole(held) => Ok(Input::Whole(head, held)),
             // The document itself determines its destination.
             Taken::Long(_) if self.home.has_others() => Err(too_long()),
+            // Nothing in it can be meant for a storage, and CouchDB may take it.
+            Taken::Long(body) if !(self.home.may_be_outside() || self.deletes) => {
+                Ok(Input::Answered(self.send(&self.home.couch, head, body).await?))
+            }
             Taken::Long(body) => {
                 let (body, found) = scanned(body, Self::finder(text));
                 match self.send(&self.home.couch, head, body).await {

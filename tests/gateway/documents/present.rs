@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::{audit_and_stop, inline, planned, put, stored};
-use stowage_testing::gateway::{Running, Setup, json as parsed, rev};
+use stowage_testing::gateway::{JSON, Running, Setup, json as parsed, rev};
 
 async fn plain() -> Running {
     Setup::default().set("couchdb.present_stubs", "false").storing_in("r").await
@@ -38,6 +38,27 @@ async fn stubs_keep_their_pointers_whoever_presents_them() {
         assert_eq!(parsed(&refused)["reason"], "Invalid attachment stub in doc for z");
         audit_and_stop(gateway, &["doc"]).await;
     }
+}
+
+#[tokio::test]
+async fn stubs_keep_their_pointers_where_no_plan_is_left() {
+    let gateway = Setup::default().set("couchdb.present_stubs", "true").storing_in("r").await;
+    with_two(&gateway).await;
+    let before = stored(&gateway, "doc").await["pvt_attachments"].clone();
+    gateway.plan_as("file", json!({ "directory": "r" }), json!({})).await;
+    let mut document = parsed(&gateway.get("doc").await);
+    assert_eq!(document["_attachments"]["a"]["stub"], true, "{document}");
+    document["k"] = json!(2);
+    let saved = put(&gateway, "doc", &document).await.expect_status(201);
+    assert_eq!(stored(&gateway, "doc").await["pvt_attachments"], before);
+    document["_rev"] = json!(rev(&saved));
+    document["k"] = json!(3);
+    let batch = json!({ "docs": [document] }).to_string();
+    let rows = parsed(&gateway.ask("POST", "_bulk_docs", &[JSON], batch.as_bytes()).await);
+    assert_eq!(rows[0]["ok"], true, "{rows}");
+    let there = stored(&gateway, "doc").await;
+    assert_eq!((&there["pvt_attachments"], &there["k"]), (&before, &json!(3)));
+    gateway.stop().await;
 }
 
 #[tokio::test]
