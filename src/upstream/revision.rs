@@ -49,6 +49,17 @@ pub(crate) fn add_rev(head: &mut request::Parts, rev: &str) -> Result<(), Error>
     set_query(head, &format!("{query}{}", rev_query(Some(rev))))
 }
 
+/// Removes parameters from a request's query.
+///
+/// # Errors
+/// Never fails for a query that was parsed before.
+pub(crate) fn drop_parameters(head: &mut request::Parts, names: &[&str]) -> Result<(), Error> {
+    let named = |pair: &str| names.iter().any(|name| query_value(Some(pair), name).is_some());
+    let Some(query) = head.uri.query().filter(|query| query.split(['&', ';']).any(named)) else { return Ok(()) };
+    let query = query.split(['&', ';']).filter(|pair| !named(pair)).collect::<Vec<_>>().join("&");
+    set_query(head, &query)
+}
+
 fn set_query(head: &mut request::Parts, query: &str) -> Result<(), Error> {
     let target = format!("{}?{query}", head.uri.path());
     let target: PathAndQuery = target.parse().map_err(http::Error::from).map_err(couch::Error::from)?;
@@ -72,7 +83,7 @@ pub(crate) fn generation(rev: Option<&str>) -> u64 {
 mod tests {
     use http::Request;
 
-    use super::{add_rev, name_rev};
+    use super::{add_rev, drop_parameters, name_rev};
 
     #[test]
     fn a_request_names_another_revision_wherever_it_named_one() {
@@ -91,6 +102,22 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn a_request_loses_the_parameters_that_do_not_count() {
+        for (target, expected) in [
+            ("/db/d?batch=ok&rev=1-a", "/db/d?rev=1-a"),
+            ("/db/d?rev=1-a;batch=ok&b%61tch=x", "/db/d?rev=1-a"),
+            ("/db/d?batch=ok", "/db/d?"),
+            ("/db/d?batches=ok;x", "/db/d?batches=ok;x"),
+            ("/db/d", "/db/d"),
+        ] {
+            let mut head = Request::get(target).body(()).unwrap().into_parts().0;
+            drop_parameters(&mut head, &["batch"]).unwrap();
+            assert_eq!(head.uri.to_string(), expected);
+        }
+    }
+
     #[test]
     fn a_request_that_named_no_revision_names_one() {
         for (target, expected) in

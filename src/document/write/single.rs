@@ -30,7 +30,7 @@ use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
 use crate::router::{Database, DocumentTarget};
 use crate::upstream::answer::conflict;
-use crate::upstream::revision::{name_rev, rev_of};
+use crate::upstream::revision::{drop_parameters, name_rev, rev_of};
 
 /// Handles `PUT /db/doc`, as JSON or as multipart/related.
 pub(crate) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Labelled {
@@ -118,10 +118,14 @@ impl Source {
 pub(super) async fn single(
     writer: Writer,
     target: Option<DocumentTarget>,
-    head: request::Parts,
+    mut head: request::Parts,
     held: &Held,
     source: Source,
 ) -> Labelled {
+    if matches!(source, Source::Related(..)) {
+        // CouchDB obeys `batch` only for JSON, which the gateway may make of the parts.
+        drop_parameters(&mut head, &["batch"])?;
+    }
     let named = named(&head, target, matches!(source, Source::Related(..)))?;
     let mut draft = match Draft::read(&writer, &held.bytes, named) {
         Ok(draft) => draft,

@@ -28,6 +28,16 @@ async fn the_recorded_request_is_stored_part_by_part() {
 }
 
 #[tokio::test]
+async fn parts_are_never_a_batch_write() {
+    let gateway = planned().await;
+    let body = multipart("abc123", &json!({ "_attachments": { "a": follows(3) } }), &[b"one"]);
+    let (saved, _) = both(&gateway, "PUT", "/doc?batch=ok", &[KIND], &body).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
+    assert_eq!(gateway.get("doc/a").await.body, b"one");
+    audit_and_stop(gateway, &["doc"]).await;
+}
+
+#[tokio::test]
 async fn entries_count_and_not_the_headers_of_parts() {
     let gateway = planned().await;
     let document = json!({ "_attachments": { "b": follows(3), "in": inline("x/y", b"inside"), "a": follows(0), "c": follows(5) } });

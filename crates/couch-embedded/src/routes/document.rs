@@ -85,8 +85,8 @@ async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str) 
 async fn put(database: &Database, exchange: &mut Exchange, query: &Query, id: &str) -> Result<Answer, Failure> {
     check_id(id)?;
     let rev = exchange.rev(query)?;
-    let mut document =
-        if related::is_related(exchange) { related::read(exchange).await? } else { parse(exchange.json().await?)? };
+    let is_related = related::is_related(exchange);
+    let mut document = if is_related { related::read(exchange).await? } else { parse(exchange.json().await?)? };
     if document.rev.is_some() && rev.is_some() && document.rev != rev {
         let reason = "Document rev from request body and query string have different values";
         return Err(Failure::bad_request(reason));
@@ -96,7 +96,11 @@ async fn put(database: &Database, exchange: &mut Exchange, query: &Query, id: &s
     // A deletion by PUT does not return 201; for POST and COPY it makes no difference.
     let status = if document.deleted { StatusCode::OK } else { StatusCode::CREATED };
     let result = store_document(database, query, document).await?;
-    Ok(saved(database, exchange, query, &result, status))
+    Ok(match is_related {
+        // CouchDB obeys `batch` only for JSON.
+        true => told(database, exchange, &result, status),
+        false => saved(database, exchange, query, &result, status),
+    })
 }
 
 /// Saves a single document, as a new edit or (`new_edits=false`) as the revision it claims to be.
@@ -112,6 +116,10 @@ fn saved(database: &Database, exchange: &Exchange, query: &Query, result: &DocRe
     if query.get("batch") == Some("ok") {
         return json_answer(StatusCode::ACCEPTED, &json!({"ok": true, "id": result.id}));
     }
+    told(database, exchange, result, status)
+}
+
+fn told(database: &Database, exchange: &Exchange, result: &DocResult, status: StatusCode) -> Answer {
     let rev = result.rev.as_deref().unwrap_or_default();
     let mut answer = json_answer(status, &json!({"ok": true, "id": result.id, "rev": rev}));
     set_etag(&mut answer, rev);
