@@ -114,6 +114,12 @@ impl Commit {
             return true;
         }
         match save_surely(&self.gateway, target, &self.write, &self.caller, expected).await {
+            // The answer to `batch=ok` comes before the save, which may still fail.
+            Outcome::Saved(saved) if saved.rev.is_empty() => {
+                self.turns.clear();
+                reply.give(self.answer.tell(&self.target, saved, &self.caller));
+                return self.resolve(target, expected).await;
+            }
             Outcome::Saved(saved) => {
                 // An attachment that is added again would be stored under the name of the one being removed, so a removal holds its turn until the
                 // object is gone.
@@ -147,7 +153,7 @@ impl Commit {
         true
     }
 
-    /// Resolves an outcome that was reported to the client as unknown. All objects stay until the document shows which of them it names. Returns whether
+    /// Resolves an outcome that was unknown when the client was answered. All objects stay until the document shows which of them it names. Returns whether
     /// it is known now.
     async fn resolve(self, target: &Target, expected: Expected<'_>) -> bool {
         let Self { gateway, caller, change, plan, replaced, .. } = self;

@@ -14,14 +14,14 @@ use stowage_http::target::query_value;
 use super::base::{Base, Lookup};
 use super::body::Held;
 use super::draft::edit::NamedRev;
-use super::draft::{Draft, Named, StoredIn};
+use super::draft::{Draft, Dropped, Named, StoredIn};
 use super::parts::{Following, Related};
 use super::store::Parts;
 use super::{Input, Labelled, TOUCHED, UNTOUCHED, Writer, begin};
 use crate::attachment::copy::{Copying, Verdict};
 use crate::attachment::fallback::Noted;
 use crate::commit::armed::Armed;
-use crate::commit::cleanup::remove_unnamed;
+use crate::commit::cleanup::{remove_once_gone, remove_unnamed};
 use crate::commit::save::Write;
 use crate::commit::{Change, Commit, Form, commit};
 use crate::error::Error;
@@ -271,7 +271,7 @@ async fn passed_on(
     if dropped.is_none() && copies.is_empty() && parts.is_none() {
         return Ok((label, writer.send(&couch, head, body).await?));
     }
-    let target = draft.target.clone();
+    let (target, before) = (draft.target.clone(), base.document.rev());
     let outcome = outlive(writer.gateway.tasks.clone(), "document", |reply| async move {
         let armed = match &dropped {
             Some(dropped) => Some(Armed::arm(&writer.gateway, &target, &dropped.plan, &dropped.objects).await),
@@ -284,11 +284,15 @@ async fn passed_on(
         if let Some(parts) = parts {
             parts.end(verdict);
         }
-        let saved = outcome.as_ref().is_ok_and(|answer| answer.status().is_success());
+        let status = outcome.as_ref().map(Response::status).ok();
         reply.give(outcome);
-        if let Some(dropped) = dropped.filter(|_| saved) {
-            let caller = writer.requester().at(&couch);
-            remove_unnamed(&writer.gateway, &caller, &target, &dropped.plan, dropped.objects).await;
+        if let Some(Dropped { plan, objects }) = dropped.filter(|_| status.is_some_and(|status| status.is_success())) {
+            let (gateway, caller) = (&writer.gateway, writer.requester().at(&couch));
+            // After a 202 the save may still fail.
+            match before.filter(|_| status == Some(StatusCode::ACCEPTED)) {
+                Some(rev) => remove_once_gone(gateway, &caller, &target, &plan, (&rev, objects)).await,
+                None => remove_unnamed(gateway, &caller, &target, &plan, objects).await,
+            }
         }
         // If CouchDB did not say, the job finds out.
         if let Some(armed) = armed.filter(|_| is_known) {

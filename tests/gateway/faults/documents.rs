@@ -92,6 +92,20 @@ async fn a_lost_answer_to_one_document_is_found_out() {
     world.audit_and_stop(&ids).await;
 }
 
+/// CouchDB answers `batch=ok` before it saves the document, and may fail to save it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_write_that_comes_to_nothing_leaves_no_object() {
+    let world = World::start().await;
+    let mut document = carrying();
+    document["_rev"] = json!(world.document("doc").await);
+    world.store.rule("PUT", "/doc?batch=ok ", 1, answer(202, r#"{"ok":true,"id":"doc"}"#));
+    let told = put(&world, "doc?batch=ok", &document).await;
+    assert_eq!((told.status, json(&told)), (202, json!({ "ok": true, "id": "doc" })));
+    // Another revision took its place: it will never be saved.
+    world.touch("doc").await;
+    world.audit_and_stop(&["doc"]).await;
+}
+
 /// The document was saved without an answer, and one of its attachments was replaced before the gateway found out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_later_revision_still_names_stays() {
