@@ -10,8 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, REFERER};
-use http::{Method, request};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, REFERER};
+use http::{Method, Response, StatusCode, request};
 use multer::Multipart;
 use serde_json::json;
 use stowage_couch::Document;
@@ -31,7 +31,7 @@ use crate::router::DocumentTarget;
 use crate::upstream::Home;
 use crate::upstream::answer::{conflict, relay};
 use crate::upstream::read::Answer;
-use crate::upstream::revision::rev_query;
+use crate::upstream::revision::{drop_parameters, rev_query};
 
 /// Handles `POST /db/doc` with an HTML form, as CouchDB does; anything else is forwarded.
 pub(crate) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Labelled {
@@ -108,8 +108,22 @@ async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body
     let bytes = Bytes::from(document.to_bytes()?);
     let mut head = as_json(head);
     head.method = Method::PUT;
+    // CouchDB obeys these only for PUT.
+    drop_parameters(&mut head, &["batch", "new_edits"])?;
     let held = Held { bytes: bytes.clone(), share: held.share };
-    single(writer, Some(target), head, &held, Source::Json(bytes)).await
+    let (label, answer) = single(writer, Some(target), head, &held, Source::Json(bytes)).await?;
+    Ok((label, of_form(answer)))
+}
+
+/// Maps the response to the document's PUT: to a form, CouchDB sends 201 for a tombstone too, and no `Location`.
+fn of_form(mut answer: Response<Body>) -> Response<Body> {
+    if answer.status().is_success() {
+        answer.headers_mut().remove(LOCATION);
+    }
+    if answer.status() == StatusCode::OK {
+        *answer.status_mut() = StatusCode::CREATED;
+    }
+    answer
 }
 
 /// A parsed form.

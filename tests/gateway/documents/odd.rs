@@ -212,6 +212,12 @@ async fn a_form_is_stored_where_attachments_go() {
         let there = stored(&gateway, "doc").await["pvt_attachments"].clone();
         assert_eq!(there.as_object().unwrap().keys().collect::<Vec<_>>(), ["b", "a"]);
         gateway.request("POST", &target, &headers, more.as_bytes()).await.expect_status(409);
+        assert_eq!((answer.header("location"), answer.header("etag").is_some()), (None, true), "{answer:?}");
+        // CouchDB ignores both parameters, and sends 201 for a tombstone too.
+        let gone = format!("{}--b--\r\n", field("_doc", r#"{"_deleted":true,"_attachments":{}}"#));
+        let target = format!("/{}/gone?batch=ok&new_edits=false", gateway.path());
+        let answer = gateway.request("POST", &target, &headers, gone.as_bytes()).await.expect_status(201);
+        assert!(rev(&answer).starts_with("1-"), "{answer:?}");
     }
     audit_and_stop(gateway, &["doc"]).await;
 }
