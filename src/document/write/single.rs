@@ -252,7 +252,7 @@ fn named(head: &request::Parts, target: Option<DocumentTarget>, follows: bool) -
     let rev = if is_put { rev_of(query, &head.headers)? } else { None };
     let in_query = query_value(query, "rev").is_some();
     let rev = rev.map(|rev| NamedRev { rev, in_query });
-    Ok(Named { target, rev, replicated: is_put && is_replicated(query), follows })
+    Ok(Named { target, rev, replicated: is_put && is_replicated(query), begins: !is_put, follows })
 }
 
 /// Forwards a document for which nothing was stored. If copies or dropped objects depend on CouchDB's response, a task awaits it.

@@ -92,6 +92,23 @@ async fn a_document_without_an_id_gets_one_and_its_objects_are_named_after_it() 
 }
 
 #[tokio::test]
+async fn a_document_without_an_id_is_new_whatever_revision_it_names() {
+    let gateway = planned().await;
+    let (hash, mut ids) = ("967a00dff5e02add41819138abb3284d", Vec::new());
+    for history in [None, Some(json!({ "start": 3, "ids": [hash] }))] {
+        let mut document = json!({ "_rev": format!("3-{hash}"), "_attachments": { "a": inline("x/y", b"one") } });
+        if let Some(history) = history {
+            document["_revisions"] = history;
+        }
+        let (saved, _) = both(&gateway, "POST", "", &[JSON], document.to_string().as_bytes()).await;
+        assert_eq!((saved.status, rev(&saved).starts_with("1-")), (201, true), "{saved:?}");
+        ids.push(parsed(&saved)["id"].as_str().unwrap().to_owned());
+        assert_eq!(gateway.pointer(&ids[ids.len() - 1], "a").await["revpos"], 1);
+    }
+    audit_and_stop(gateway, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}
+
+#[tokio::test]
 async fn a_revision_in_the_body_counts_and_the_generation_goes_on() {
     let gateway = planned().await;
     let first = put(&gateway, "doc", &json!({ "k": 1 })).await;

@@ -178,6 +178,11 @@ pub(crate) async fn post(database: &Database, exchange: &mut Exchange, user: &Us
     let mut document = parse(exchange.json().await?)?;
     if document.id.is_empty() {
         document.id = uuid::Uuid::new_v4().simple().to_string();
+        // CouchDB drops the history of a document that it names.
+        document.rev = None;
+        if let Value::Object(members) = &mut document.data {
+            members.remove("_revisions");
+        }
     }
     check_id(&document.id)?;
     if document.id.starts_with("_design/") {

@@ -65,6 +65,8 @@ pub(super) struct Named {
     pub(super) rev: Option<NamedRev>,
     /// Whether it is a replicated revision (`new_edits=false`).
     pub(super) replicated: bool,
+    /// Whether a document without an id is new, whatever revision it names: for `POST /db`, but not for `_bulk_docs`.
+    pub(super) begins: bool,
     /// Whether parts may follow the document.
     pub(super) follows: bool,
 }
@@ -75,11 +77,17 @@ impl Draft {
     /// # Errors
     /// Returns CouchDB's refusal of an invalid document.
     pub(super) fn read(writer: &Writer, text: &[u8], named: Named) -> Result<Self, Error> {
-        let Named { target, rev, replicated, follows } = named;
-        let document = Document::parse(text).map_err(|_| no_object(text, "Document must be a JSON object"))?;
+        let Named { target, rev, replicated, begins, follows } = named;
+        let mut document = Document::parse(text).map_err(|_| no_object(text, "Document must be a JSON object"))?;
         let attached = attached::read(&document, follows)?;
-        let edit = Edit::of(&document, rev, replicated)?;
+        let mut edit = Edit::of(&document, rev, replicated)?;
         let named = target.is_none() && document.raw("_id").is_none();
+        if named && begins {
+            // `chttpd_db:db_req/2` drops the history when it chooses the id.
+            edit = Edit::New(None);
+            document.remove("_rev");
+            document.remove("_revisions");
+        }
         let target = match target {
             Some(target) => target,
             None if named => writer.database.document(&uuid::Uuid::new_v4().simple().to_string()),
