@@ -25,11 +25,14 @@ use crate::upstream::revision::{rev_of, rev_query};
 
 /// Deletes an attachment, or forwards the request if CouchDB keeps the attachment.
 pub(crate) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
-    let rev = rev_of(target.query.as_deref(), exchange.request.headers())?;
     let headers = exchange.request.headers().clone();
     let activity = exchange.activity.clone();
     let home = gateway.homes.of(&target.database).await?;
     let requester = Requester::new(&headers, &activity, exchange.id);
+    let rev = match rev_of(target.query.as_deref(), &headers) {
+        Ok(rev) => rev,
+        Err(error) => return home.refuse(&target.database, requester, error).await,
+    };
     let asked = Asked { home: &home, target: &target, rev: rev.as_deref(), requester };
     if !home.may_be_outside() && home.plan.storages().next().is_none() {
         let answer = forward(&gateway.homes, &home.couch, exchange).await?;

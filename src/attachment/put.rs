@@ -36,8 +36,11 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         return forward(&gateway.homes, &home.couch, exchange).await;
     }
     let (headers, activity) = (exchange.request.headers().clone(), exchange.activity.clone());
-    let (gzip, rev) = (is_gzip(&headers)?, rev_of(target.query.as_deref(), &headers)?);
     let requester = Requester::new(&headers, &activity, exchange.id);
+    let (gzip, rev) = match said(target.query.as_deref(), &headers) {
+        Ok(said) => said,
+        Err(error) => return home.refuse(&target.database, requester, error).await,
+    };
     let ticket = gateway.locks.ticket(&target);
     let (base, caller) = match base(&home, &target, rev.as_deref(), requester).await? {
         Base::Document(document, caller) => (document, caller),
@@ -167,6 +170,11 @@ async fn base(home: &Home, target: &Target, rev: Option<&str>, requester: Reques
         (Answer::Missing(_), None) => Ok(Base::Document(Document::default(), caller)),
         (Answer::Refused(answer), _) => Ok(Base::Refused(relay(answer))),
     }
+}
+
+/// Returns whether the client sends gzip, and the revision that it names.
+fn said(query: Option<&str>, headers: &HeaderMap) -> Result<(bool, Option<String>), Error> {
+    Ok((is_gzip(headers)?, rev_of(query, headers)?))
 }
 
 /// Returns whether the client sends gzip, the only content encoding that CouchDB accepts.

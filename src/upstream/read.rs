@@ -1,18 +1,19 @@
 //! Locates documents: at home, or on a CouchDB beside it. The client's own rights decide what is found.
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use serde_json::json;
 
 pub(crate) use super::Home;
 use super::Whose;
+use super::answer::relay;
 use crate::error::Error;
 use crate::exchange::Requester;
 use crate::plan::{Placement, decide, plan_for};
 use crate::router::Database;
 pub(crate) use stowage_couch::Answer;
 use stowage_couch::{self as couch, Caller, Couch, Document, DocumentPath, is_deleted};
-use stowage_http::body::{TooLarge, cause};
+use stowage_http::body::{Body, TooLarge, cause};
 
 impl Home {
     /// Returns whether an attachment may be anywhere but in the home's CouchDB: if not, its document need not be read.
@@ -60,6 +61,17 @@ impl Home {
             }
         }
         Ok((first, caller))
+    }
+
+    /// Refuses a request, unless CouchDB refuses the client access to the database: that response takes precedence.
+    pub(crate) async fn refuse(
+        &self,
+        database: &Database,
+        requester: Requester<'_>,
+        error: Error,
+    ) -> Result<Response<Body>, Error> {
+        let answer = requester.at(&self.couch).send(Method::GET, &database.path, Bytes::new()).await?;
+        if answer.status().is_success() { Err(error) } else { Ok(relay(answer)) }
     }
 
     /// Returns the CouchDB that has a document, or had it before its deletion: the home if none has.

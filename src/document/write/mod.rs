@@ -16,9 +16,8 @@ mod store;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, request};
+use http::{Request, Response, request};
 use http_body::Body as _;
 use stowage_base::activity::Activity;
 use stowage_base::log::RequestId;
@@ -34,7 +33,6 @@ use crate::gateway::Gateway;
 use crate::plan::Decision;
 use crate::router::{Database, Target};
 use crate::upstream::Home;
-use crate::upstream::answer::relay;
 use crate::upstream::forward::forward;
 use base::Base;
 use body::{Held, Taken, scanned, take};
@@ -145,11 +143,9 @@ impl Writer {
         forward(&self.gateway.homes, couch, Exchange { request, id: self.id, activity: self.activity.clone() }).await
     }
 
-    /// Refuses a request, unless CouchDB refuses the client access to the database: that response takes precedence.
+    /// Refuses a request, unless CouchDB refuses the client access to the database.
     async fn refuse(&self, error: Error) -> Labelled {
-        let caller = self.requester().at(&self.home.couch);
-        let answer = caller.send(Method::GET, &self.database.path, Bytes::new()).await?;
-        if answer.status().is_success() { Err(error) } else { Ok((TOUCHED, relay(answer))) }
+        Ok((TOUCHED, self.home.refuse(&self.database, self.requester(), error).await?))
     }
 
     async fn send_on(&self, couch: &Couch, head: request::Parts, body: Body) -> Labelled {

@@ -121,6 +121,18 @@ async fn who_may_not_write_hears_that_first() {
     client.exchange([head.as_bytes(), wrong].concat()).await.unwrap().expect_status(401);
     let answer = gateway.request("PUT", &target, &[JSON], wrong).await;
     assert_eq!((answer.status, parsed(&answer)["reason"].as_str()), (400, Some("Invalid attachment data for a")));
+    // Attachments on their own: an encoding that CouchDB does not know, and two revisions.
+    for (method, (name, value), status) in
+        [("PUT", ("Content-Encoding", "deflate"), 415), ("DELETE", ("If-Match", "2-b"), 400)]
+    {
+        let rest = format!("{target}/a?rev=1-a");
+        let mut client = stowage_testing::raw::RawClient::connect(gateway.address).await.unwrap();
+        let head = format!("{method} {rest} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\nContent-Length: 0\r\n\r\n");
+        client.exchange(head.as_bytes()).await.unwrap().expect_status(401);
+        let missing = rest.replace("-202411", "-202410");
+        gateway.request(method, &missing, &[(name, value)], b"").await.expect_status(404);
+        gateway.request(method, &rest, &[(name, value)], b"").await.expect_status(status);
+    }
     gateway.stop().await;
 }
 
