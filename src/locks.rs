@@ -19,8 +19,16 @@ use crate::router::{DocumentTarget, Target};
 /// The attachments that requests are writing or waiting to write.
 #[derive(Debug, Default)]
 pub struct Locks {
-    entries: Mutex<HashMap<Key, Weak<Entry>>>,
+    entries: Mutex<Entries>,
     patience: Patience,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    known: HashMap<Key, Weak<Entry>>,
+    /// The number of entries above which dead ones are swept, if it exceeds [`SWEEP_ABOVE`]. It follows the live ones: one document can have hundreds of
+    /// thousands of them, and a sweep for each would take their square.
+    sweep_above: usize,
 }
 
 /// How long requests wait for each other.
@@ -94,13 +102,11 @@ impl Locks {
     pub(crate) fn ticket(&self, target: &Target) -> Ticket {
         let key = (target.database.name.clone(), target.document.clone(), target.attachment.clone());
         let mut entries = lock(&self.entries);
-        if entries.len() > SWEEP_ABOVE {
-            entries.retain(|_, entry| entry.strong_count() > 0);
-        }
-        let known = entries.get(&key).and_then(Weak::upgrade);
+        entries.sweep();
+        let known = entries.known.get(&key).and_then(Weak::upgrade);
         let entry = known.unwrap_or_else(|| {
             let entry = Arc::new(Entry::default());
-            entries.insert(key, Arc::downgrade(&entry));
+            entries.known.insert(key, Arc::downgrade(&entry));
             entry
         });
         let turns = entry.turns.load(Ordering::Acquire);
@@ -114,6 +120,15 @@ impl Locks {
             turns.push(self.ticket(&target.attachment(name)).turn(&writer).await);
         }
         turns
+    }
+}
+
+impl Entries {
+    fn sweep(&mut self) {
+        if self.known.len() > self.sweep_above.max(SWEEP_ABOVE) {
+            self.known.retain(|_, entry| entry.strong_count() > 0);
+            self.sweep_above = 2 * self.known.len();
+        }
     }
 }
 
@@ -212,7 +227,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The number of entries above which dead ones are swept; live entries are bounded by the requests in flight.
+/// The number of entries up to which dead ones stay. Live ones are bounded by the attachments in the requests in flight.
 const SWEEP_ABOVE: usize = 4096;
 
 #[cfg(test)]
@@ -245,6 +260,24 @@ mod tests {
             receiver.poll_recv(cx).map(|data| data.map(|data: &str| Ok::<_, BoxError>(Frame::data(Bytes::from(data)))))
         });
         (sender, Body::boxed(StreamBody::new(frames)))
+    }
+
+    #[test]
+    fn the_more_entries_live_the_rarer_they_are_swept() {
+        let (locks, mut limits) = (locks(), BTreeSet::new());
+        let ticket = |number: usize| {
+            let ticket = locks.ticket(&target().of_document().attachment(&number.to_string()));
+            limits.insert(lock(&locks.entries).sweep_above);
+            ticket
+        };
+        let tickets: Vec<Ticket> = (0..10 * SWEEP_ABOVE).map(ticket).collect();
+        // Every sweep raises the limit, as all entries live: at 1, 2, 4 and 8 times the least.
+        assert_eq!(limits.len(), 1 + 4, "{limits:?}");
+        assert_eq!(lock(&locks.entries).known.len(), tickets.len());
+        drop(tickets);
+        lock(&locks.entries).sweep_above = 0;
+        drop(locks.ticket(&target()));
+        assert_eq!(lock(&locks.entries).known.len(), 1, "the dead are swept");
     }
 
     #[tokio::test]
