@@ -30,7 +30,7 @@ pub(super) fn read(members: &Members<'_>) -> Result<Event, Bad> {
     facts.line = Some(Line { at, key, name: FINALISED.into(), note: None });
     facts.set(Attr::RecordingLink, Val::from(&*link));
     facts.set(Attr::RecordingStopped, Val::Flag(true));
-    // KAZOO's RECORD_STOP may have reported the length of a part.
+    // KAZOO's RECORD_STOP may have reported the size of a part.
     facts.set_ranked(Attr::RecordingBytes, 1, members.num("bytes").map(Val::Num));
     Ok(Event { key, name: FINALISED.into(), at, node: None, facts: vec![facts] })
 }

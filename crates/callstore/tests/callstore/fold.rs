@@ -30,7 +30,10 @@ fn history() -> Vec<Value> {
         kazoo("CHANNEL_HOLD", "a1", 10.0),
         kazoo("CHANNEL_UNHOLD", "a1", 20.0),
         with(kazoo("RECORD_START", "a1", 6.0), &json!({ "Application-Response": "/tmp/a1.mp3" })),
-        with(kazoo("RECORD_STOP", "a1", 60.0), &json!({ "Application-Response": "/tmp/a1.mp3", "Length": 4711 })),
+        with(
+            kazoo("RECORD_STOP", "a1", 60.0),
+            &json!({ "Application-Response": "/tmp/a1.mp3", "Length": "54000", "Recording": { "File-Size": 4711 } }),
+        ),
         with(kazoo("sofia::transferor", "a2", 30.0), &json!({ "Transfer-To": "1002", "Target-Call-ID": "c2" })),
         kazoo("CHANNEL_UNBRIDGE", "a2", 31.0),
         kazoo("CHANNEL_BRIDGE", "a2", 32.0),

@@ -50,7 +50,7 @@ async fn a_late_fact_puts_the_record_right() {
     let store = running::start(&[], World::default()).await;
     store.post(&[begun("a1", "b1"), ended("a1", "b1")].concat()).await;
     assert_eq!(store.record("a1+b1").await["recording"], Value::Null);
-    let late = json!({ "Application-Response": "/tmp/a1.mp3", "Length": 4711 });
+    let late = json!({ "Application-Response": "/tmp/a1.mp3", "Length": "54000", "Recording": { "File-Size": 4711 } });
     store.post(&[with(kazoo("RECORD_STOP", "a1", 61.0), &late)]).await;
     let record = until("the correction", || async {
         Some(store.record("a1+b1").await).filter(|record| !record["recording"].is_null())

@@ -194,7 +194,11 @@ fn meaning(facts: &mut Facts, members: &Members<'_>, name: &str, id: &str) -> Ve
             facts.set(Attr::Recorded, Val::Flag(true));
             facts.set(Attr::RecordingStopped, Val::Flag(name == "RECORD_STOP"));
             facts.set(Attr::Recording, members.raw("Application-Response").and_then(val));
-            facts.set(Attr::RecordingBytes, members.num("Length").map(Val::Num));
+            if name == "RECORD_STOP" {
+                // `Length` is the duration in milliseconds. At the start, the size is that of the leg's recording before.
+                let size = members.object("Recording").and_then(|recording| recording.num("File-Size"));
+                facts.set(Attr::RecordingBytes, size.map(Val::Num));
+            }
         }
         name if name.starts_with("sofia::") => transfers(facts, members, name),
         name if name.starts_with("spandsp::") => facts.set(Attr::Fax, Val::Flag(true)),
