@@ -35,6 +35,8 @@ fn history() -> Vec<Value> {
             &json!({ "Application-Response": "/tmp/a1.mp3", "Length": "54000", "Recording": { "File-Size": 4711 } }),
         ),
         with(kazoo("sofia::transferor", "a2", 30.0), &json!({ "Transfer-To": "1002", "Target-Call-ID": "c2" })),
+        with(kazoo("CHANNEL_TRANSFEREE", "b2", 30.5), &json!({ "Transfer-To": "1002", "Target-Call-ID": "c2" })),
+        kazoo("CHANNEL_FAX_STATUS", "b1", 30.0),
         kazoo("CHANNEL_UNBRIDGE", "a2", 31.0),
         kazoo("CHANNEL_BRIDGE", "a2", 32.0),
         with(kazoo("CHANNEL_BRIDGE", "a2", 33.0), &json!({ "Other-Leg-Call-ID": "c2" })),
@@ -127,6 +129,34 @@ fn a_call_that_ended_has_its_times_and_parties() {
     assert_eq!(leg.text(Attr::Domain), Some("pbx.example.com"));
     assert_eq!(leg.text(Attr::ClientIp), Some("192.0.2.17"));
     assert_eq!(leg.num(Attr::ClientPort), Some(5080));
+}
+
+/// mod_kazoo's definitions rename FreeSWITCH's events.
+#[test]
+fn transfers_and_faxes_are_known_by_the_names_of_both_switch_and_kazoo() {
+    let said = |name: &str, more: Value| {
+        let leg = fold(&[with(kazoo(name, "a1", 30.0), &more)]).remove(&Key::leg("a1")).unwrap();
+        let linked = leg.links.iter().map(|(kind, to)| format!("{kind} {}", to.id())).collect::<Vec<_>>();
+        (linked, leg.text(Attr::Transfer).map(str::to_owned), leg.flag(Attr::Fax))
+    };
+    for (switch, kazoo, member) in [
+        ("sofia::replaced", "CHANNEL_REPLACED", "Replaced-By"),
+        ("sofia::transferor", "CHANNEL_TRANSFEROR", "Target-Call-ID"),
+        ("sofia::transferee", "CHANNEL_TRANSFEREE", "Target-Call-ID"),
+        ("sofia::intercepted", "CHANNEL_INTERCEPTED", "Intercepted-By"),
+    ] {
+        let kind = switch.trim_start_matches("sofia::");
+        let mut more = json!({ "Other-Leg-Call-ID": null });
+        more[member] = json!("c1");
+        let expected = (vec![format!("{kind} c1")], Some(kind.to_owned()), false);
+        assert_eq!(said(switch, more.clone()), expected, "{switch}");
+        assert_eq!(said(kazoo, more), expected, "{kazoo}");
+    }
+    let bowout = json!({ "Resigning-UUID": "a1", "Replaced-By": "c1", "Other-Leg-Call-ID": null });
+    assert_eq!(said("CHANNEL_REPLACED", bowout), (vec!["replaced c1".to_owned()], None, false));
+    for name in ["spandsp::rxfaxresult", "CHANNEL_FAX_STATUS"] {
+        assert_eq!(said(name, json!({})), (Vec::new(), None, true), "{name}");
+    }
 }
 
 #[test]

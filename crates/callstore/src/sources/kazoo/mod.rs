@@ -200,9 +200,9 @@ fn meaning(facts: &mut Facts, members: &Members<'_>, name: &str, id: &str) -> Ve
                 facts.set(Attr::RecordingBytes, size.map(Val::Num));
             }
         }
-        name if name.starts_with("sofia::") => transfers(facts, members, name),
+        "CHANNEL_FAX_STATUS" => facts.set(Attr::Fax, Val::Flag(true)),
         name if name.starts_with("spandsp::") => facts.set(Attr::Fax, Val::Flag(true)),
-        _ => {}
+        name => transfers(facts, members, name),
     }
     Vec::new()
 }
@@ -291,13 +291,26 @@ fn dialog_of(leg: &Facts, id: &str, line: &Option<Line>) -> Facts {
     dialog
 }
 
-/// Links the legs of a transfer (`sofia::transferor`, `transferee`, `replaced`, `intercepted`).
+/// Links the legs of a transfer. FreeSWITCH calls its events `sofia::…`, mod_kazoo's definitions publish them as `CHANNEL_…`.
 fn transfers(facts: &mut Facts, members: &Members<'_>, name: &str) {
-    let kind = name.trim_start_matches("sofia::");
+    let kind = match name {
+        "CHANNEL_REPLACED" => "replaced",
+        "CHANNEL_TRANSFEROR" => "transferor",
+        "CHANNEL_TRANSFEREE" => "transferee",
+        "CHANNEL_INTERCEPTED" => "intercepted",
+        name => match name.strip_prefix("sofia::") {
+            Some(kind) => kind,
+            None => return,
+        },
+    };
     for member in ["Replaced-By", "Target-Call-ID", "Intercepted-By", "Other-Leg-Call-ID"] {
         if let Some(other) = members.text(member).filter(|other| *facts.key.id() != **other) {
             facts.link(kind, Key::leg(&other));
         }
+    }
+    // A loopback channel that leaves the path is replaced too (`loopback::bowout`), without any transfer of a party.
+    if members.raw("Resigning-UUID").is_some() {
+        return;
     }
     let to = members.text("Transfer-To").unwrap_or_default();
     facts.set(Attr::Transfer, Val::from(format!("{kind} {to}").trim_end()));
