@@ -77,7 +77,7 @@ pub struct Line {
 pub struct Facts {
     /// The leg or dialog.
     pub key: Key,
-    /// When it happened.
+    /// When it happened; 0 if neither the event nor the journal says.
     pub at: Micros,
     /// Whether it is a sign of life.
     pub is_sign: bool,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attr::Attr;
 use super::facts::{Facts, Key, Line};
-use super::value::{Micros, Reg, Val};
+use super::value::{Micros, Reg, Rule, Val};
 
 /// The declaration by an instance of the call store that a leg or dialog is dead. The one of the newest epoch wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -70,7 +70,7 @@ impl Standing {
 /// A leg or a dialog.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// The earliest time of any statement.
+    /// The earliest time of any statement; `None` if none has a time.
     #[serde(default)]
     pub first: Option<Micros>,
     /// The last sign of life.
@@ -101,18 +101,27 @@ pub struct Item {
 
 impl Item {
     /// Merges an event. Returns whether anything changed.
+    ///
+    /// An event without a time sets no time and is no part of the story. What else it states yields to every statement with a time, whichever comes
+    /// first.
     pub fn merge(&mut self, facts: Facts) -> bool {
         let mut changed = false;
-        if self.first.is_none_or(|first| facts.at < first) {
+        let is_dated = facts.at > 0;
+        if is_dated && self.first.is_none_or(|first| facts.at < first) {
             self.first = Some(facts.at);
             changed = true;
         }
-        if facts.is_sign && self.last.is_none_or(|last| facts.at > last) {
+        if is_dated && facts.is_sign && self.last.is_none_or(|last| facts.at > last) {
             self.last = Some(facts.at);
             changed = true;
         }
         for (attr, rank, val) in facts.sets {
-            changed |= self.set(attr, Reg { rank, at: facts.at, val });
+            if is_dated {
+                changed |= self.set(attr, Reg { rank, at: facts.at, val });
+            } else if val != Val::Num(facts.at) {
+                let at = if attr.rule() == Rule::First { Micros::MAX } else { facts.at };
+                changed |= self.set(attr, Reg { rank, at, val });
+            }
         }
         for link in facts.links {
             changed |= keep_least(&mut self.links, link, LINKS);
@@ -120,7 +129,7 @@ impl Item {
         for (name, value) in facts.extra {
             changed |= self.keep_extra(name, value, facts.at);
         }
-        if let Some(line) = facts.line {
+        if let Some(line) = facts.line.filter(|_| is_dated) {
             changed |= self.keep_line(line);
         }
         changed
@@ -159,7 +168,7 @@ impl Item {
         let val = if value.len() > EXTRA_BYTES { format!("\"({} bytes)\"", value.len()).into() } else { value };
         let reg = Reg { rank: 0, at, val: Val::Text(val) };
         if let Some(known) = self.extra.get_mut(&name) {
-            return known.merge(reg, super::value::Rule::Last);
+            return known.merge(reg, Rule::Last);
         }
         if self.extra.len() >= EXTRAS {
             if self.extra.last_key_value().is_none_or(|(last, _)| *last <= name) {

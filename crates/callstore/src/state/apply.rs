@@ -292,8 +292,8 @@ impl<'a> Batch<'a> {
         index.epoch = self.meta.epochs.get(&self.state.serves.group()).copied().unwrap_or_default();
         index.nodes = self.meta.nodes.iter().map(|(node, known)| (Arc::from(&**node), *known)).collect();
         drop(index);
-        for Touched { brief, event, .. } in touched {
-            if !event.is_empty() && !brief.is_absorbed {
+        for Touched { brief, event, stored, .. } in touched {
+            if !event.is_empty() && !brief.is_absorbed && stored.item.first.is_some() {
                 // Fails only without subscribers.
                 drop(self.state.changes.send(Change { brief, event: event.into() }));
             }

@@ -161,7 +161,7 @@ impl State {
         Ok(found)
     }
 
-    /// Returns all legs and dialogs of a call, live or ended.
+    /// Returns all legs and dialogs of a call, live or ended, that an event dates.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -169,7 +169,7 @@ impl State {
         let reading = self.file.read()?;
         let mut found = Vec::new();
         for key in reading.call(id)? {
-            found.extend(reading.item(&key)?.map(|stored| (key, stored)));
+            found.extend(reading.item(&key)?.filter(|stored| stored.item.first.is_some()).map(|stored| (key, stored)));
         }
         Ok(found)
     }

@@ -52,9 +52,10 @@ impl Place {
 }
 
 impl Stored {
-    /// Returns whether the item is held in memory: it is live, or its record is pending.
+    /// Returns whether the item is held in memory: it is live, or its record is pending. One that no event dates is of no known age: it is not
+    /// followed until an event or a sweep dates it.
     pub(super) const fn is_live(&self) -> bool {
-        (self.over.is_none() || self.due.is_some()) && !self.is_absorbed
+        (self.over.is_none() || self.due.is_some()) && !self.is_absorbed && self.item.first.is_some()
     }
 }
 

@@ -88,6 +88,19 @@ pub fn disconnected(leg: &str, seconds: i64) -> Value {
     })
 }
 
+/// Returns an event of a conference; KAZOO sends these without a time.
+pub fn conference(action: &str, leg: &str) -> Value {
+    json!({
+        "Event-Category": "conference",
+        "Event-Name": "event",
+        "Event": action,
+        "Call-ID": leg,
+        "Conference-ID": "c0ffee",
+        "Caller-ID-Number": "7002",
+        "Custom-Channel-Vars": { "Account-ID": ACCOUNT },
+    })
+}
+
 /// Returns an event of an ERA dialog.
 pub fn era(name: &str, seconds: i64) -> Value {
     json!({

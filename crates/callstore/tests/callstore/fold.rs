@@ -9,14 +9,15 @@ use callstore::sources;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::events::{BEGIN, SECOND, begun, disconnected, ended, era, kazoo, with};
+use crate::events::{BEGIN, SECOND, begun, conference, disconnected, ended, era, kazoo, with};
 
 type Folded = BTreeMap<Key, Item>;
 
+/// Folds events as from a stream, where the broker does not say when it took them.
 fn fold(events: &[Value]) -> Folded {
     let mut items = Folded::new();
     for event in events {
-        for facts in sources::read(event.to_string().as_bytes(), BEGIN).unwrap().facts {
+        for facts in sources::read(event.to_string().as_bytes(), 0).unwrap().facts {
             items.entry(facts.key.clone()).or_default().merge(facts);
         }
     }
@@ -53,6 +54,11 @@ fn history() -> Vec<Value> {
         era("dlg_stop", 73),
         with(era("records_moved", 120), &json!({ "key": "s3/era.mp3", "filesize": "99" })),
         era("an_event_of_tomorrow", 8),
+        conference("add-member", "a1"),
+        conference("del-member", "a1"),
+        conference("add-member", "c1"),
+        json!({ "Event-Name": "usurp_control", "Call-ID": "b2", "Fetch-ID": "f2", "Direction": "outbound" }),
+        json!({ "Event-Name": "CHANNEL_ANSWER", "Call-ID": "b2", "Caller-ID-Number": "7003", "Call-Direction": "inbound" }),
     ]);
     events
 }
@@ -129,6 +135,19 @@ fn a_call_that_ended_has_its_times_and_parties() {
     assert_eq!(leg.text(Attr::Domain), Some("pbx.example.com"));
     assert_eq!(leg.text(Attr::ClientIp), Some("192.0.2.17"));
     assert_eq!(leg.num(Attr::ClientPort), Some(5080));
+}
+
+#[test]
+fn an_event_without_a_time_sets_no_time_and_fills_gaps_only() {
+    let (called, key) = (begun("a1", "b1"), Key::leg("a1"));
+    let before = fold(&called).remove(&key).unwrap();
+    let item = fold(&[vec![conference("add-member", "a1")], called].concat()).remove(&key).unwrap();
+    assert_eq!((item.first, item.last, &item.attrs), (before.first, before.last, &before.attrs));
+    assert_eq!(item.story().collect::<Vec<_>>(), before.story().collect::<Vec<_>>());
+    assert!(item.extra.contains_key("Conference-ID"));
+    let alone = fold(&[conference("add-member", "a1")]).remove(&key).unwrap();
+    assert_eq!((alone.first, alone.last, alone.story().count()), (None, None, 0));
+    assert_eq!(alone.text(Attr::Caller), Some("7002"), "all that is known of it");
 }
 
 /// mod_kazoo's definitions rename FreeSWITCH's events.

@@ -9,7 +9,9 @@ use callstore::journal::Entry;
 use callstore::state::{Filter, State, StateError};
 use serde_json::{Value, json};
 
-use crate::events::{ACCOUNT, BEGIN, INTERACTION, NODE, SECOND, begun, disconnected, ended, entries, era, kazoo, with};
+use crate::events::{
+    ACCOUNT, BEGIN, INTERACTION, NODE, SECOND, begun, conference, disconnected, ended, entries, era, kazoo, with,
+};
 
 const NOW: i64 = BEGIN + 3600 * SECOND;
 const CLOSE: Duration = Duration::from_secs(3);
@@ -176,6 +178,20 @@ fn a_dead_leg_that_a_tracker_lists_is_taken_up_again() {
     assert_eq!(strange(), ["c1"]);
     assert_eq!(state.item(&key).unwrap().unwrap().item.standing(), Standing::Live);
     assert_eq!(state.due(i64::MAX - 1, 10).unwrap().len(), 2, "only the other call's leg and dialog");
+}
+
+/// The instance starts while a conference runs: the leg's age is not known.
+#[test]
+fn a_leg_that_no_event_dates_is_followed_once_one_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(&folder.path().join("state.redb"), CLOSE).unwrap();
+    let entry = |offset, event: Value| Entry { offset, taken: 0, body: event.to_string().into(), is_decision: false };
+    state.apply(&[entry(0, conference("add-member", "a1"))], NOW).unwrap();
+    assert!(all(&state, &Filter::default()).is_empty());
+    assert_eq!(state.unfollowed(["a1"].into_iter()).unwrap().len(), 1, "a sweep that lists it tells its beginning");
+    state.apply(&[entry(1, kazoo("CALL_UPDATE", "a1", 20.0)), entry(2, conference("del-member", "a1"))], NOW).unwrap();
+    assert_eq!(all(&state, &Filter::default()), ["a1 live"]);
+    assert_eq!(state.index().live[&Key::leg("a1")].created, BEGIN + 20 * SECOND);
 }
 
 #[test]
