@@ -1,7 +1,8 @@
 //! A leg or a dialog: the merge of all statements about it.
 //!
 //! Every part is insensitive to order and repetition: registers with a total order, and the smallest or largest elements of a set. A call of a
-//! million events stays bounded: [`HEAD`] and [`TAIL`] lines of its story, [`EXTRAS`] members of at most [`EXTRA_BYTES`], [`LINKS`] links.
+//! million events stays bounded: [`HEAD`] and [`TAIL`] lines of its story, [`EXTRAS`] members of at most [`EXTRA_BYTES`] ([`VARS`]: of
+//! [`VARS_BYTES`]), [`LINKS`] links.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -165,7 +166,8 @@ impl Item {
 
     /// Keeps the smallest names, which does not depend on the order of arrival: those are never displaced.
     fn keep_extra(&mut self, name: Box<str>, value: Box<str>, at: Micros) -> bool {
-        let val = if value.len() > EXTRA_BYTES { format!("\"({} bytes)\"", value.len()).into() } else { value };
+        let most = if &*name == VARS { VARS_BYTES } else { EXTRA_BYTES };
+        let val = if value.len() > most { format!("\"({} bytes)\"", value.len()).into() } else { value };
         let reg = Reg { rank: 0, at, val: Val::Text(val) };
         if let Some(known) = self.extra.get_mut(&name) {
             return known.merge(reg, Rule::Last);
@@ -324,3 +326,7 @@ pub const LINKS: usize = 32;
 pub const EXTRAS: usize = 64;
 /// The maximum length of such a member.
 pub(super) const EXTRA_BYTES: usize = 2048;
+/// The channel's variables in KAZOO's events, which its documents repeat.
+pub(crate) const VARS: &str = "Custom-Channel-Vars";
+/// The maximum length of these.
+pub(super) const VARS_BYTES: usize = 16 << 10;

@@ -7,5 +7,6 @@ mod value;
 
 pub use attr::Attr;
 pub use facts::{Facts, Key, Line};
+pub(crate) use item::VARS;
 pub use item::{Death, EXTRAS, HEAD, Item, LINKS, Standing, TAIL};
 pub use value::{Micros, Reg, Rule, Val};

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use stowage_http::target::decode;
 
 use super::{Record, Subject};
-use crate::fold::{Attr, Death, Item, Standing, Val};
+use crate::fold::{Attr, Death, Item, Standing, VARS};
 use crate::sources::{GREGORIAN, Members, to_gregorian};
 use crate::time::month;
 
@@ -117,12 +117,19 @@ fn database(account: &str, time: i64) -> Option<String> {
     Some(format!("account/{first}/{second}/{rest}-{}", month(crate::sources::from_kazoo(time))))
 }
 
-/// Returns the channel's variables in KAZOO's lower case, always an object; without those KAZOO moves elsewhere or keeps private.
+/// Returns the channel's variables in KAZOO's lower case, always an object; without those KAZOO moves elsewhere or keeps private. The owner is there
+/// even if the variables are too many to be kept: `cdrs/listing_by_owner` looks for it here.
 fn channel_vars(subject: &Subject<'_>) -> Map<String, Value> {
-    let kept =
-        subject.stored.item.extra.get("Custom-Channel-Vars").and_then(|reg| Val::text(&reg.val)).map(str::to_owned);
-    let Some(kept) = kept else { return Map::new() };
-    let Ok(vars) = Members::parse(kept.as_bytes()) else { return Map::new() };
+    let item = &subject.stored.item;
+    let kept = item.extra.get(VARS).and_then(|reg| reg.val.text()).unwrap_or_default();
+    let mut vars = Members::parse(kept.as_bytes()).map_or_else(|_| Map::new(), |vars| shown(&vars));
+    if let Some(owner) = item.text(Attr::Owner) {
+        vars.entry("owner_id").or_insert_with(|| owner.into());
+    }
+    vars
+}
+
+fn shown(vars: &Members<'_>) -> Map<String, Value> {
     let lifted = [
         "Call-Interaction-ID",
         "Recording-Url",

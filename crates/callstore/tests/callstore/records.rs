@@ -205,6 +205,25 @@ async fn kazoos_document_of_a_leg_that_was_alive_after_all_is_corrected_by_its_e
     store.stop().await;
 }
 
+/// `cdrs/listing_by_owner` looks for the owner among the channel's variables.
+#[tokio::test(flavor = "multi_thread")]
+async fn kazoos_document_names_the_owner_however_many_variables_the_channel_has() {
+    let store = running::start(&[("DEAD__HOLD_OFF", "100ms"), ("DEAD__MAX_CALL", "100000h")], World::default()).await;
+    for (a, b, size) in [("a1", "b1", 5_000), ("a2", "b2", 20_000)] {
+        let vars = json!({ "Account-ID": ACCOUNT, "Owner-ID": "an owner", "Filler": "x".repeat(size) });
+        let events = [begun(a, b), vec![disconnected(a, 40)]].concat().into_iter();
+        let events = events.map(|event| with(event, &json!({ "Custom-Channel-Vars": vars })));
+        store.post(&events.collect::<Vec<_>>()).await;
+    }
+    let cdrs =
+        until("both documents", || async { Some(store.documents(CDRS).await).filter(|cdrs| cdrs.len() == 2) }).await;
+    for (cdr, is_whole) in cdrs.iter().zip([true, false]) {
+        let vars = &cdr["custom_channel_vars"];
+        assert_eq!((&vars["owner_id"], vars["filler"].is_string()), (&json!("an owner"), is_whole));
+    }
+    store.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_may_not_be_made_does_not_hold_back_the_records_of_others() {
     let couch = stowage_testing::couch::Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
