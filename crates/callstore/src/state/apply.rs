@@ -11,7 +11,7 @@ use super::file::{Items, Writing};
 use super::stored::{Meta, Place, Stored};
 use super::{Change, Hot, State, StateError};
 use crate::decision::Decision;
-use crate::fold::{Attr, Item, Key, Micros};
+use crate::fold::{Attr, Item, Key, Micros, Standing};
 use crate::journal::{Entry, Offset};
 use crate::sources;
 use crate::time::rfc3339;
@@ -194,27 +194,35 @@ impl<'a> Batch<'a> {
 
     /// Marks the dialogs of changed legs.
     fn dialogs_of_legs(&mut self, hot: &mut HashMap<Key, Stored>) -> Result<(), StateError> {
-        let mut dialogs = BTreeMap::new();
+        let mut dialogs: BTreeMap<Key, (Box<str>, Offset)> = BTreeMap::new();
         for (key, event) in self.touched.iter().filter(|(key, _)| !key.is_dialog()) {
             let Some(leg) = self.fresh.get(key) else { continue };
-            for kind in ["dialog", "alone"] {
-                dialogs.extend(leg.item.linked(kind).map(|dialog| (dialog.clone(), (event.clone(), leg.changed))));
+            for dialog in ["dialog", "alone"].iter().flat_map(|kind| leg.item.linked(kind)) {
+                let (last, changed) = dialogs.entry(dialog.clone()).or_default();
+                // A leg whose record was saved has no event.
+                if !event.is_empty() {
+                    last.clone_from(event);
+                }
+                *changed = leg.changed.max(*changed);
             }
         }
         for (key, (event, offset)) in dialogs {
             let dialog = self.item(&key, hot)?;
             dialog.changed = dialog.changed.max(offset);
-            self.touched.entry(key).or_insert(event);
+            let known = self.touched.entry(key).or_default();
+            if known.is_empty() {
+                *known = event;
+            }
         }
         Ok(())
     }
 
-    /// Queues notices of dialogs that have become dead.
+    /// Queues notices of dialogs that have become dead, whatever else is in the batch: a standby that catches up reads much at once.
     fn tell_deaths(&mut self, hot: &HashMap<Key, Stored>) -> Result<(), StateError> {
         for (key, stored) in self.fresh.iter().filter(|(key, _)| key.is_dialog() && self.touched.contains_key(*key)) {
             let was_over = self.known.get(key).and_then(Option::as_ref).is_some_and(|known| known.over.is_some());
-            let dead = self.touched.get(key).is_some_and(|event| &**event == "dlg_dead");
-            let Some(ended) = stored.over.filter(|_| dead && !was_over && stored.due.is_some()) else { continue };
+            let is_dead = stored.standing == Some(Standing::Dead) && !stored.is_absorbed && self.state.serves(stored);
+            let Some(ended) = stored.over.filter(|_| is_dead && !was_over) else { continue };
             // One leg's death suffices; the other leg may be from an earlier batch, and may be the recorded one.
             let legs = self.state.items_of(stored, &[&self.fresh, hot])?;
             let items = || std::iter::once(&stored.item).chain(legs.iter().map(|leg| &leg.item));

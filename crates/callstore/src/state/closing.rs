@@ -129,7 +129,7 @@ impl State {
     }
 
     /// Returns whether this instance's group follows the item to its end.
-    fn serves(&self, stored: &Stored) -> bool {
+    pub(super) fn serves(&self, stored: &Stored) -> bool {
         self.serves.has(stored.item.text(Attr::Domain))
     }
 

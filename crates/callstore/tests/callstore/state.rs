@@ -16,12 +16,12 @@ use crate::events::{
 const NOW: i64 = BEGIN + 3600 * SECOND;
 const CLOSE: Duration = Duration::from_secs(3);
 
-fn decision(offset: u64, epoch: u64, what: What) -> Entry {
+pub fn decision(offset: u64, epoch: u64, what: What) -> Entry {
     let draft = Decision { group: 0, epoch, by: "one".into(), site: None, what }.draft().unwrap();
     Entry { offset, taken: NOW, body: draft.body, is_decision: true }
 }
 
-fn death(key: &Key, seen: i64) -> What {
+pub fn death(key: &Key, seen: i64) -> What {
     let end = End { kind: "dead".into(), cause: "silent".into(), ended: BEGIN + 40 * SECOND, seen, found: NOW };
     What::DlgDead { id: death_id(key, "dead", "silent"), key: key.clone(), end }
 }

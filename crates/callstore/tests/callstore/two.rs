@@ -6,12 +6,14 @@ use std::time::Duration;
 use callstore::act::Actor;
 use callstore::app::World;
 use callstore::clock::Clock;
+use callstore::decision::What;
+use callstore::fold::Key;
 use callstore::follow::{Follower, Progress};
-use callstore::journal::{Draft, Embedded, Journal, Options, SEGMENT};
+use callstore::journal::{Draft, Embedded, Entry, Journal, Options, SEGMENT};
 use callstore::lead::Leading;
 use callstore::metrics::Metrics;
 use callstore::records::Writer;
-use callstore::state::State;
+use callstore::state::{News, State};
 use serde_json::Value;
 use stowage_base::secret::Secret;
 use stowage_base::tasks::Tasks;
@@ -22,8 +24,9 @@ use stowage_http::egress::Egress;
 use stowage_http::target::Origin;
 use tokio::sync::watch;
 
-use crate::events::{begun, disconnected, ended};
+use crate::events::{BEGIN, SECOND, begun, disconnected, ended, entries};
 use crate::running::{self, SORM, configuration, documents, until};
+use crate::state::{death, decision};
 
 /// Returns the events of fifteen calls that ended, and five that were lost.
 fn history() -> Vec<Value> {
@@ -98,6 +101,35 @@ async fn two_that_act_at_once_write_each_record_once() {
     tasks.stop();
     drop((journal, client));
     tasks.drain(Duration::from_secs(10)).await;
+}
+
+/// Folds these batches into a new state. Returns its notices, and what has a record due.
+fn left_by<'a>(batches: impl Iterator<Item = &'a [Entry]>) -> (Vec<News>, Vec<Key>) {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(&folder.path().join("state.redb"), Duration::ZERO).unwrap();
+    for batch in batches {
+        state.apply(batch, BEGIN + 3600 * SECOND).unwrap();
+    }
+    let due = state.due(i64::MAX - 1, 10).unwrap().into_iter().map(|(_, key)| key);
+    (state.news(10).unwrap(), due.collect())
+}
+
+/// A standby that catches up folds at once what the active instance folded one by one.
+#[test]
+fn one_batch_leaves_the_same_notices_as_many() {
+    let dead = |offset| decision(offset, 1, death(&Key::leg("a1"), BEGIN + 6 * SECOND));
+    let recorded = What::Recorded { key: Key::dialog("a1+b1"), prints: [].into(), through: 5 };
+    let known = entries(0, &begun("a1", "b1"));
+    for history in [
+        [known.clone(), vec![dead(5)]].concat(),
+        [known.clone(), vec![dead(5), decision(6, 1, recorded)]].concat(),
+        // The parties turn out to have talked after one of them was found dead.
+        [known[..3].to_vec(), vec![dead(3)], known[4..].to_vec()].concat(),
+    ] {
+        let at_once = left_by(history.chunks(history.len()));
+        assert_eq!(at_once.0.len(), 1, "{history:?}");
+        assert_eq!(at_once, left_by(history.chunks(1)), "{history:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
