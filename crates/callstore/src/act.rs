@@ -126,8 +126,14 @@ impl Actor {
                 _ = ticks.tick() => watchdog.look(&self.state.index(), self.clock.moment()),
                 _ = sweeps.tick(), if self.switches.is_some() => self.sweep(&mut watchdog).await,
             };
-            if let Err(error) = self.decide(epoch, decided).await {
-                tracing::error!(error = log::chain(&error), "the journal does not take who is dead; it is tried again");
+            match self.decide(epoch, decided.clone()).await {
+                Ok(()) => watchdog.declared(&decided, self.clock.moment()),
+                Err(error) => {
+                    tracing::error!(
+                        error = log::chain(&error),
+                        "the journal does not take who is dead; it is tried again"
+                    );
+                }
             }
         }
     }

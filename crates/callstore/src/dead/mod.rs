@@ -57,6 +57,8 @@ pub struct Watchdog {
     missing: HashMap<Key, u8>,
     /// The suspicions, with the time of their first observation.
     doubts: HashMap<Key, Doubt>,
+    /// The deaths that the journal has taken and the fold may not have applied yet, with the last sign of life and the time of each.
+    declared: HashMap<Key, (Micros, Duration)>,
     inlet: Inlet,
     ages: Ages,
     serves: Serves,
@@ -83,6 +85,7 @@ impl Watchdog {
             listed: HashMap::new(),
             missing: HashMap::new(),
             doubts: HashMap::new(),
+            declared: HashMap::new(),
             inlet: Inlet::Back(now.day),
             ages: Ages::new(now),
             serves: Serves::default(),
@@ -105,6 +108,14 @@ impl Watchdog {
         if !is_there {
             self.forget();
         }
+    }
+
+    /// Records the deaths that the journal has taken: each is declared once, also while the fold is behind.
+    pub fn declared(&mut self, decided: &[What], now: Moment) {
+        self.declared.extend(decided.iter().filter_map(|what| match what {
+            What::DlgDead { key, end, .. } => Some((key.clone(), (end.seen, now.steady))),
+            _ => None,
+        }));
     }
 
     /// Discards the counts made while no events could arrive.
@@ -159,8 +170,8 @@ impl Watchdog {
                     }
                 } else if answer.is_whole && leg.last < answer.at {
                     let count = self.missing.entry(leg.key.clone()).or_default();
-                    *count += 1;
-                    if *count >= MISSING && self.inlet == Inlet::There {
+                    *count = count.saturating_add(1);
+                    if *count >= MISSING && self.inlet == Inlet::There && !is_declared(&self.declared, leg) {
                         let listed = self.listed.get(&leg.key).copied().unwrap_or_default();
                         dead.push(death(leg, "dead", "missing", leg.last.max(listed), now));
                     }
@@ -177,12 +188,16 @@ impl Watchdog {
         self.doubts.retain(|key, _| index.live.get(key).is_some_and(|brief| !brief.standing.is_over()));
         self.listed.retain(|key, _| index.live.contains_key(key));
         self.missing.retain(|key, _| index.live.contains_key(key));
+        self.declared.retain(|key, (_, at)| index.live.contains_key(key) && moment.steady < at.saturating_add(REPEAT));
         if !self.may_judge(now) {
             return Vec::new();
         }
         let mut dead = Vec::new();
         let serves = self.serves.clone();
         for brief in index.live.values().filter(|brief| is_judged(brief) && serves.has(brief.domain.as_deref())) {
+            if is_declared(&self.declared, brief) {
+                continue;
+            }
             let doubt = self.doubt(brief, index, now);
             let held = self.doubts.get(&brief.key).copied();
             match (doubt, held) {
@@ -262,6 +277,11 @@ fn is_judged(brief: &Brief) -> bool {
     has_life && !brief.standing.is_over()
 }
 
+/// Returns whether the call was declared dead, without a sign of life since.
+fn is_declared(declared: &HashMap<Key, (Micros, Duration)>, brief: &Brief) -> bool {
+    declared.get(&brief.key).is_some_and(|(seen, _)| *seen == brief.last)
+}
+
 fn death(brief: &Brief, kind: &str, cause: &str, ended: Micros, found: Micros) -> What {
     What::DlgDead {
         id: death_id(&brief.key, kind, cause),
@@ -272,3 +292,5 @@ fn death(brief: &Brief, kind: &str, cause: &str, ended: Micros, found: Micros) -
 
 /// The number of consecutive complete responses without a call that prove its death.
 const MISSING: u8 = 2;
+/// The time after which a death is declared again that the fold did not apply: the journal may have lost it.
+const REPEAT: Duration = Duration::from_secs(300);

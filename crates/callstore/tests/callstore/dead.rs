@@ -272,6 +272,18 @@ fn a_clock_that_is_set_closes_no_young_call() {
     assert_eq!(scene.look_with(7300, 86_400).len(), 1);
 }
 
+#[test]
+fn a_death_is_declared_once_while_the_fold_is_behind() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    scene.happens(&[disconnected("a1", 40)]);
+    scene.look(41);
+    let decided = scene.watchdog.look(&scene.state.index(), Moment::at(BEGIN + 56 * SECOND));
+    assert_eq!(deaths(&decided), scene.look(57), "again, until the journal has taken it");
+    scene.watchdog.declared(&decided, Moment::at(BEGIN + 57 * SECOND));
+    assert_eq!(scene.look(58), []);
+    assert_eq!(scene.look(357).len(), 1, "the journal may have lost it");
+}
+
 /// ecallmgr's timestamps are in whole seconds.
 #[test]
 fn a_doubt_in_the_second_of_the_last_event_counts() {
