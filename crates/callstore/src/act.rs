@@ -18,7 +18,7 @@ use crate::journal::{Journal, JournalError};
 use crate::lead::Leading;
 use crate::metrics::Metrics;
 use crate::orders::{Orders, Undeliverable};
-use crate::records::{self, Outcome, Subject, Writer, records};
+use crate::records::{self, Failing, Outcome, Subject, Writer, records};
 use crate::roles::Serves;
 use crate::state::{State, standing_of};
 
@@ -187,37 +187,44 @@ impl Actor {
         }
     }
 
-    /// Writes a batch of due records, and returns how many calls were settled.
+    /// Writes a batch of due records, and returns how many calls were tried.
     async fn write_due(&self, epoch: u64, refused: &mut HashMap<Key, Micros>, now: Micros) -> Result<usize, BoxError> {
         let due = self.state.due(now, AT_ONCE + refused.len())?;
-        let mut decided = Vec::new();
-        let mut failed = None;
+        let (mut decided, mut tried) = (Vec::new(), 0);
+        let (mut failing, mut failed) = (Failing::default(), None);
         for (_, key) in due {
             if refused.contains_key(&key) {
                 continue;
             }
-            match self.write_one(epoch, &key).await {
+            tried += 1;
+            let written = self.write_one(epoch, &key, &failing).await;
+            match written {
                 Ok(Some(what)) => decided.push(what),
                 Ok(None) => drop(refused.insert(key, now.saturating_add(REFUSED))),
+                // One database may fail alone: its records wait, and those of the others are tried.
+                Err(error) if failing.begins(&error) => {
+                    self.metrics.record("failed");
+                    tracing::warn!(error = log::chain(&*error), "a database takes no records; they wait");
+                    refused.insert(key, now.saturating_add(REFUSED));
+                }
                 Err(error) => {
                     failed = Some(error);
                     break;
                 }
             }
         }
-        let count = decided.len();
-        if count > 0 {
+        if !decided.is_empty() {
             self.decide(epoch, decided).await?;
             // Wait until the decisions are folded: until then the same records count as due.
             if let Some(end) = self.journal.end().await? {
                 self.progress.reaches(end).await;
             }
         }
-        failed.map_or(Ok(count), Err)
+        failed.map_or(Ok(tried), Err)
     }
 
     /// Writes the records of one call. Returns `None` if it has to wait, or if CouchDB refused a record.
-    async fn write_one(&self, epoch: u64, key: &Key) -> Result<Option<What>, BoxError> {
+    async fn write_one(&self, epoch: u64, key: &Key, failing: &Failing) -> Result<Option<What>, BoxError> {
         let through = self.state.index().offset.unwrap_or_default();
         let Some((stored, legs)) = self.state.dialog(key)? else { return Ok(None) };
         let (standing, ended) = standing_of(&stored, &legs);
@@ -244,9 +251,12 @@ impl Actor {
             if known.is_some_and(|known| **known == *record.print) {
                 continue;
             }
+            if failing.is(&record.database) {
+                return Ok(None);
+            }
             self.may_act(epoch)?;
             let outcome = writer.save(&record).await?;
-            self.metrics.record(word(outcome));
+            self.metrics.record(outcome.word());
             if let Outcome::Refused(status) = outcome {
                 tracing::error!(status, kind = record.kind, "CouchDB refuses a record; it is tried again later");
                 return Ok(None);
@@ -313,16 +323,6 @@ impl Actor {
             }
         }
         failed.map_or(Ok(()), Err)
-    }
-}
-
-const fn word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Written => "written",
-        Outcome::Known => "known",
-        Outcome::Corrected => "corrected",
-        Outcome::Foreign => "foreign",
-        Outcome::Refused(_) => "refused",
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 pub(crate) use cdr::KIND as CDR;
+pub(crate) use writer::Failing;
 pub use writer::{Outcome, Writer};
 
 use crate::fold::{Key, Micros, Standing};

@@ -24,6 +24,50 @@ pub enum Outcome {
     Refused(u16),
 }
 
+impl Outcome {
+    /// Returns its label in metrics.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Known => "known",
+            Self::Corrected => "corrected",
+            Self::Foreign => "foreign",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// CouchDB answered that it cannot save a record now; other databases may be able to.
+#[derive(Debug, thiserror::Error)]
+#[error("CouchDB answered {status} for {database}")]
+struct Unable {
+    database: String,
+    status: u16,
+}
+
+/// The database that could not save a record, if one could not.
+#[derive(Debug, Default)]
+pub(crate) struct Failing(Option<String>);
+
+impl Failing {
+    /// Returns whether it is this one.
+    pub(crate) fn is(&self, database: &str) -> bool {
+        self.0.as_deref() == Some(database)
+    }
+
+    /// Records the failure if it is that of one database. Returns false if the whole of CouchDB may have failed: it gave no such answer, or this is
+    /// the second database.
+    pub(crate) fn begins(&mut self, error: &BoxError) -> bool {
+        match error.downcast_ref::<Unable>() {
+            Some(unable) if self.0.is_none() => {
+                self.0 = Some(unable.database.clone());
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Writes records with the call store's own account.
 #[derive(Debug, Clone)]
 pub struct Writer(Couch);
@@ -46,11 +90,11 @@ impl Writer {
                 StatusCode::CREATED | StatusCode::ACCEPTED => return Ok(Outcome::Written),
                 StatusCode::CONFLICT => return self.correct(&path, record).await,
                 StatusCode::NOT_FOUND => {
-                    if let Some(refused) = self.make(&path.database).await? {
+                    if let Some(refused) = self.make(&path.database, record).await? {
                         return Ok(refused);
                     }
                 }
-                status => return refused(status),
+                status => return refused(record, status),
             }
         }
         Err("the database is gone again".into())
@@ -69,7 +113,7 @@ impl Writer {
     async fn correct(&self, path: &DocumentPath, record: &Record) -> Result<Outcome, BoxError> {
         for _ in 0..TRIES {
             let found = self.0.own_account().read(path, "").await?;
-            let known = found.found().map_err(|answer| status_error(answer.status()))?;
+            let known = found.found().map_err(|answer| unable(record, answer.status()))?;
             let Some(known) = known else { return Err("the record was removed meanwhile".into()) };
             let print = known.value("pvt_callstore").and_then(|ours| Some(ours.get("print")?.as_str()?.to_owned()));
             match print {
@@ -81,14 +125,14 @@ impl Writer {
             match self.put(path, record, Some(&rev)).await? {
                 StatusCode::CREATED | StatusCode::ACCEPTED => return Ok(Outcome::Corrected),
                 StatusCode::CONFLICT => {}
-                status => return refused(status),
+                status => return refused(record, status),
             }
         }
         Err("the record changes all the time".into())
     }
 
     /// Creates the database; it may exist already. Returns the outcome for the record if CouchDB refuses.
-    async fn make(&self, database: &str) -> Result<Option<Outcome>, BoxError> {
+    async fn make(&self, database: &str, record: &Record) -> Result<Option<Outcome>, BoxError> {
         let answer = self.0.own_account().send(Method::PUT, database, Bytes::new()).await?;
         match answer.status() {
             StatusCode::CREATED | StatusCode::ACCEPTED | StatusCode::PRECONDITION_FAILED => Ok(None),
@@ -96,23 +140,23 @@ impl Writer {
             status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 Ok(Some(Outcome::Refused(status.as_u16())))
             }
-            status => Err(status_error(status)),
+            status => Err(unable(record, status)),
         }
     }
 }
 
 /// Separates permanent rejections from transient failures.
-fn refused(status: StatusCode) -> Result<Outcome, BoxError> {
+fn refused(record: &Record, status: StatusCode) -> Result<Outcome, BoxError> {
     match status {
         StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE => {
             Ok(Outcome::Refused(status.as_u16()))
         }
-        status => Err(status_error(status)),
+        status => Err(unable(record, status)),
     }
 }
 
-fn status_error(status: StatusCode) -> BoxError {
-    format!("CouchDB answered {}", status.as_u16()).into()
+fn unable(record: &Record, status: StatusCode) -> BoxError {
+    Unable { database: record.database.clone(), status: status.as_u16() }.into()
 }
 
 /// How many times a conflict is retried.

@@ -6,6 +6,8 @@ use callstore::app::World;
 use callstore::clock::Clock;
 use callstore::state::State;
 use serde_json::{Value, json};
+use stowage_testing::couch::Couch;
+use stowage_testing::spy::Spy;
 
 use crate::events::{BEGIN, SECOND, begun, disconnected, ended, kazoo, with};
 use crate::running::{self, SORM, until};
@@ -173,5 +175,24 @@ async fn a_state_is_flushed_once_nothing_comes() {
         (known.is_some_and(|known| known + 1 >= events.len() as u64)).then_some(())
     })
     .await;
+    store.stop().await;
+}
+
+/// The account's database answers an error, which is no refusal of the record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_fails_does_not_hold_back_the_records_of_others() {
+    let couch = Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
+    let database = format!("/{}", SORM.replace('/', "%2F"));
+    couch.request("PUT", &database, "application/json", b"").await.expect_status(201);
+    let spy = Spy::start(&couch.url).await;
+    // The embedded store answers 501 to that.
+    spy.turn("/account", &format!("{database}/_view_cleanup"));
+    let url = spy.url();
+    let settings = [("COUCHDB__URL", url.as_str()), ("DEAD__HOLD_OFF", "100ms"), ("DEAD__MAX_CALL", "100000h")];
+    let store = running::start_over(couch, tempfile::tempdir().unwrap(), &settings, World::default()).await;
+    store.post(&[begun("a1", "b1"), vec![disconnected("a1", 40)]].concat()).await;
+    spy.wait_for("PUT /account").await;
+    store.post(&[begun("a2", "b2"), ended("a2", "b2")].concat()).await;
+    store.record("a2+b2").await;
     store.stop().await;
 }
