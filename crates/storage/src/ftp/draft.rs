@@ -11,7 +11,7 @@ use super::session::Session;
 use super::stat::Found;
 use crate::engine::finish::{CleanUp, clean_up};
 use crate::engine::names::Reserved;
-use crate::{Result, Stored};
+use crate::{Leftovers, Result, Stored};
 
 /// Returns whether a path is that of an incomplete file.
 pub(super) fn is_draft(path: &str) -> bool {
@@ -29,6 +29,7 @@ pub(super) struct Draft {
     pub(super) etag: Option<String>,
     /// The final name, which the file may already have.
     goal: Option<String>,
+    leftovers: Leftovers,
     /// Held until the name is cleaned up.
     reserved: Option<Reserved>,
     over: bool,
@@ -37,9 +38,10 @@ pub(super) struct Draft {
 impl Draft {
     /// Creates a draft for a file in the folder of `target`. Its name has no leading dot, since servers hide or reject such names (Pure-FTPd without
     /// `-z`, vsftpd's `deny_file`).
-    pub(super) fn beside(host: &Arc<Host>, target: &str) -> Self {
+    pub(super) fn beside(host: &Arc<Host>, target: &str, leftovers: &Leftovers) -> Self {
         let path = format!("{}/stowage-{}.part", folder(target), Uuid::new_v4().simple());
-        Self { host: Arc::clone(host), path, etag: None, goal: None, reserved: None, over: false }
+        let (host, leftovers) = (Arc::clone(host), leftovers.clone());
+        Self { host, path, etag: None, goal: None, leftovers, reserved: None, over: false }
     }
 
     /// Renames the file to its final name.
@@ -95,10 +97,16 @@ impl Drop for Draft {
         if self.over {
             return;
         }
-        let (host, path, goal) = (Arc::clone(&self.host), std::mem::take(&mut self.path), self.goal.take());
+        let remains = Remains {
+            host: Arc::clone(&self.host),
+            path: std::mem::take(&mut self.path),
+            etag: self.etag.take(),
+            goal: self.goal.take(),
+            leftovers: self.leftovers.clone(),
+        };
         let reserved = self.reserved.take();
         clean_up(&self.host.tasks, "ftp clean-up", async move {
-            scrub(&host, &path, goal.as_deref()).await;
+            remains.scrub().await;
             drop(reserved);
         });
     }
@@ -137,33 +145,71 @@ impl Drop for Placed {
     }
 }
 
-/// Removes a file under either of its names, repeatedly, since a server may still be processing the broken upload.
-async fn scrub(host: &Host, path: &str, mut goal: Option<&str>) {
-    let mut tries = CleanUp::default();
-    while tries.again().await {
-        tries.note(scrub_once(host, path, &mut goal).await);
-    }
-    if let Some(error) = tries.failure() {
-        tracing::warn!(storage = %host.id, %path, %error, "an unfinished file may be left");
-    }
+/// What a failed upload may have left.
+struct Remains {
+    host: Arc<Host>,
+    path: String,
+    etag: Option<String>,
+    /// The final name, until the file under it is removed or reported.
+    goal: Option<String>,
+    leftovers: Leftovers,
 }
 
-/// Returns `false` if the file does not exist, so far.
-///
-/// The file at the goal is removed once at most: if there is no answer, another gateway may have stored an object there since.
-async fn scrub_once(host: &Host, path: &str, goal: &mut Option<&str>) -> Result<bool> {
-    let mut session = host.pool.take(path).await?;
-    let outcome = match removed(&mut session, path).await {
-        Ok(true) => Ok(true),
-        // The unique name existed before the rename and is gone now, so the rename took place, and the file at the goal is ours.
-        Ok(false) => match goal.take() {
-            Some(goal) => removed(&mut session, goal).await.map(|_| true).context("remove an object"),
-            None => Ok(false),
-        },
-        Err(fault) => Err(fault.because("remove a file")),
-    };
-    session.leave();
-    outcome
+impl Remains {
+    /// Removes a file under either of its names, repeatedly, since a server may still be processing the broken upload.
+    async fn scrub(mut self) {
+        let mut tries = CleanUp::default();
+        while tries.again().await {
+            tries.note(self.scrub_once().await);
+        }
+        if let Some(error) = tries.failure() {
+            tracing::warn!(storage = %self.host.id, path = %self.path, %error, "an unfinished file may be left");
+            self.report();
+        }
+    }
+
+    /// Returns `false` if the file does not exist, so far.
+    ///
+    /// The file at the goal is removed once at most, and only if all earlier removals were answered: otherwise another gateway may have stored an
+    /// object there since.
+    async fn scrub_once(&mut self) -> Result<bool> {
+        let mut session = self.host.pool.take(&self.path).await?;
+        let outcome = match removed(&mut session, &self.path).await {
+            Ok(true) => {
+                self.goal = None;
+                Ok(true)
+            }
+            // The unique name existed before the rename and is gone now, so the rename took place, and the file at the goal is ours.
+            Ok(false) => self.scrub_goal(&mut session).await,
+            Err(fault) => {
+                // The removal itself may be what the next attempt finds gone.
+                if !fault.is_answer() {
+                    self.report();
+                }
+                Err(fault.because("remove a file"))
+            }
+        };
+        session.leave();
+        outcome
+    }
+
+    async fn scrub_goal(&mut self, session: &mut Session) -> Result<bool> {
+        let Some(goal) = &self.goal else { return Ok(false) };
+        let outcome = removed(session, goal).await.map(|_| true).context("remove an object");
+        match &outcome {
+            Ok(_) => self.goal = None,
+            Err(_) => self.report(),
+        }
+        outcome
+    }
+
+    /// Leaves the file that may be at the goal to the caller, who compares its version.
+    fn report(&mut self) {
+        if let Some(goal) = self.goal.take() {
+            let location = self.host.address.location(&goal);
+            self.leftovers.note(Stored { location, etag: self.etag.clone(), ..Stored::default() });
+        }
+    }
 }
 
 /// Removes a file, which may be gone already: for that, a refusal does not suffice, absence must be certain. Returns whether it was there.

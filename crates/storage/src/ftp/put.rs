@@ -19,7 +19,7 @@ use super::stat::Found;
 use super::transfer::Transfer;
 use crate::engine::finish::to_completion;
 use crate::engine::tries::Tries;
-use crate::{Chunk, Error, Kind, Object, Report, Result, Stored, Upload};
+use crate::{Chunk, Error, Kind, Leftovers, Object, Report, Result, Stored, Upload};
 
 /// Stores an object.
 pub(super) async fn store(host: &Arc<Host>, object: &Object, mut upload: Upload) -> Result<Stored> {
@@ -28,7 +28,8 @@ pub(super) async fn store(host: &Arc<Host>, object: &Object, mut upload: Upload)
     let report = upload.report();
     let source = if first.last { Source::Memory(first) } else { Source::Once(Some(upload.into_stream(Some(first)))) };
     let (here, gone) = oneshot::channel();
-    let job = Job { host: Arc::clone(host), name: (!object.taken).then_some(name), spare, source, report, gone };
+    let (name, leftovers) = ((!object.taken).then_some(name), object.leftovers.clone());
+    let job = Job { host: Arc::clone(host), name, spare, source, report, leftovers, gone };
     let placed = to_completion(&host.tasks, "ftp upload", job.run()).await;
     // Held until here to signal to the task that the caller is still waiting.
     drop::<oneshot::Sender<()>>(here);
@@ -42,6 +43,7 @@ struct Job {
     spare: String,
     source: Source,
     report: Report,
+    leftovers: Leftovers,
     /// Closed once the caller is gone.
     gone: oneshot::Receiver<()>,
 }
@@ -93,7 +95,7 @@ impl Job {
         let target = self.name.clone().unwrap_or_else(|| self.spare.clone());
         let mut session = self.host.pool.take(&target).await?;
         session.make_folders(folder(&target)).await.context("make a folder")?;
-        let mut draft = Draft::beside(&self.host, &target);
+        let mut draft = Draft::beside(&self.host, &target, &self.leftovers);
         let outcome = match self.fill(&mut session, &mut draft).await {
             Ok(()) => Ok(draft.placed()),
             Err(error) => {

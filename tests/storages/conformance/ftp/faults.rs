@@ -1,9 +1,12 @@
 //! Lost replies, broken connections, silence: what is left behind, and which errors are reported.
 
-use super::{Gated, LARGE, gated, verbs, with};
+use super::{Gated, LARGE, Place, gated, verbs, with};
 use crate::conformance::prelude::*;
+use stowage_storage::Leftovers;
 use stowage_testing::fault::{Fault, What};
-use stowage_testing::ftp::gate::Act;
+use stowage_testing::ftp::FtpServer;
+use stowage_testing::ftp::gate::{Act, Gate};
+use tokio::sync::mpsc;
 
 /// For every command, its reply or the command itself is lost once: nothing is left, and nothing is overwritten.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,6 +48,27 @@ async fn a_lost_answer_to_the_rename_is_found_out() {
     assert_eq!(kind(target.put(&object("y"), Body::full(bytes(LARGE))).await), Some(Kind::Passing));
     target.assert_clean("asked").await;
     assert_eq!(target.world.objects(), ["x"]);
+}
+
+/// The client of a broken upload repeats it through another gateway, while the removal of the broken one has no answer.
+#[tokio::test]
+async fn what_another_gateway_stores_meanwhile_stays_and_the_rest_is_reported() {
+    let server = FtpServer::start().await;
+    let folder = server.root().join("recordings");
+    let gate = Gate::start(server.address()).await;
+    let settings = json!({"url": super::url("ftp", gate.address().port())});
+    let target = super::target(settings, &Around::default(), Place { server, _gate: None });
+    gate.plan("RNTO", Act::Close, 1);
+    gate.plan("DELE", Act::Lose, 1);
+    let (sender, mut reported) = mpsc::unbounded_channel();
+    let mut broken = object("x");
+    broken.leftovers = Leftovers::new(move |left| sender.send(left).expect("a receiver"));
+    assert_eq!(kind(target.put(&broken, Body::full(bytes(LARGE))).await), Some(Kind::Passing));
+    std::fs::write(folder.join("x"), "another's").expect("written");
+    target.assert_clean("removed").await;
+    assert_eq!(target.world.objects(), ["x"]);
+    let left = reported.try_recv().expect("reported");
+    assert_eq!((&left.location["path"], left.etag.is_some()), (&json!("/recordings/x"), true));
 }
 
 /// The server's end of a data connection looks the same for complete and truncated uploads.
