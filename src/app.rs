@@ -176,10 +176,14 @@ fn bounds(config: &Config) -> Bounds {
     }
 }
 
-/// Removes the half-written files that a crash leaves in `file` storages; only the gateway writes files with such names.
+/// Removes the half-written files that a crash leaves in `file` storages; only the gateway writes files with such names. A missing root is not
+/// created: its file system may be mounted later.
 async fn sweep_root(config: &Config) -> Result<(), BoxError> {
     let Some(root) = config.storage.file_root.clone() else { return Ok(()) };
     let shown = root.display().to_string();
+    if !tokio::fs::try_exists(&root).await.unwrap_or(false) {
+        tracing::warn!(root = %shown, "storage.file_root is missing: `file` storages cannot be used until it is there");
+    }
     match tokio::task::spawn_blocking(move || sweep_files(&root)).await? {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("storage.file_root: {shown} cannot be used: {error}").into()),

@@ -33,6 +33,22 @@ async fn turned_off_without_a_root() {
     assert_eq!(error.expect_err("an error").kind(), Kind::Settings);
 }
 
+/// The file system of the root is mounted after the start.
+#[tokio::test]
+async fn a_missing_root_is_not_created() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("mounted");
+    let target = open(&root);
+    let place = target.backend.place("a");
+    assert_eq!(kind(target.put(&object("a"), Body::full("x")).await), Some(Kind::Passing));
+    assert_eq!(kind(target.get(&place, None, 1).await), Some(Kind::Passing));
+    assert_eq!(kind(target.backend.delete(&place).await), Some(Kind::Passing));
+    assert!(!root.exists());
+    fs::create_dir(&root).expect("a folder");
+    let stored = target.put(&object("a"), Body::full("x")).await.expect("stored");
+    assert_eq!(target.read(&stored.location, 1).await, b"x");
+}
+
 #[tokio::test]
 async fn links_do_not_lead_out_of_the_root() {
     let (root, outside) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));

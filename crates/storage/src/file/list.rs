@@ -16,7 +16,7 @@ pub(super) fn all(place: &Place) -> Vec<Result<Listed>> {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             // The directory is created with the first object, and a folder may be removed meanwhile.
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == ErrorKind::NotFound && place.has_root() => continue,
             Err(error) => {
                 found.push(Err(unread(&folder, error)));
                 continue;

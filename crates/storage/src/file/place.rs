@@ -4,7 +4,6 @@
 //! link leads out of the root.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -15,8 +14,8 @@ use crate::{Error, Kind, Result};
 /// The directory of one storage.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    /// The configured root, canonicalized.
-    root: PathBuf,
+    /// The configured root, canonicalized as far as it existed.
+    pub(super) root: PathBuf,
     /// The directory, canonicalized as far as it existed.
     pub(super) directory: PathBuf,
 }
@@ -27,19 +26,19 @@ pub(super) const DRAFTS: &str = ".stowage-tmp";
 const LONGEST_SEGMENT: usize = 255;
 
 impl Place {
-    /// Reads `directory`, which is relative to the root, or absolute and below it.
+    /// Reads `directory`, which is relative to the root, or absolute and below it. The root may be missing, and is not created: its file system may
+    /// not be mounted, and what is stored in its place would be hidden once it is.
     ///
     /// # Errors
-    /// `Settings`.
+    /// `Settings`; `Passing` if the path of the root cannot be resolved.
     pub(super) fn open(settings: &Settings, root: Option<&Path>) -> Result<Self> {
         let off = || Error::new(Kind::Settings, format!("storage {}: the file driver is turned off", settings.id()));
         let root = root.filter(|root| !root.as_os_str().is_empty()).ok_or_else(off)?;
         let unusable = |error: io::Error| {
             let text = format!("storage {}: storage.file_root cannot be used", settings.id());
-            Error::new(Kind::Settings, text).because(error)
+            Error::new(Kind::Passing, text).because(error)
         };
-        fs::create_dir_all(root).map_err(unusable)?;
-        let root = root.canonicalize().map_err(unusable)?;
+        let root = std::path::absolute(root).and_then(|root| resolve(&root)).map_err(unusable)?;
         let directory = PathBuf::from(settings.required("directory")?);
         let leaves = || Error::from(settings.wrong("directory", "must be below storage.file_root"));
         let plain = |part: Component<'_>| match part {

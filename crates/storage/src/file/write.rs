@@ -57,8 +57,12 @@ impl Draft {
         let path = place.draft(&Uuid::new_v4().simple().to_string());
         let created = path.clone();
         let file = blocking(move || {
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
+            // Never the root itself: its file system may not be mounted.
+            if let Some(folder) = path.parent()
+                && let Err(error) = fs::create_dir(folder)
+                && error.kind() != io::ErrorKind::AlreadyExists
+            {
+                return Err(error);
             }
             let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
             // Signals to `sweep` that the file is in use; without file locks there is no such protection.
@@ -84,7 +88,7 @@ impl Draft {
                 if !place.holds(&path)? {
                     return Err(outside());
                 }
-                if settle(&draft, &path)? {
+                if settle(&place, &draft, &path)? {
                     return Ok(Placed { name, path, etag, place, tasks, kept: false });
                 }
             }
@@ -146,11 +150,11 @@ impl Drop for Placed {
 }
 
 /// Moves a file to a name; returns `false` if it is taken. Retries if a concurrent `delete` removes a folder just created.
-fn settle(draft: &Path, path: &Path) -> io::Result<bool> {
+fn settle(place: &Place, draft: &Path, path: &Path) -> io::Result<bool> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let renamed = match make_parents(path) {
+        let renamed = match make_parents(place, path) {
             Ok(()) => rename_new(draft, path),
             // A file in place of a folder has the same error code as a taken name, but is a different problem.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(io::ErrorKind::NotADirectory.into()),
@@ -168,13 +172,16 @@ fn settle(draft: &Path, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Creates the parent folders of a path, syncing each into its own parent.
-fn make_parents(path: &Path) -> io::Result<()> {
+/// Creates the parent folders of a path below the root, syncing each into its own parent.
+fn make_parents(place: &Place, path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent() else { return Ok(()) };
     if folder.is_dir() {
         return Ok(());
     }
-    make_parents(folder)?;
+    if folder == place.root {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    make_parents(place, folder)?;
     match fs::create_dir(folder) {
         Ok(()) => sync_folder(folder.parent()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
