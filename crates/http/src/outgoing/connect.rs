@@ -154,8 +154,8 @@ impl Connector {
         let handshake = TlsConnector::from(Arc::clone(&self.tls.0)).connect(name, tcp);
         match tokio::time::timeout(self.timeouts.tls_handshake, handshake).await {
             Ok(Ok(stream)) => Ok(Stream::Right(Box::new(stream))),
-            Ok(Err(error)) => Err(Error::from(Kind::Tls).because(error)),
-            Err(_) => Err(Error::from(Kind::Tls).because(io::Error::from(io::ErrorKind::TimedOut))),
+            Ok(Err(error)) => Err(Error::from(if is_tls(&error) { Kind::Tls } else { Kind::Connect }).because(error)),
+            Err(_) => Err(Error::from(Kind::Connect).because(io::Error::from(io::ErrorKind::TimedOut))),
         }
     }
 
@@ -221,6 +221,13 @@ impl Connector {
     }
 }
 
+/// Returns whether a failed handshake is about a certificate or the protocol: otherwise the connection broke, as that of a server that is down does
+/// behind a load balancer.
+#[must_use]
+pub fn is_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>())
+}
+
 fn tuned(stream: TcpStream) -> Result<TcpStream, Error> {
     let tuned = stream.set_nodelay(true).and_then(|()| bound_send_buffer(&stream)).and_then(|()| keep_alive(&stream));
     tuned.map(|()| stream).map_err(|error| Error::from(Kind::Connect).because(error))
@@ -255,3 +262,48 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 /// A connection: plain TCP on the left, TLS over TCP on the right.
 pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use rustls::RootCertStore;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::{Connector, Origin, Reach, Timeouts};
+    use crate::client::Kind;
+    use crate::egress::Egress;
+
+    /// Fails to connect to a server that says this instead of its part of the handshake, or closes the connection.
+    async fn failed(says: Option<&[u8]>, limit: Duration) -> Kind {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let Some(text) = says else {
+                drop(stream);
+                return pending().await;
+            };
+            stream.write_all(text).await.unwrap();
+            pending::<()>().await;
+        };
+        let second = Duration::from_secs(10);
+        let timeouts = Timeouts { connect: second, tls_handshake: limit, response_head: second, idle_body: second };
+        let connector = Connector::trusting(RootCertStore::empty(), Egress::default(), timeouts).unwrap();
+        let origin = Origin { tls: true, host: "127.0.0.1".to_owned(), port };
+        tokio::select! {
+            connected = connector.connect(&origin, Reach::Operator) => connected.unwrap_err().kind(),
+            () = server => unreachable!(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handshake_without_an_answer_is_no_connection() {
+        let long = Duration::from_secs(10);
+        assert_eq!(failed(Some(b""), Duration::from_millis(50)).await, Kind::Connect, "silence");
+        assert_eq!(failed(None, long).await, Kind::Connect, "a closed connection");
+        assert_eq!(failed(Some(b"HTTP/1.1 400 Bad Request\r\n\r\n"), long).await, Kind::Tls, "no TLS");
+    }
+}

@@ -23,10 +23,10 @@ pub enum Kind {
     /// The egress policy rejects every address of the host.
     #[error("the address is refused by the egress policy")]
     Refused,
-    /// No connection within `timeouts.connect`.
+    /// No connection within `timeouts.connect`, or it broke in the TLS handshake, or that took longer than `timeouts.tls_handshake`.
     #[error("no connection to the server")]
     Connect,
-    /// The TLS handshake failed, or the certificate is not trusted.
+    /// The peers do not agree on TLS, or the certificate is not trusted.
     #[error("no TLS connection to the server")]
     Tls,
     /// Nothing was received within `timeouts.response_head` or `timeouts.idle_body`.
