@@ -130,13 +130,14 @@ impl Error {
         self
     }
 
-    /// Returns a copy for another caller waiting for the same result, without the cause.
+    /// Returns a copy for another caller waiting for the same result. Of the cause it has only what a breaker needs to know: the kind of lost connection.
     #[must_use]
     pub fn again(&self) -> Self {
         let Inner { kind, status, retry_after, message, setting, said, .. } = &*self.0;
         let (kind, status, retry_after, message) = (*kind, *status, *retry_after, message.clone());
         let (setting, said) = (setting.clone(), said.clone());
-        Self(Box::new(Inner { kind, status, retry_after, message, setting, said, source: None }))
+        let source = cause::<client::Error>(self).map(|lost| client::Error::from(lost.kind()).into());
+        Self(Box::new(Inner { kind, status, retry_after, message, setting, said, source }))
     }
 
     /// Returns how the gateway reacts.

@@ -228,7 +228,11 @@ pub fn is_tls(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>())
 }
 
-fn tuned(stream: TcpStream) -> Result<TcpStream, Error> {
+/// Sets the options that all connections have.
+///
+/// # Errors
+/// Of kind `Connect`.
+pub fn tuned(stream: TcpStream) -> Result<TcpStream, Error> {
     let tuned = stream.set_nodelay(true).and_then(|()| bound_send_buffer(&stream)).and_then(|()| keep_alive(&stream));
     tuned.map(|()| stream).map_err(|error| Error::from(Kind::Connect).because(error))
 }

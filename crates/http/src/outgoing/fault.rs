@@ -53,7 +53,9 @@ impl Error {
         !matches!(self.0.kind, Kind::Resolve | Kind::Refused | Kind::Connect | Kind::Tls)
     }
 
-    pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
         self
     }

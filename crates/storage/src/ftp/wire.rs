@@ -2,14 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls_pki_types::ServerName;
-use stowage_http::connect::{Connector, Reach};
+use stowage_http::client;
+use stowage_http::connect::{Connector, Reach, is_tls, tuned};
 use stowage_http::race::race;
-use suppaftp::Status;
-use suppaftp::tokio::{AsyncRustlsConnector, AsyncRustlsFtpStream};
+use suppaftp::tokio::{AsyncRustlsFtpStream, AsyncRustlsStream, AsyncTlsConnector};
+use suppaftp::{FtpError, FtpResult, Status};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::address::{Address, Security};
@@ -45,11 +49,17 @@ pub(super) async fn open(connector: &Connector, address: &Address) -> Result<Wir
     let name = ServerName::try_from(host.clone()).map_err(|error| Fault::Tls(error.to_string()))?;
     let tls = Tls::new(connector, name);
     let (ftp, peer) = if address.security == Security::Implicit {
-        implicit(connector, address, &tls.connector).await?
+        implicit(connector, address, &tls).await?
     } else {
         let (ftp, peer) = greeted(connector, address).await?;
+        let handshake = Handshake::new(&tls);
         // Also protects data connections (`PBSZ 0`, `PROT P`).
-        (ftp.into_secure(AsyncRustlsConnector::from(tls.connector.clone()), host).await?, peer)
+        let secured = ftp.into_secure(handshake.clone(), host).await.map_err(Fault::from);
+        let secured = secured.map_err(|fault| match fault {
+            Fault::Tls(_) => handshake.judge(fault),
+            other => other,
+        });
+        (secured?, peer)
     };
     Ok(Wire { ftp, tls: Some(tls), peer })
 }
@@ -63,15 +73,18 @@ async fn greeted(connector: &Connector, address: &Address) -> Result<(AsyncRustl
 async fn implicit(
     connector: &Connector,
     address: &Address,
-    config: &TlsConnector,
+    tls: &Tls,
 ) -> Result<(AsyncRustlsFtpStream, SocketAddr), Fault> {
     let limit = connector.timeouts().connect + connector.timeouts().tls_handshake;
     let addresses = connector.addresses(&address.origin, Reach::Tenant).await?;
     let host = &address.origin.host;
     let open = |checked| {
-        let config = AsyncRustlsConnector::from(config.clone());
-        let opening = AsyncRustlsFtpStream::connect_secure_implicit(checked, config, host);
-        async move { within(limit, opening).await.map(|ftp| (ftp, checked)) }
+        let handshake = Handshake::new(tls);
+        let opening = AsyncRustlsFtpStream::connect_secure_implicit(checked, handshake.clone(), host);
+        async move {
+            let opened = within(limit, opening).await;
+            opened.map(|ftp| (ftp, checked)).map_err(|fault| handshake.judge(fault))
+        }
     };
     let (mut ftp, peer) = race(addresses, limit, open).await.map_err(|fault| fault.unwrap_or(Fault::Nonsense))?;
     ftp.custom_command("PBSZ 0", &[Status::CommandOk]).await?;
@@ -86,5 +99,51 @@ impl Tls {
         let mut config: ClientConfig = connector.tls().clone();
         config.resumption = Resumption::store(Arc::<Tickets>::clone(&tickets));
         Self { connector: TlsConnector::from(Arc::new(config)), name, tickets }
+    }
+}
+
+/// The handshake of one control connection. It remembers how far it came, as suppaftp passes on only the text of an error.
+#[derive(Clone)]
+struct Handshake {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+    /// Whether the server took part.
+    answered: Arc<AtomicBool>,
+}
+
+impl Handshake {
+    fn new(tls: &Tls) -> Self {
+        Self { connector: tls.connector.clone(), name: tls.name.clone(), answered: Arc::default() }
+    }
+
+    /// Tells a connection that was not made, or broke in the handshake, from one that TLS or the server refused.
+    fn judge(&self, fault: Fault) -> Fault {
+        if self.answered.load(Ordering::Relaxed) {
+            return fault;
+        }
+        let unreachable = client::Error::from(client::Kind::Connect);
+        Fault::Unreachable(match fault {
+            Fault::Broken(error) => unreachable.because(error),
+            Fault::Tls(text) => unreachable.because(text),
+            _ => unreachable,
+        })
+    }
+}
+
+impl std::fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handshake").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl AsyncTlsConnector for Handshake {
+    type Stream = AsyncRustlsStream;
+
+    async fn connect(&self, _domain: &str, stream: TcpStream) -> FtpResult<AsyncRustlsStream> {
+        let stream = tuned(stream).map_err(|error| FtpError::SecureError(error.to_string()))?;
+        let shaken = self.connector.connect(self.name.clone(), stream).await;
+        self.answered.store(shaken.as_ref().map_or_else(is_tls, |_| true), Ordering::Relaxed);
+        shaken.map(AsyncRustlsStream::from).map_err(|error| FtpError::SecureError(error.to_string()))
     }
 }

@@ -2,10 +2,13 @@
 
 use super::{Gated, LARGE, Place, gated, verbs, with};
 use crate::conformance::prelude::*;
+use stowage_http::body::cause;
+use stowage_http::client;
 use stowage_storage::Leftovers;
 use stowage_testing::fault::{Fault, What};
 use stowage_testing::ftp::FtpServer;
 use stowage_testing::ftp::gate::{Act, Gate};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 /// For every command, its reply or the command itself is lost once: nothing is left, and nothing is overwritten.
@@ -190,4 +193,23 @@ async fn a_silent_server_is_given_up() {
     gate.fault(Fault::to_client(1_000_000, What::Stall));
     let download = target.get(&stored.location, None, LARGE as u64).await.expect("an object");
     assert_eq!(collect(download.body, LIMIT).await.expect_err("silence").to_string(), "the server says nothing");
+}
+
+/// A breaker opens at once after three of these.
+#[tokio::test]
+async fn a_server_without_a_connection_is_not_reached() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let closing = listener.local_addr().expect("an address").port();
+    // Port 9 has no listener.
+    for (scheme, port) in [("ftp", 9), ("ftpes", 9), ("ftps", 9), ("ftps", closing)] {
+        let url = super::url(scheme, port);
+        let Gated { target, .. } = with(|settings| settings["url"] = json!(url), Around::default()).await;
+        let object = object("x");
+        let error = tokio::select! {
+            stored = target.put(&object, Body::full("x")) => stored.expect_err("no connection"),
+            () = async { while listener.accept().await.is_ok() {} } => unreachable!(),
+        };
+        let lost = cause::<client::Error>(&error).map(client::Error::kind);
+        assert_eq!((error.kind(), lost), (Kind::Passing, Some(client::Kind::Connect)), "{scheme} {port}: {error}");
+    }
 }
