@@ -2,7 +2,7 @@
 
 use crate::conformance::prelude::*;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use stowage_storage::sweep_files;
@@ -107,6 +107,23 @@ async fn a_folder_that_is_a_file_is_refused() {
     assert!(error.to_string().contains("255 bytes"), "{error}");
     target.idle().await;
     assert_eq!(tree(&root.path().join(".stowage-tmp")), [""; 0]);
+}
+
+/// The folder can be written, but not opened, so that it cannot be flushed.
+#[tokio::test]
+async fn a_file_whose_folder_cannot_be_flushed_does_not_stay() {
+    let root = tempfile::tempdir().expect("a folder");
+    let (target, folder) = (open(root.path()), root.path().join("d"));
+    fs::create_dir(&folder).expect("a folder");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o300)).expect("permissions");
+    if fs::read_dir(&folder).is_ok() {
+        println!("skipped: permissions do not bind this user");
+        return;
+    }
+    assert_eq!(kind(target.put(&object("a"), Body::full("x")).await), Some(Kind::Refused));
+    target.idle().await;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("permissions");
+    assert_eq!((tree(&folder), tree(&root.path().join(".stowage-tmp"))), (vec![], vec![]));
 }
 
 /// A missing file counts as gone, an inaccessible one does not.

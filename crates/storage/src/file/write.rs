@@ -89,13 +89,16 @@ impl Draft {
                     return Err(outside());
                 }
                 if settle(&place, &draft, &path)? {
-                    return Ok(Placed { name, path, etag, place, tasks, kept: false });
+                    let synced = sync_folder(path.parent());
+                    return Ok((Placed { name, path, etag, place, tasks, kept: false }, synced));
                 }
             }
             Err(io::Error::from(io::ErrorKind::AlreadyExists))
         });
-        let placed = placed.await?;
+        let (placed, synced) = placed.await?;
         self.path.clear();
+        // After an error, dropping the file removes it from its final name.
+        synced.map_err(failed)?;
         Ok(placed)
     }
 }
@@ -161,10 +164,7 @@ fn settle(place: &Place, draft: &Path, path: &Path) -> io::Result<bool> {
             Err(error) => Err(error),
         };
         match renamed {
-            Ok(()) => {
-                sync_folder(path.parent())?;
-                return Ok(true);
-            }
+            Ok(()) => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries < MOST_TRIES => {}
             Err(error) => return Err(error),
@@ -203,7 +203,11 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
                 Err(error) if from.metadata().map_or(1, |metadata| metadata.nlink()) < 2 => return Err(error),
                 Ok(()) | Err(_) => {}
             }
-            fs::remove_file(from)
+            // The file has its final name now, whatever becomes of the other one.
+            if let Err(error) = fs::remove_file(from) {
+                tracing::warn!(path = %from.display(), %error, "the temporary name of a file is left until the next start");
+            }
+            Ok(())
         }
         Err(error) => Err(error.into()),
     }
