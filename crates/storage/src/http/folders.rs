@@ -95,14 +95,16 @@ enum Outcome {
     Refused,
 }
 
-/// RFC 4918 section 9.3.1; servers that map folders to directories respond with 404 instead of 409.
+/// RFC 4918 section 9.3.1; servers that map folders to directories respond with 404 instead of 409. Some respond with 406 for a folder that exists, and
+/// ownCloud with 423 for one that another request is creating: the upload may be sent then, as if this one had created it.
 async fn mkcol(web: &Web, folder: &Link) -> Result<Outcome> {
     let method = Method::from_bytes(b"MKCOL").map_err(|_| Error::new(Kind::Refused, "no such method"))?;
     let (_, response) = web.ask(&method, folder, &HeaderMap::new()).await?;
     let status = response.status();
     discard(response).await;
     Ok(match status {
-        StatusCode::METHOD_NOT_ALLOWED => Outcome::There,
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_ACCEPTABLE => Outcome::There,
+        StatusCode::LOCKED => Outcome::Made,
         status if status.is_success() => Outcome::Made,
         StatusCode::CONFLICT | StatusCode::NOT_FOUND => Outcome::NoParent,
         _ => Outcome::Refused,

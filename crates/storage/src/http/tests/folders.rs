@@ -75,7 +75,7 @@ async fn a_large_body_that_was_read_first_is_taken_the_second_time() {
 /// A server that does not support folders, or refuses to create them, is not asked repeatedly.
 #[tokio::test]
 async fn a_refusal_stays_one() {
-    for (mkcol, puts) in [(501, 1), (403, 1), (404, 1), (409, 1), (405, 2)] {
+    for (mkcol, puts) in [(501, 1), (403, 1), (404, 1), (409, 1), (405, 2), (406, 2), (423, 2)] {
         for code in [404, 409, 507] {
             let puts = if code == 507 { 1 } else { puts };
             let server = Server::start(move |method, _, _| match method.as_str() {
@@ -100,5 +100,21 @@ async fn a_refusal_stays_one() {
         let storage = open(json!({"url": server.url(url), "verb": verb}));
         storage.put(&object("a/n"), upload(&storage, "x")).await.unwrap_err();
         assert_eq!(made(&server), Vec::<String>::new());
+    }
+}
+
+/// Another upload creates the folder at the same time.
+#[tokio::test]
+async fn a_folder_that_is_there_or_just_created_is_used() {
+    for answer in [405, 406, 423] {
+        let server = Server::start(move |method, _, index| match method.as_str() {
+            "MKCOL" => Reply::Status(answer),
+            "PUT" if index == 1 => Reply::Status(409),
+            _ => Reply::Normal,
+        })
+        .await;
+        let storage = open(json!({"url": server.url("/p")}));
+        store(&storage, "a/n", "x").await.expect("stored");
+        assert_eq!(server.object("/p/a/n").unwrap(), "x", "{answer}");
     }
 }
