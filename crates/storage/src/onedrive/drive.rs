@@ -1,12 +1,13 @@
 //! Calls to Microsoft Graph about the files of one drive.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Method, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use stowage_base::tasks::Tasks;
 
@@ -53,6 +54,7 @@ pub(super) struct Item {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Parent {
+    #[serde(default, deserialize_with = "drive_id")]
     pub(super) drive_id: Option<String>,
 }
 
@@ -102,6 +104,7 @@ impl Drive {
 
     /// Builds a call for an item. The ids passed `is_id`, so they need no escaping.
     pub(super) fn item(&self, method: Method, (drive, item): (&str, &str), action: &str) -> Call {
+        let drive = whole(drive);
         self.graph.call(method, &format!("/v1.0/drives/{drive}/items/{item}{action}"))
     }
 
@@ -143,6 +146,18 @@ impl Drive {
         }
         Err(reply.refusal("remove an object"))
     }
+}
+
+/// Reads the id of a drive from an answer.
+fn drive_id<'de, D: Deserializer<'de>>(answer: D) -> std::result::Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(answer)?.map(|id| whole(&id).into_owned()))
+}
+
+/// Returns the id of a drive as Graph accepts it: that of a personal drive has 16 hexadecimal digits, of which some answers of Graph lack leading zeros.
+/// All other ids contain `!`.
+fn whole(id: &str) -> Cow<'_, str> {
+    let is_cut = (1..16).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_cut { Cow::Owned(format!("{id:0>16}")) } else { Cow::Borrowed(id) }
 }
 
 /// Returns whether an item does not exist. A 404 with another code is about a drive, a user or a route. 410 means "no longer available at the
@@ -202,8 +217,26 @@ const SCOPE: &str = "Files.ReadWrite.All offline_access";
 #[cfg(test)]
 mod tests {
     use http::StatusCode;
+    use serde_json::json;
 
-    use super::fault;
+    use super::{Item, fault};
+
+    #[test]
+    fn the_id_of_a_drive_has_its_leading_zeros() {
+        for (given, whole) in [
+            ("24470056F521FEA", "024470056F521FEA"),
+            ("470056f521fea", "000470056f521fea"),
+            ("124470056F521FEA", "124470056F521FEA"),
+            ("b!double-drive", "b!double-drive"),
+            ("b!0", "b!0"),
+            ("", ""),
+        ] {
+            let item = json!({ "id": "1!2", "parentReference": { "driveId": given } });
+            assert_eq!(serde_json::from_value::<Item>(item).unwrap().place().unwrap(), (whole, "1!2"));
+            assert_eq!(super::whole(given), whole, "a pointer's");
+        }
+        assert!(serde_json::from_value::<Item>(json!({ "id": "1", "parentReference": {} })).unwrap().place().is_err());
+    }
 
     #[test]
     fn the_outer_word_and_the_innermost_one_are_told() {
