@@ -176,13 +176,16 @@ fn bounds(config: &Config) -> Bounds {
     }
 }
 
-/// Removes the half-written files that a crash leaves in `file` storages; only the gateway writes files with such names. A missing root is not
-/// created: its file system may be mounted later.
+/// Removes the half-written files that a crash leaves in `file` storages; only the gateway writes files with such names. A missing root is created
+/// now or never: later, its file system may just not be mounted.
 async fn sweep_root(config: &Config) -> Result<(), BoxError> {
     let Some(root) = config.storage.file_root.clone() else { return Ok(()) };
     let shown = root.display().to_string();
-    if !tokio::fs::try_exists(&root).await.unwrap_or(false) {
-        tracing::warn!(root = %shown, "storage.file_root is missing: `file` storages cannot be used until it is there");
+    if !tokio::fs::try_exists(&root).await.unwrap_or(true) {
+        match tokio::fs::create_dir(&root).await {
+            Ok(()) => tracing::warn!(root = %shown, "storage.file_root was missing and is new: no file system is mounted there"),
+            Err(error) => tracing::warn!(root = %shown, %error, "storage.file_root is missing: `file` storages cannot be used"),
+        }
     }
     match tokio::task::spawn_blocking(move || sweep_files(&root)).await? {
         Ok(_) => Ok(()),

@@ -56,7 +56,6 @@ impl Serving {
     /// Starts it with the built-in store and these settings.
     pub fn with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::create_dir(folder.path().join("attachments")).expect("a folder");
         let mut command = command(folder.path(), &["serve"]);
         for (key, value) in [
             ("COUCHDB__URL", "embedded"),
