@@ -43,6 +43,8 @@ async fn what_couchdb_has_is_moved_out_and_comes_back() {
     let (code, said) = run(&gateway, &scope).await;
     assert_eq!((code, &lines(&said, "total").next().unwrap()["attachments"]), (0, &0.into()), "{said}");
 
+    // A plan that stores nothing more, but still has the storages, as documented.
+    plan(&gateway, None).await;
     succeeds(&gateway, &[&scope[..], &["--to", "couchdb"]].concat()).await;
     assert!(gateway.stored().is_empty(), "{:?}", gateway.stored());
     assert_eq!(seen(&gateway, &ids).await, before);
