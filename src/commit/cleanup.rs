@@ -93,9 +93,8 @@ pub(crate) async fn named_by(
 ) -> Result<Vec<Pointer>, Error> {
     let leaves = match caller.open_revs(&target.path, "all", "").await? {
         Answer::Found(leaves, _) => leaves,
-        Answer::Missing(_) => return Ok(Vec::new()),
-        Answer::Refused(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(Vec::new()),
-        Answer::Refused(answer) => {
+        answer if answer.is_gone() => return Ok(Vec::new()),
+        Answer::Missing(answer) | Answer::Refused(answer) => {
             let reason = format!("CouchDB answers {} to the document", answer.status().as_u16());
             return Err(Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason));
         }

@@ -57,9 +57,8 @@ impl Found {
             (Answer::Found(document, _), caller) => {
                 Self::of(gateway, target.of_document(), document, caller).await.map(Some)
             }
-            (Answer::Missing(_), _) => Ok(None),
-            (Answer::Refused(answer), _) if answer.status() == StatusCode::NOT_FOUND => Ok(None),
-            (Answer::Refused(answer), _) => Err(refused(answer.status(), "the document")),
+            (answer, _) if answer.is_gone() => Ok(None),
+            (Answer::Missing(answer) | Answer::Refused(answer), _) => Err(refused(answer.status(), "the document")),
         }
     }
 

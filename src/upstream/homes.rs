@@ -235,8 +235,8 @@ impl Home {
         for other in self.others()? {
             let there = other.own_account();
             match there.read(path, query).await? {
-                answer if answer.is_missing() => {}
-                // A server that refuses the read is assumed to have the document.
+                answer if answer.is_gone() => {}
+                // A server that does not answer for CouchDB, or refuses the read, is assumed to have the document.
                 found => return Ok((found, there)),
             }
         }

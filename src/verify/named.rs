@@ -70,8 +70,8 @@ impl Named {
     async fn add_branches(&self, caller: &Caller, database: &Database, id: &str) -> Result<(), Error> {
         let leaves = match caller.open_revs(&database.document(id).path, "all", "").await? {
             Answer::Found(leaves, _) => leaves,
-            Answer::Missing(_) => return Ok(()),
-            Answer::Refused(answer) => return Err(refused(answer.status(), "a document")),
+            // The changes have just listed it, so that a document which is missing now may have named anything.
+            Answer::Missing(answer) | Answer::Refused(answer) => return Err(refused(answer.status(), "a document")),
         };
         for leaf in leaves {
             match leaf {

@@ -60,6 +60,18 @@ impl<T> Answer<T> {
         }
     }
 
+    /// Returns whether CouchDB itself says that the document, or its database, does not exist; a 404 of a proxy does not say so.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Found(..) => false,
+            Self::Missing(answer) | Self::Refused(answer) => {
+                answer.status() == StatusCode::NOT_FOUND
+                    && (is_without_document(answer.body()) || is_without_database(answer.body()))
+            }
+        }
+    }
+
     /// Returns the requested document, if it exists.
     ///
     /// # Errors

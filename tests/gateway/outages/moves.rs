@@ -109,6 +109,25 @@ async fn a_user_that_may_only_read_keeps_its_jobs_waiting() {
     world.stop().await;
 }
 
+/// A proxy in front of CouchDB may answer 404 for a moment: the document is not gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_404_that_is_not_couchdbs_keeps_the_job() {
+    let world = without_worker().await;
+    world.bucket.shut();
+    world.with_attachment("doc", &bytes(500, 1)).await;
+    world.bucket.open();
+    world.store.rule("GET", "/doc?", 1000, answer(404, "not here"));
+    let setup = super::world::working(stowage_testing::gateway::Setup::default());
+    let other = world.gateway.beside(setup.upstream(&world.store.url())).await;
+    until("the job is tried", async || jobs(&world).await.iter().any(|job| !job["error"].is_null())).await;
+    let waiting = jobs(&world).await;
+    assert!(waiting[0]["error"].as_str().unwrap().contains("404"), "{waiting:?}");
+    world.store.relent();
+    is_in_couchdb(&world, "doc", "call.mp3", &bytes(500, 1)).await;
+    other.stop().await;
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_couchdb_has_packed_is_moved_packed_and_reads_the_same() {
     let world = without_worker().await;

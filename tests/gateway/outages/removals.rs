@@ -6,6 +6,7 @@ use hyper::Method;
 use serde_json::json;
 use stowage_testing::gateway::{Setup, exchange, json};
 use stowage_testing::recorder::{Answer, Recorder};
+use stowage_testing::upstream::until;
 
 use super::world::{
     drained, drained_by_another, falling_back, is_in_storage, jobs, with_worker, without_worker, working,
@@ -43,6 +44,28 @@ async fn an_object_that_a_document_names_stays_whatever_a_job_says() {
     world.bucket.relent();
     drained_by_another(&world).await;
     is_in_storage(&world, "doc", "call.mp3", &bytes(100, 1)).await;
+    world.stop().await;
+}
+
+/// A proxy in front of CouchDB may answer 404 for a moment, which does not tell what the document names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_404_that_is_not_couchdbs_removes_nothing() {
+    let world = without_worker().await;
+    let before = world.with_attachment("doc", &bytes(100, 1)).await;
+    world.bucket.rule("DELETE", "", 1000, answer(503, "x"));
+    let pointer = world.gateway.pointer("doc", "call.mp3").await;
+    world.gateway.delete(&format!("doc/call.mp3?rev={before}")).await.expect_status(200);
+    world.gateway.settled().await;
+    let mut document = world.stored("doc").await;
+    document["pvt_attachments"] = json!({ "call.mp3": pointer });
+    world.gateway.save("doc", document).await;
+    world.bucket.relent();
+    world.store.rule("GET", "/doc?", 1000, answer(404, "not here"));
+    let other = world.gateway.beside(working(Setup::default()).upstream(&world.store.url())).await;
+    until("the job is tried", async || jobs(&world).await.iter().any(|job| !job["error"].is_null())).await;
+    world.store.relent();
+    is_in_storage(&world, "doc", "call.mp3", &bytes(100, 1)).await;
+    other.stop().await;
     world.stop().await;
 }
 

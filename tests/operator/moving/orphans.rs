@@ -185,10 +185,14 @@ async fn nothing_is_removed_after_a_404_that_is_not_about_the_database() {
     let gateway = start().await;
     plan(&gateway, Some(STORAGE)).await;
     let left = left_beside(&gateway).await;
+    let branches = ["1-aaaa", "1-bbbb"].map(|rev| json!({ "_id": "twice", "_rev": rev, "pvt_type": "fax" }));
+    let text = json!({ "new_edits": false, "docs": branches }).to_string();
+    let target = format!("/{}/_bulk_docs", gateway.path());
+    gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await.expect_status(201);
     let spy = Spy::start(&gateway.couch.url).await;
     let through = [("STOWAGE__COUCHDB__URL".to_owned(), spy.url())];
     let look = ["verify", "--account", &gateway.account, "--orphans", "--older-than", "0s", "--remove-orphans"];
-    for list in ["_all_docs", "_changes"] {
+    for list in ["_all_docs", "_changes", "twice?open_revs"] {
         spy.turn(&format!("/{}/{list}", gateway.path()), &format!("/{}/none", gateway.couch.plans));
         let (code, said) = run_with(&gateway, &through, &look).await;
         assert!(code == 1 && said.contains("orphans are not looked for"), "{list}: {code} {said}");
