@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+use super::rehome::different;
 use super::{Found, Moved, refused, unasked};
 use crate::error::Error;
 use crate::gateway::Gateway;
@@ -33,6 +34,10 @@ impl Found {
             let known = known.ok_or_else(|| Error::Forgotten(old.stowage.storage.as_str().into()))?;
             let source = Source::of(Arc::clone(gateway), unasked(), &target, &self.document, old.clone()).await?;
             let seen = source.seen().await?;
+            let is_long = old.length.is_none_or(|said| said == seen.length);
+            if !is_long || old.digest.as_ref().is_some_and(|said| *said != seen.digest) {
+                return Err(different(old));
+            }
             bytes += seen.length;
             let mut pointer = old.clone();
             pointer.length = Some(seen.length);

@@ -96,6 +96,29 @@ async fn what_kazoo_stored_gets_a_pointer_of_the_gateways_form_and_stays_where_i
     gateway.stop().await;
 }
 
+/// A pointer of the gateway's form would make the object look sound.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_is_not_what_kazoo_recorded_keeps_its_entry() {
+    let gateway = start().await;
+    let server = Recorder::start().await;
+    gateway.plan("http", json!({ "url": server.url("/calls/") })).await;
+    let handler = |id: &str| json!({ "kz_att_http": { "url": server.url(&format!("/calls/{id}.mp3")) } });
+    let length = RECORDING.len();
+    for (id, length, digest) in [("cut", length + 7, None), ("replaced", length, Some("md5-FXapTWyzNN0SbLHCfxng8g=="))]
+    {
+        server.store(&format!("/calls/{id}.mp3"), RECORDING);
+        let entry = json!({ "handler": handler(id), "content_type": "audio/mpeg", "length": length, "digest": digest });
+        gateway.save(id, &json!({ "pvt_type": "fax", "pvt_attachments": { "call.mp3": entry } })).await;
+    }
+    let database = gateway.database();
+    let (code, said) = run(&gateway, &["migrate", "--db", &database, "--from", "kazoo", "--format", "json"]).await;
+    assert_eq!((code, lines(&said, "fault").count()), (1, 2), "{said}");
+    for id in ["cut", "replaced"] {
+        assert_eq!(gateway.pointer(id, "call.mp3").await["handler"], handler(id), "{id}: {said}");
+    }
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn types_and_times_choose_documents() {
     let gateway = start().await;
