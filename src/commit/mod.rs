@@ -2,7 +2,8 @@
 //! the document saved without a pointer to the removed object.
 //!
 //! The save decides. If it succeeds, the attachments are acknowledged and the objects they replaced are removed; if it is refused, the new objects
-//! are removed. If its outcome is unknown, the document is read again rather than guessed. A removal works the same way, without new objects.
+//! are removed, after a conflict only those that no leaf names. If its outcome is unknown, the document is read again rather than guessed. A removal
+//! works the same way, without new objects.
 
 pub(crate) mod armed;
 pub(crate) mod cleanup;
@@ -131,8 +132,13 @@ impl Commit {
                 remove_unnamed(&self.gateway, &self.caller, &self.target, &self.plan, self.replaced).await;
             }
             Outcome::Refused(save) => {
+                let is_conflict = save.head.status == StatusCode::CONFLICT;
                 reply.give(Ok(Response::from_parts(save.head, Body::full(save.body))));
-                self.change.discard().await;
+                match is_conflict {
+                    // The save that came first may be another gateway's, and name the same objects.
+                    true => self.change.superseded(&self.gateway, &self.caller, &self.target, &self.plan).await,
+                    false => self.change.discard().await,
+                }
             }
             Outcome::Superseded(save) => {
                 let is_conflict = save.head.status == StatusCode::CONFLICT;
@@ -215,7 +221,8 @@ impl Change {
         }
     }
 
-    /// Discards what no leaf names: the document may have been saved, and another request may have replaced only some of its attachments since.
+    /// Discards what no leaf names: the document may have been saved, and another request may have replaced only some of its attachments since. Or
+    /// another gateway may have stored an object under the same name, where a storage does not prevent that, and saved the document first.
     async fn superseded(self, gateway: &Gateway, caller: &Caller, target: &DocumentTarget, plan: &DocumentPlan) {
         if let Self::Stored(objects) = self {
             remove_unnamed(gateway, caller, target, plan, objects.pointers()).await;

@@ -102,9 +102,12 @@ impl Outgoing<'_> {
         self.store_unwaited(body, object).await
     }
 
-    /// Stores an attachment that CouchDB has kept so far.
+    /// Stores an attachment that is elsewhere so far. Another process may be storing it as well: where both could write one object, it gets a name of
+    /// its own, except for a copy, whose name no document has.
     pub(crate) async fn store_moved(self, body: Body) -> Result<NewObject, Error> {
-        let object = self.object()?;
+        let mut object = self.object()?;
+        let is_exclusive = storage::driver(self.decision.handler()).is_none_or(|driver| driver.exclusive);
+        object.taken |= !is_exclusive && !self.decision.stub;
         self.store_unwaited(body, object).await
     }
 

@@ -22,6 +22,8 @@ pub struct Driver {
     pub handler: &'static str,
     /// How objects are named by default.
     pub naming: Naming,
+    /// Whether a server stores an object only if no other process has stored one under the name.
+    pub exclusive: bool,
     /// The names that the driver's servers accept.
     pub fit: Fit,
     /// The JSON Schema of the driver's entry in a plan; the common part is `api/schema/schemas/defs.json`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
+use hyper::Method;
 use md5::{Digest, Md5};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -13,6 +14,7 @@ use super::gate::{Act, End};
 use super::world::{BUCKET, World, bytes, soon};
 use stowage_testing::gateway::{JSON, Running, Setup, authorization, rev};
 use stowage_testing::raw::{RawClient, RawResponse};
+use stowage_testing::recorder::{Answer, Recorder};
 use stowage_testing::s3::Operation;
 
 const CLIENTS: u8 = 20;
@@ -55,6 +57,45 @@ async fn of_twenty_attachments_with_one_revision_one_stays() {
         assert_eq!(world.whole_or_nothing("doc", name, name.as_bytes()).await, index == winner);
     }
     world.audit_and_stop(&["doc"]).await;
+}
+
+/// A web server creates no name exclusively, so that two gateways may both find it free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_save_leaves_the_object_that_another_gateways_save_names() {
+    let world = World::unplanned(Setup::default()).await;
+    let server = Recorder::start().await;
+    world.gateway.plan("http", json!({ "url": server.url("/recordings") })).await;
+    let other = world.gateway.beside(Setup::default()).await;
+    let (single, batched) = (world.document("single").await, world.document("batched").await);
+    server.next(Method::HEAD, 4, Answer::Status(404, ""));
+    let entry = json!({ "data": STANDARD.encode("a recording") });
+    let document = json!({ "_id": "batched", "_rev": batched, "_attachments": { "call.mp3": entry } });
+    let batch = json!({ "docs": [document] }).to_string();
+    let writes = [("single", "PUT", "/single "), ("batched", "POST", "/_bulk_docs")];
+    for (index, (id, method, part)) in writes.into_iter().enumerate() {
+        let gate = Arc::new(Notify::new());
+        world.store.rule(method, part, 1, Act::Hold(Arc::clone(&gate)));
+        let losing = async {
+            match id {
+                "single" => world.gateway.put(id, "call.mp3", &single, b"a recording").await,
+                _ => world.gateway.ask("POST", "_bulk_docs", &[JSON], batch.as_bytes()).await,
+            }
+        };
+        let winning = async {
+            world.store.struck(index + 1).await;
+            let rev = if id == "single" { &single } else { &batched };
+            other.attach(id, "call.mp3", rev, b"a recording").await;
+            gate.notify_one();
+        };
+        let (lost, ()) = tokio::join!(losing, winning);
+        assert!(lost.text().contains("conflict"), "{id}: {lost:?}");
+        world.gateway.settled().await;
+        let got = other.get(&format!("{id}/call.mp3")).await;
+        assert_eq!((got.status, &*got.body), (200, &b"a recording"[..]), "{id}");
+        assert_eq!(server.stored().len(), index + 1, "{id}: {:?}", server.stored());
+    }
+    other.stop().await;
+    world.stop().await;
 }
 
 /// A client that stalls during its upload does not block others, and gets a conflict in the end.

@@ -40,6 +40,7 @@ use crate::engine::read;
 pub(super) const DRIVER: Driver = Driver {
     handler: "azure",
     naming: Naming::Flat,
+    exclusive: true,
     // In characters ("Naming and Referencing Containers, Blobs, and Metadata"); segments have no limit of their own.
     fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),

@@ -26,6 +26,7 @@ use stowage_base::tasks::Tasks;
 pub(super) const DRIVER: Driver = Driver {
     handler: "file",
     naming: Naming::Path,
+    exclusive: true,
     // Together with the root, the path must not exceed the 4096 bytes of `PATH_MAX`.
     fit: Fit { part: FILE_NAME, whole: 2048, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),

@@ -50,6 +50,7 @@ use crate::{
 pub(super) const DRIVER: Driver = Driver {
     handler: "ftp",
     naming: Naming::Path,
+    exclusive: false,
     // Servers accept command lines of at least 512 bytes, which include the command and the folder in the URL.
     fit: Fit { part: FILE_NAME, whole: 400, spelling: Spelling::Desktop },
     schema: include_str!("schema.json"),

@@ -45,6 +45,7 @@ use crate::engine::names::Names;
 pub(super) const DRIVER: Driver = Driver {
     handler: "http",
     naming: Naming::Path,
+    exclusive: false,
     // Nextcloud accepts 250 bytes, of which it needs 28 during an upload. Servers limit URLs to 2,048 to 8,192 bytes.
     fit: Fit { part: 220, whole: 2048, spelling: Spelling::Url },
     schema: include_str!("schema.json"),

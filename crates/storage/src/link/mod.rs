@@ -10,6 +10,7 @@ use super::{Driver, Fit, Identity, Naming, Server, Spelling};
 pub(super) const DRIVER: Driver = Driver {
     handler: "link",
     naming: Naming::Flat,
+    exclusive: true,
     fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Fixed,

@@ -36,6 +36,7 @@ use crate::engine::read;
 pub(super) const DRIVER: Driver = Driver {
     handler: "s3",
     naming: Naming::Database,
+    exclusive: true,
     // 1,024 bytes of UTF-8 ("Naming Amazon S3 objects"); servers that store objects as files (MinIO) accept 255 per segment.
     fit: Fit { part: FILE_NAME, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),

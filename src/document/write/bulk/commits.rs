@@ -54,7 +54,8 @@ pub(super) struct BatchDocument {
     pub(super) dropped: Option<Dropped>,
 }
 
-type After = Vec<(Caller, BatchDocument, Verdict)>;
+/// What becomes of each document, and whether a row of CouchDB's response says so.
+type After = Vec<(Caller, BatchDocument, (Verdict, bool))>;
 
 /// Saves the documents and responds.
 pub(super) async fn send(writer: Writer, batch: Batch, turns: Vec<Turn>) -> Result<Response<Body>, Error> {
@@ -63,7 +64,7 @@ pub(super) async fn send(writer: Writer, batch: Batch, turns: Vec<Turn>) -> Resu
         let (outcome, after) = batch.save().await;
         drop(turns);
         reply.give(outcome);
-        let is_known = after.iter().all(|(_, _, became)| !matches!(became, Verdict::Unknown));
+        let is_known = after.iter().all(|(_, _, (became, _))| !matches!(became, Verdict::Unknown));
         join_all(after.into_iter().map(|(caller, document, became)| document.settle(&writer.gateway, caller, became)))
             .await;
         // If CouchDB did not say, the jobs find out.
@@ -110,6 +111,8 @@ impl Batch {
             };
             let places: Vec<_> =
                 documents.iter().map(|document| (document.place, document.target.document.clone())).collect();
+            let is_row = said.is_none();
+            let became = became.into_iter().map(|became| (became, is_row));
             after
                 .extend(documents.into_iter().zip(became).map(|(document, became)| (caller.clone(), document, became)));
             let Some(said) = said else { continue };
@@ -205,13 +208,15 @@ fn nonsense() -> couch::Error {
 }
 
 impl BatchDocument {
-    async fn settle(self, gateway: &Gateway, caller: Caller, became: Verdict) {
+    async fn settle(self, gateway: &Gateway, caller: Caller, (became, is_row): (Verdict, bool)) {
         let Self { target, base, rev, objects, copies, dropped, .. } = self;
         for copy in copies {
             copy.end(became.clone());
         }
         let saved = match became {
             Verdict::Saved => true,
+            // The save that came first may be another gateway's, and name the same objects.
+            Verdict::Refused if is_row => return superseded(gateway, &caller, &target, objects).await,
             Verdict::Refused => false,
             Verdict::Unknown => {
                 let Some((name, pointer)) = objects.first() else { return };
@@ -240,6 +245,9 @@ impl BatchDocument {
 
 /// Removes what no leaf names: the document may have been saved, and another request may have replaced some of its attachments since.
 async fn superseded(gateway: &Gateway, caller: &Caller, target: &DocumentTarget, objects: Unsaved) {
+    if objects.is_empty() {
+        return;
+    }
     match plan_for(&gateway.plans, &target.database, &objects.stand_in()).await {
         Ok(plan) => {
             remove_unnamed(gateway, caller, target, &plan, objects.pointers()).await;

@@ -34,6 +34,7 @@ use crate::{
 pub(crate) const DRIVER: Driver = Driver {
     handler: "google_drive",
     naming: Naming::Flat,
+    exclusive: true,
     // Drive documents no limit; folders are looked up by a query in a URL.
     fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
