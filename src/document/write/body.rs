@@ -1,6 +1,5 @@
 //! Reads a body into memory, or streams one that is too long through a scanner.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -10,7 +9,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use stowage_couch::Finder;
 use stowage_http::body::{Body, BoxError};
-use stowage_http::inspect::inspected;
+use stowage_http::inspect::{Frames, inspected};
 use stowage_storage::{CHUNK_BYTES, Permit};
 
 use crate::gateway::Gateway;
@@ -38,20 +37,21 @@ pub(super) async fn take(gateway: &Gateway, mut body: Body) -> Result<Taken, Box
     }
     let most = announced.upper().map_or(limit, |upper| upper.min(limit));
     let mut share = None;
-    let mut frames: VecDeque<Bytes> = VecDeque::new();
+    let mut frames = Frames::default();
     let mut length = 0;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
         length += data.len() as u64;
-        frames.push_back(data);
+        frames.push(data);
         if length > limit {
+            let frames = frames.into_vec().into();
             return Ok(Taken::Long(Body::boxed(Replay { frames, body, share })));
         }
         if length > UNCOUNTED && share.is_none() {
             share = gateway.budget.share(memory_of(most)).await;
         }
     }
-    Ok(Taken::Whole(Held { bytes: joined(frames), share }))
+    Ok(Taken::Whole(Held { bytes: joined(frames.into_vec().into()), share }))
 }
 
 /// Estimates the memory for a document of `length` bytes: its text, its members, and its attachments decoded from base64. This includes the chunks of

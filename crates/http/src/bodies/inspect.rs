@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::{Body, BoxError};
@@ -49,17 +49,61 @@ where
     }
 }
 
+/// Frames of a body that are kept in memory, in order.
+///
+/// Small frames are copied into common buffers: kept as it is, a frame of one byte holds the buffer that it was read into, which no
+/// budget counts. Large frames are kept without a copy, and so is the first one, because most bodies have no other.
+#[derive(Debug, Default)]
+pub struct Frames {
+    kept: Vec<Bytes>,
+    /// The small frames behind those that are kept.
+    small: BytesMut,
+}
+
+impl Frames {
+    /// Appends a frame.
+    pub fn push(&mut self, data: Bytes) {
+        let is_first = self.kept.is_empty();
+        if is_first || data.len() >= SMALL || self.small.len() + data.len() > MERGED {
+            self.close();
+        }
+        if is_first || data.len() >= SMALL {
+            self.kept.push(data);
+        } else {
+            self.small.extend_from_slice(&data);
+        }
+    }
+
+    /// Returns the frames.
+    #[must_use]
+    pub fn into_vec(mut self) -> Vec<Bytes> {
+        self.close();
+        self.kept
+    }
+
+    fn close(&mut self) {
+        if !self.small.is_empty() {
+            self.kept.push(std::mem::take(&mut self.small).freeze());
+        }
+    }
+}
+
+/// The size in bytes from which a frame is kept without a copy.
+const SMALL: usize = 4 << 10;
+/// The largest buffer of small frames, in bytes.
+const MERGED: usize = 64 << 10;
+
 /// A body that records what is read from it until told to stop.
 #[derive(Debug)]
 pub struct Recorded<B> {
     body: B,
-    kept: Option<Vec<Bytes>>,
+    kept: Option<Frames>,
 }
 
 impl<B> Recorded<B> {
     /// Starts recording.
-    pub const fn new(body: B) -> Self {
-        Self { body, kept: Some(Vec::new()) }
+    pub fn new(body: B) -> Self {
+        Self { body, kept: Some(Frames::default()) }
     }
 
     /// Discards the recording and stops.
@@ -69,7 +113,7 @@ impl<B> Recorded<B> {
 
     /// Returns the recorded frames and the rest of the body.
     pub fn into_parts(self) -> (Vec<Bytes>, B) {
-        (self.kept.unwrap_or_default(), self.body)
+        (self.kept.map(Frames::into_vec).unwrap_or_default(), self.body)
     }
 }
 
@@ -83,8 +127,10 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        if let (Some(kept), Some(Ok(frame))) = (&mut this.kept, &frame) {
-            kept.extend(frame.data_ref().cloned());
+        if let (Some(kept), Some(Ok(frame))) = (&mut this.kept, &frame)
+            && let Some(data) = frame.data_ref()
+        {
+            kept.push(data.clone());
         }
         Poll::Ready(frame)
     }
@@ -95,5 +141,26 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_frames_are_merged_and_large_ones_are_not_copied() {
+        let (mut frames, large) = (Frames::default(), Bytes::from(vec![b'x'; SMALL]));
+        for _ in 0..=100_000 {
+            frames.push(Bytes::from_static(b"a"));
+        }
+        frames.push(large.clone());
+        frames.push(Bytes::from_static(b"b"));
+        let frames = frames.into_vec();
+        let lengths: Vec<usize> = frames.iter().map(Bytes::len).collect();
+        assert_eq!(lengths, [1, MERGED, 100_000 - MERGED, SMALL, 1]);
+        assert_eq!(frames[3].as_ptr(), large.as_ptr());
+        assert!(frames[1].iter().chain(&frames[2]).all(|byte| *byte == b'a'));
+        assert_eq!(frames[4], "b");
     }
 }
