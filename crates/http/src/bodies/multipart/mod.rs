@@ -12,7 +12,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body;
 
@@ -51,6 +51,8 @@ pub struct Parts<B> {
     delimiter: Vec<u8>,
     /// Received bytes that are not parsed yet.
     rest: Bytes,
+    /// How many of them cannot be where the headers of the next part end.
+    searched: usize,
     state: State,
     /// Bytes skipped before the first part or after the last.
     passed: usize,
@@ -84,7 +86,7 @@ where
     /// unescaped, so header lines may be arbitrary.
     pub fn new(body: B, boundary: &str) -> Self {
         let delimiter = format!("\r\n--{boundary}").into_bytes();
-        Self { body, delimiter, rest: Bytes::new(), state: State::Before, passed: 0, strict: false }
+        Self { body, delimiter, rest: Bytes::new(), searched: 0, state: State::Before, passed: 0, strict: false }
     }
 
     /// Reads the parts of a request. CouchDB rejects header lines without a colon.
@@ -190,9 +192,13 @@ where
             self.state = State::Behind;
             return Ok(None);
         }
-        let Some(end) = find(&self.rest, BLANK_LINE) else {
+        let unsearched = self.rest.get(self.searched..).unwrap_or_default();
+        let Some(end) = find(unsearched, BLANK_LINE).map(|at| self.searched + at) else {
+            // The headers may arrive byte by byte: each byte is searched once.
+            self.searched = (self.rest.len() + 1).saturating_sub(BLANK_LINE.len());
             return if self.rest.len() > MOST_BETWEEN { Err(Error::Headers) } else { Ok(None) };
         };
+        self.searched = 0;
         let fields = head::fields(self.rest.get(..end).unwrap_or_default(), self.strict);
         let Some(headers) = fields else { return Err(Error::Headers) };
         drop(self.rest.split_to(end + BLANK_LINE.len()));
@@ -215,7 +221,14 @@ where
     /// Reads more of the body; its end is an error here.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error<B::Error>>> {
         let Some(data) = ready!(self.poll_frame(cx))? else { return Poll::Ready(Err(Error::Cut)) };
-        self.rest = if self.rest.is_empty() { data } else { [&*self.rest, &*data].concat().into() };
+        self.rest = if self.rest.is_empty() {
+            data
+        } else {
+            // Grows the buffer in place, unless the bytes are still those of a frame.
+            let mut rest = BytesMut::from(std::mem::take(&mut self.rest));
+            rest.extend_from_slice(&data);
+            rest.freeze()
+        };
         Poll::Ready(Ok(()))
     }
 

@@ -1,6 +1,7 @@
 //! Multipart bodies: whole, fragmented, truncated and malformed.
 
 use std::convert::Infallible;
+use std::task::Waker;
 
 use futures_util::stream;
 use http_body::Frame;
@@ -111,6 +112,35 @@ async fn headers_and_what_is_passed_over_are_bounded() {
         let endless = [begin, &[b'x'; 2 * MOST_BETWEEN]].concat();
         assert!(matches!(read(&endless, "b", 1000).await, Err(Error::Headers)));
     }
+}
+
+#[test]
+fn long_headers_in_small_pieces_are_copied_and_searched_once() {
+    let mut body = b"--b\r\nA: ".to_vec();
+    body.resize(MOST_BETWEEN - 100, b'x');
+    body.extend_from_slice(b"\r\n\r\none\r\n--b--");
+    let mut pieces = body.chunks(1).map(Bytes::copy_from_slice).collect::<Vec<_>>().into_iter();
+    let mut pauses = false;
+    let paced = stream::poll_fn(move |_| {
+        pauses = !pauses;
+        if pauses {
+            return Poll::Pending;
+        }
+        Poll::Ready(pieces.next().map(|piece| Ok::<_, Infallible>(Frame::data(piece))))
+    });
+    let mut parts = Parts::of_request(StreamBody::new(paced), "b");
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut place, mut moves) = (parts.rest.as_ptr(), 0);
+    let headers = loop {
+        if let Poll::Ready(headers) = parts.poll_next(&mut cx) {
+            break headers.unwrap().unwrap();
+        }
+        moves += usize::from(parts.rest.as_ptr() != place);
+        place = parts.rest.as_ptr();
+        assert!(parts.rest.len() < parts.searched + BLANK_LINE.len());
+    };
+    assert!(headers["a"].len() > MOST_BETWEEN - 200);
+    assert!(moves < 100, "the buffer moved {moves} times");
 }
 
 #[tokio::test]
