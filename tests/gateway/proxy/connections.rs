@@ -113,3 +113,24 @@ async fn a_client_that_closes_its_half_gets_its_answer() {
     }
     world.gateway.stop().await;
 }
+
+/// Only the silence after a half-close is limited.
+#[tokio::test]
+async fn a_client_that_closed_its_half_gets_a_long_answer_to_its_end() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut world = World::with(&[("timeouts.request_head", "1s")]).await;
+    let mut client = tokio::net::TcpStream::connect(world.gateway.address).await.expect("a connection");
+    client.write_all(get("/db/doc").as_bytes()).await.expect("sent");
+    client.shutdown().await.expect("half closed");
+    let (mut connection, _) = world.upstream.request().await;
+    connection.send("HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n").await;
+    let mut beat = tokio::time::interval(std::time::Duration::from_millis(100));
+    for _ in 0..30 {
+        beat.tick().await;
+        connection.send("x").await;
+    }
+    let mut answer = String::new();
+    soon("the answer", client.read_to_string(&mut answer)).await.expect("an answer");
+    assert!(answer.ends_with(&"x".repeat(30)), "{answer:?}");
+}

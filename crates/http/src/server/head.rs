@@ -32,7 +32,7 @@ pub(super) struct Head {
 struct Half {
     /// Whether a check is pending.
     asked: AtomicBool,
-    /// When it was found closed.
+    /// When it was found closed, since the client last accepted bytes.
     closed: Mutex<Option<Instant>>,
 }
 
@@ -107,8 +107,12 @@ impl<S> Watched<S> {
     }
 
     fn written(&self, outcome: &Poll<io::Result<usize>>) {
-        if matches!(outcome, Poll::Ready(Ok(_))) {
+        if let Poll::Ready(Ok(written)) = outcome {
             self.head.begin();
+            // A client that takes bytes is not gone.
+            if *written > 0 {
+                *self.head.closed() = None;
+            }
         }
     }
 }
