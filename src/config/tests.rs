@@ -106,6 +106,28 @@ fn a_secret_never_prints() {
 }
 
 #[test]
+fn a_syntax_error_names_its_place_without_repeating_the_line() {
+    for lines in [
+        "password = canary",
+        "password = \"canary\" 1",
+        "password = \"canary",
+        "password = \"canary\\q\"",
+        "canary canary = 1",
+        "password = 1\npassword = \"canary\"",
+        "password = 2026-13-01canary",
+        // A number without quotes that is too large.
+        "password = 31415926535897932384626433832795",
+    ] {
+        let problems = load(&source(&format!("[couchdb]\n{lines}\n"), &[])).unwrap_err();
+        assert_eq!(problems[0].key, "(file)");
+        let shown = format!("{problems:?}");
+        assert!(!shown.contains("canary") && !shown.contains("31415"), "{shown}");
+    }
+    let problems = load(&source("[couchdb]\npassword = canary\n", &[])).unwrap_err();
+    assert!(problems[0].message.starts_with("line 2, column "), "{problems:?}");
+}
+
+#[test]
 fn a_url_with_credentials_is_refused_without_repeating_them() {
     let problems = load(&source("[couchdb]\nurl = \"http://a:canary@h/\"\n", &[])).unwrap_err();
     assert_eq!(problems[0].key, "couchdb.url");

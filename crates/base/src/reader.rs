@@ -211,9 +211,9 @@ pub fn table(
     prefix: &str,
     problems: &mut Vec<Problem>,
 ) -> Result<Table, Vec<Problem>> {
-    let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
-        vec![Problem { key: "(file)".to_owned(), message: error.to_string().trim_end().to_owned() }]
-    })?;
+    let mut table = text
+        .parse::<Table>()
+        .map_err(|error| vec![Problem { key: "(file)".to_owned(), message: syntax_error(text, &error) }])?;
     for (name, value) in environment {
         if let Some(path) = name.strip_prefix(prefix)
             && let Err(message) = override_key(&mut table, path, value)
@@ -222,6 +222,15 @@ pub fn table(
         }
     }
     Ok(table)
+}
+
+/// Describes an error by its place. The error's own text repeats the line, and behind a colon the value, either of which may be a secret.
+fn syntax_error(text: &str, error: &toml::de::Error) -> String {
+    let what = error.message().split(':').next().unwrap_or_default();
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return what.to_owned() };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|char| *char != '\n').count() + 1;
+    format!("line {line}, column {column}: {what}")
 }
 
 /// Sets the key named by `SECTION__KEY`. A value that looks like a list, a table or a quoted string is parsed as TOML; anything else is a string.
