@@ -70,9 +70,14 @@ impl Admin {
                     .timer(TokioTimer::new())
                     .header_read_timeout(admin.gateway.timeouts.request_head)
                     .serve_connection(TokioIo::new(stream), service);
+                let mut connection = std::pin::pin!(connection);
                 tokio::select! {
-                    outcome = connection => drop(outcome),
-                    () = closing.cancelled() => {}
+                    outcome = &mut connection => drop(outcome),
+                    () = closing.cancelled() => {
+                        // The last answers may not be sent yet.
+                        connection.as_mut().graceful_shutdown();
+                        drop(connection.await);
+                    }
                 }
             }));
         }

@@ -119,7 +119,6 @@ async fn probe(
     let trying = tokio::time::timeout(LONGEST, attempt(&gateway, &backend, &settings, target, &document, &file));
     let late = || storage::Error::answered(StatusCode::GATEWAY_TIMEOUT, "it did not answer in time");
     let outcome = trying.await.unwrap_or_else(|_| Err(late()));
-    document.remove(&gateway);
     Ok(outcome.map_err(|error| shown(&error)))
 }
 
@@ -205,8 +204,9 @@ impl Drop for Guard {
     }
 }
 
-/// The document that a probe's file would belong to.
+/// The document that a probe's file would belong to. Dropping it removes it.
 struct ProbeDocument {
+    gateway: Arc<Gateway>,
     couch: Couch,
     id: String,
     path: DocumentPath,
@@ -216,7 +216,7 @@ struct ProbeDocument {
 
 impl ProbeDocument {
     async fn save(
-        gateway: &Gateway,
+        gateway: &Arc<Gateway>,
         target: &ProbeTarget,
         storage: &str,
         file: &File,
@@ -241,18 +241,23 @@ impl ProbeDocument {
         let save = home.save_own(Database::of(&target.database).as_ref(), &path, &bytes).await?;
         let couch = home.couch;
         match save.rev() {
-            Some(rev) if save.head.status.is_success() => Ok(Self { couch, id, path, rev, document }),
+            Some(rev) if save.head.status.is_success() => {
+                Ok(Self { gateway: Arc::clone(gateway), couch, id, path, rev, document })
+            }
             _ => Err(refused(save.head.status, "save the document of a credential check")),
         }
     }
+}
 
-    /// Removes the document in a task of its own, so that the response need not wait.
-    fn remove(self, gateway: &Gateway) {
-        drop(gateway.tasks.spawn("credential check's document", async move {
-            let tombstone = json!({ "_id": self.id, "_rev": self.rev, "_deleted": true }).to_string();
-            let gone = self.couch.own_account().save(&self.path, &tombstone.into()).await;
+impl Drop for ProbeDocument {
+    /// A task of its own, so that the response need not wait, and a check that is cancelled leaves no document.
+    fn drop(&mut self) {
+        let (couch, path, id) = (self.couch.clone(), self.path.clone(), self.id.clone());
+        let tombstone = json!({ "_id": id, "_rev": self.rev, "_deleted": true }).to_string();
+        drop(self.gateway.tasks.spawn("credential check's document", async move {
+            let gone = couch.own_account().save(&path, &tombstone.into()).await;
             if !gone.is_ok_and(|gone| gone.head.status.is_success()) {
-                tracing::warn!(document = %self.id, "the document of a credential check stays in CouchDB");
+                tracing::warn!(document = %id, "the document of a credential check stays in CouchDB");
             }
         }));
     }

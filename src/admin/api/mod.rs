@@ -45,6 +45,7 @@ use self::route::{OfRuns, Operation};
 use self::runs::Runs;
 use self::schema::Schemas;
 use crate::config::Config;
+use crate::error::Error;
 use crate::gateway::Gateway;
 use stowage_base::log::RequestId;
 use stowage_base::token::{self, Tokens};
@@ -99,8 +100,11 @@ impl Api {
 
     /// Handles a request.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let id = RequestId::next();
-        let answer = match self.perform(request, &id).await {
+        let (api, id) = (self.clone(), RequestId::next());
+        // Shutdown waits for the task, and a client that leaves does not stop it half-way.
+        let performing = async move { api.perform(request, &id).await };
+        let performed = self.0.gateway.tasks.spawn("storage API request", performing).await.ok().flatten();
+        let answer = match performed.unwrap_or_else(|| Err(Error::Bug("the request panicked").into())) {
             Ok(success) => success.into_response(&id),
             Err(failure) => {
                 failure.log(&id);

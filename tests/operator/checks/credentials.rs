@@ -1,10 +1,14 @@
 //! A storage is tried before a plan is saved: written to, read back, compared, and left unchanged.
 
-use serde_json::{Value, json};
+use std::sync::Arc;
 
-use super::{STORAGE, answered, ask, documents, own, plan, start};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::{OPERATOR, STORAGE, answered, ask, documents, exchange, own, parsed, plan, start, this_month};
 use stowage_testing::recorder::{Answer, Recorder};
 use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+use stowage_testing::upstream::{soon, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_storage_is_tried_and_left_as_it_was() {
@@ -102,7 +106,7 @@ async fn a_check_may_only_be_left_out_where_the_configuration_allows_it() {
     assert!(answer["data"]["validate_settings"]["forbidden"]["message"].is_string(), "{answer}");
     gateway.stop().await;
 
-    let setup = super::Setup::default().set("admin.tokens", super::OPERATOR).set("plans.allow_unvalidated", "true");
+    let setup = super::Setup::default().set("admin.tokens", OPERATOR).set("plans.allow_unvalidated", "true");
     let gateway = setup.start().await;
     let path = format!("{}?validate_settings=false", own(&gateway));
     assert_eq!(ask(&gateway, "PUT", &path, unreachable.clone()).await.0, 201);
@@ -127,7 +131,7 @@ async fn plans_of_the_system_are_checked_in_its_database() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_that_hangs_is_given_up() {
     let (listener, address) = stowage_testing::serve::listen().await;
-    let setup = super::Setup::default().set("admin.tokens", super::OPERATOR).set("timeouts.response_head", "2s");
+    let setup = super::Setup::default().set("admin.tokens", OPERATOR).set("timeouts.response_head", "2s");
     let gateway = setup.start().await;
     let mut document = plan("http", json!({"url": format!("http://{address}/x")}));
     document["data"]["attachments"]["ffffffffffffffffffffffffffffffff"] = json!({"handler": "s3", "settings": {
@@ -139,4 +143,26 @@ async fn a_storage_that_hangs_is_given_up() {
     assert!(began.elapsed().as_secs() < 20, "they are checked at once");
     drop(listener);
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_runs_when_the_gateway_stops_comes_to_its_end() {
+    let gateway = start().await;
+    let (server, gate) = (Recorder::start().await, Arc::new(Notify::new()));
+    server.next(hyper::Method::GET, 1, Answer::Held(Arc::clone(&gate), Box::new(Answer::Normal)));
+    let (admin, path, month) = (gateway.app.admin.expect("an admin listener"), own(&gateway), this_month(&gateway));
+    let text = plan("http", json!({"url": server.url("/recordings")})).to_string();
+    let token = ("X-Auth-Token".to_owned(), OPERATOR.to_owned());
+    let asking = tokio::spawn(async move { exchange(admin, "PUT", &path, &[token], text.as_bytes()).await });
+    server.wait_until(|seen| seen.iter().any(|request| request.method == hyper::Method::GET)).await;
+
+    let stopping = tokio::spawn(gateway.app.stop());
+    until("the gateway stops", async || exchange(admin, "GET", "/ready", &[], b"").await.status == 503).await;
+    assert!(!stopping.is_finished());
+    gate.notify_one();
+    assert_eq!(soon("an answer", asking).await.expect("no panic").status, 201);
+    assert_eq!(soon("the gateway to stop", stopping).await.expect("no panic"), 0);
+    assert_eq!(server.stored(), [""; 0], "the file of the check is left");
+    let documents = gateway.couch.request("GET", &format!("/{month}/_all_docs"), "", b"").await;
+    assert_eq!(parsed(&documents)["rows"], json!([]), "the document of the check is left");
 }
