@@ -121,6 +121,26 @@ async fn a_stream_that_is_given_up_takes_the_upstreams_request_with_it() {
     connection.closed().await;
 }
 
+/// The client reads the connection, but not this stream.
+#[tokio::test]
+async fn a_stream_that_is_not_read_is_cut_off_and_others_go_on() {
+    let mut secured = Secured::with(&[("timeouts.idle_body", "300ms")]).await;
+    let mut client = connect(&secured.world.gateway, &secured.certs).await;
+    let unread = tokio::spawn(client.send_request(request("GET", "/first", b"")));
+    let (mut connection, _) = secured.world.upstream.request().await;
+    connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    let unread = soon("a head", unread).await.expect("no panic").expect("a head");
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    while connection.try_send(&chunk).await.is_ok() {}
+    connection.closed().await;
+
+    let second = tokio::spawn(client.send_request(request("GET", "/second", b"")));
+    let (mut connection, _) = secured.world.upstream.request().await;
+    connection.answer("200 OK", "whole").await;
+    assert_eq!(body(soon("an answer", second).await.expect("no panic").expect("an answer")).await, b"whole");
+    assert!(soon("an end", unread.into_body().collect()).await.is_err(), "a stream that is reset, not ended");
+}
+
 #[tokio::test]
 async fn attachments_are_stored_and_read() {
     let certs = Certs::make(&[]);

@@ -3,6 +3,7 @@
 mod deadline;
 mod head;
 pub mod tls;
+mod unread;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -32,11 +33,12 @@ use tower::Service;
 use deadline::{Deadlines, beat};
 use head::{Head, Socket, Watched};
 use tls::Certificates;
+use unread::{Streams, until_unread};
 
 /// Handles the requests of a listener.
 pub trait Answers: Clone + Send + Sync + 'static {
     /// Response bodies.
-    type Body: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
+    type Body: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static;
     /// Service for one connection; always ready.
     type Connection: Service<Request<Incoming>, Response = Response<Self::Body>, Error = Infallible, Future: Send + 'static>
         + Send
@@ -242,8 +244,8 @@ impl<A: Answers, C: Counts> Server<A, C> {
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "an HTTP/2 connection did not begin"),
             Err(_) => return tracing::debug!(%peer, "an HTTP/2 connection took too long to begin"),
         };
-        let front = Front { service: RefCell::new(self.answers.of(arrival)), head: None };
-        let connection = http2::Builder::new(Executor(self.tasks.clone()))
+        let front = Streams(Front { service: RefCell::new(self.answers.of(arrival)), head: None });
+        let connection = http2::Builder::new(Executor { tasks: self.tasks.clone(), idle: self.bounds.idle_body })
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(self.bounds.header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(Some(self.bounds.request_head))
@@ -299,7 +301,11 @@ where
 }
 
 #[derive(Debug, Clone)]
-struct Executor(Tasks);
+struct Executor {
+    tasks: Tasks,
+    /// How long a client may leave a stream unread.
+    idle: Duration,
+}
 
 impl<F> hyper::rt::Executor<F> for Executor
 where
@@ -307,7 +313,7 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, future: F) {
-        drop(self.0.spawn("HTTP/2 stream", future));
+        drop(self.tasks.spawn("HTTP/2 stream", until_unread(future, self.idle)));
     }
 }
 

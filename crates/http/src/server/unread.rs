@@ -1,0 +1,107 @@
+//! Resets HTTP/2 streams whose client does not read.
+//!
+//! hyper waits for a stream's window without a limit. Meanwhile it does not poll the body, so no timeout of the body ends the wait,
+//! and the client keeps the connection itself alive. The response would hold its place and its upstream connection forever.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::Map;
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::Service as HyperService;
+
+use crate::idle::IdleTimer;
+
+tokio::task_local! {
+    /// State of the stream that the current task serves.
+    static SENDING: Cell<Sending>;
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Sending {
+    /// How many frames hyper has taken from the body.
+    frames: u64,
+    /// Whether it has not asked for another one since the last.
+    waits: bool,
+}
+
+/// Runs a stream until its client has accepted nothing for `limit` although there is something to send; dropping it resets it.
+pub(super) async fn until_unread<F: Future>(stream: F, limit: Duration) -> Option<F::Output> {
+    let mut stream = pin!(stream);
+    let (mut idle, mut before) = (IdleTimer::new(Some(limit)), 0);
+    let watched = poll_fn(|cx| {
+        if let Poll::Ready(output) = stream.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        let now = SENDING.with(Cell::get);
+        if !now.waits {
+            return Poll::Pending;
+        }
+        if now.frames != before {
+            before = now.frames;
+            idle.progress();
+        }
+        ready!(idle.poll_silence(cx));
+        tracing::debug!("an HTTP/2 stream is reset: its client does not read");
+        Poll::Ready(None)
+    });
+    SENDING.scope(Cell::default(), watched).await
+}
+
+/// Adapts a service to [`until_unread`].
+#[derive(Debug)]
+pub(super) struct Streams<S>(pub(super) S);
+
+impl<S, B> HyperService<Request<Incoming>> for Streams<S>
+where
+    S: HyperService<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+{
+    type Response = Response<Taken<B>>;
+    type Error = Infallible;
+    type Future = Map<S::Future, fn(Answer<B>) -> Answer<Taken<B>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let taken: fn(Answer<B>) -> Answer<Taken<B>> = |answer| answer.map(|answer| answer.map(Taken));
+        self.0.call(request).map(taken)
+    }
+}
+
+type Answer<B> = Result<Response<B>, Infallible>;
+
+/// A body that notes when hyper takes a frame from it.
+#[derive(Debug)]
+pub(super) struct Taken<B>(B);
+
+impl<B> HttpBody for Taken<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let polled = Pin::new(&mut self.get_mut().0).poll_frame(cx);
+        let waits = matches!(polled, Poll::Ready(Some(_)));
+        SENDING.with(|sending| {
+            let frames = sending.get().frames + u64::from(waits);
+            sending.set(Sending { frames, waits });
+        });
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
