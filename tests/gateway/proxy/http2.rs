@@ -1,13 +1,20 @@
 //! HTTP/2 on the TLS listener: the same requests in another protocol.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use bytes::Bytes;
+use futures_util::stream;
 use http::header::{COOKIE, HOST};
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
+use tokio::sync::mpsc::channel;
 
 use super::tls::{Secured, open};
 use super::{OK, RawClient};
@@ -15,17 +22,24 @@ use stowage_testing::certs::Certs;
 use stowage_testing::gateway::{Running, Setup, authorization};
 use stowage_testing::upstream::soon;
 
+/// The body of a request.
+type Sent = UnsyncBoxBody<Bytes, Infallible>;
+
 /// Opens an HTTP/2 connection to the TLS listener.
-async fn connect(gateway: &Running, certs: &Certs) -> SendRequest<Full<Bytes>> {
+async fn connect(gateway: &Running, certs: &Certs) -> SendRequest<Sent> {
     let stream = open(gateway, &certs.ca(), None, &["h2"]).await.expect("a connection");
     let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
     tokio::spawn(connection);
     sender
 }
 
-fn request(method: &str, target: &str, body: &[u8]) -> Request<Full<Bytes>> {
+fn request(method: &str, target: &str, body: &[u8]) -> Request<Sent> {
+    with_body(method, target, Full::new(Bytes::copy_from_slice(body)).boxed_unsync())
+}
+
+fn with_body(method: &str, target: &str, body: Sent) -> Request<Sent> {
     let uri = format!("https://couch.example:5984{target}");
-    Request::builder().method(method).uri(uri).body(Full::new(Bytes::copy_from_slice(body))).expect("a request")
+    Request::builder().method(method).uri(uri).body(body).expect("a request")
 }
 
 async fn body(answer: Response<Incoming>) -> Vec<u8> {
@@ -119,6 +133,35 @@ async fn a_stream_that_is_given_up_takes_the_upstreams_request_with_it() {
     let (connection, _) = secured.world.upstream.request().await;
     answer.abort();
     connection.closed().await;
+}
+
+/// How long an upload gets no further until it counts as stopped.
+const STOPPED: Duration = Duration::from_millis(700);
+
+#[tokio::test]
+async fn an_upload_that_is_not_read_does_not_stop_another() {
+    let mut secured = Secured::start().await;
+    let mut client = connect(&secured.world.gateway, &secured.certs).await;
+    let (sender, receiver) = channel::<Bytes>(1);
+    let pieces = stream::unfold(receiver, |mut receiver| async move {
+        let piece = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(Frame::data(piece)), receiver))
+    });
+    let first = tokio::spawn(client.send_request(with_body("PUT", "/first", StreamBody::new(pieces).boxed_unsync())));
+    let piece = Bytes::from(vec![b'x'; 256 << 10]);
+    sender.send(piece.clone()).await.expect("sent");
+    let mut unread = secured.world.upstream.accept().await;
+    unread.head().await;
+    while let Ok(sent) = tokio::time::timeout(STOPPED, sender.send(piece.clone())).await {
+        sent.expect("sent");
+    }
+
+    let second = tokio::spawn(client.send_request(request("PUT", "/second", &[b'y'; 100_000])));
+    let (mut connection, seen) = secured.world.upstream.request().await;
+    assert_eq!((seen.target(), seen.body.len()), ("/second", 100_000));
+    connection.send(OK).await;
+    assert_eq!(soon("an answer", second).await.expect("no panic").expect("an answer").status(), StatusCode::OK);
+    first.abort();
 }
 
 /// The client reads the connection, but not this stream.

@@ -248,6 +248,9 @@ impl<A: Answers, C: Counts> Server<A, C> {
         let connection = http2::Builder::new(Executor { tasks: self.tasks.clone(), idle: self.bounds.idle_body })
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(self.bounds.header_bytes).unwrap_or(u32::MAX))
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(STREAMS * STREAM_WINDOW)
             .keep_alive_interval(Some(self.bounds.request_head))
             .keep_alive_timeout(self.bounds.request_head)
             .serve_connection(TokioIo::new(stream), front);
@@ -319,6 +322,12 @@ where
 
 /// Length of the HTTP/2 client connection preface (RFC 9113 section 3.4).
 const PREFACE: usize = 24;
+/// Concurrent streams of an HTTP/2 connection.
+const STREAMS: u32 = 64;
+/// How many bytes of an upload may arrive before the gateway reads them. The connection's window has room for this much of every
+/// stream: an upload that waits for its turn or its storage would otherwise use it up and stop all others. A connection thus holds
+/// up to 16 MiB, but only of bytes that are not read yet.
+const STREAM_WINDOW: u32 = 256 << 10;
 /// Pause after a failed accept.
 pub const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Maximum size of one body read by hyper. Not part of the upload budget.
