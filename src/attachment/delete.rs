@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::Response;
 use stowage_base::activity::Activity;
 use stowage_couch::{Caller, Couch, Document};
 use stowage_http::body::Body;
@@ -20,7 +20,7 @@ use crate::router::Target;
 use crate::upstream::Home;
 use crate::upstream::answer::{conflict, missing_rev, relay};
 use crate::upstream::forward::forward;
-use crate::upstream::read::Answer;
+use crate::upstream::read::{Answer, is_too_large};
 use crate::upstream::revision::{rev_of, rev_query};
 
 /// Deletes an attachment, or forwards the request if CouchDB keeps the attachment.
@@ -35,15 +35,14 @@ pub(crate) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
     };
     let asked = Asked { home: &home, target: &target, rev: rev.as_deref(), requester };
     if !home.may_be_outside() && home.plan.storages().next().is_none() {
-        let answer = forward(&gateway.homes, &home.couch, exchange).await?;
-        if answer.status() != StatusCode::NOT_FOUND {
-            return Ok(answer);
-        }
-        return match asked.find().await? {
-            Found::Outside(document, entry, caller) => {
+        // Before CouchDB deletes its own attachment: an older entry of that name would take the place of it.
+        return match asked.find().await {
+            Ok(Found::Outside(document, entry, caller)) => {
                 remove(gateway, target, caller, document, entry, None, activity).await
             }
-            Found::Native(_) | Found::Answer(_) => Ok(answer),
+            Ok(Found::Native(_) | Found::Answer(_)) => forward(&gateway.homes, &home.couch, exchange).await,
+            Err(Error::Couch(error)) if is_too_large(&error) => forward(&gateway.homes, &home.couch, exchange).await,
+            Err(error) => Err(error),
         };
     }
     let ticket = gateway.locks.ticket(&target);
@@ -104,8 +103,10 @@ async fn remove(
     let plan = plan_for(&gateway.plans, &target.database, &document).await?;
     if let Entry::Object(pointer) = &entry {
         activity.uses(&pointer.stowage.handler, &pointer.stowage.storage);
-        // Before anything changes: an unreachable storage must not cost the document its pointer.
-        storage_of(&gateway, &plan, &target.database, &pointer.stowage)?;
+        // Before anything changes: an unreachable storage must not cost the document its pointer. One that a newer attachment hides is no loss.
+        if pointer::find(&document, target.at())?.is_some() {
+            storage_of(&gateway, &plan, &target.database, &pointer.stowage)?;
+        }
     }
     let (base, deleted) = (document.rev(), document.is_deleted());
     pointer::remove(&mut document, &target.attachment)?;

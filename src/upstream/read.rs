@@ -143,7 +143,7 @@ async fn presence(path: &DocumentPath, caller: &Caller) -> Result<Presence, Erro
 }
 
 /// Returns whether a document exceeds the size limit, which still proves that it exists.
-fn is_too_large(error: &couch::Error) -> bool {
+pub(crate) fn is_too_large(error: &couch::Error) -> bool {
     matches!(error.itself(), couch::Error::Body(error) if cause::<TooLarge>(&**error).is_some())
 }
 

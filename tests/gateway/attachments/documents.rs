@@ -113,6 +113,21 @@ async fn nor_where_the_plan_sends_nothing_outside_any_more() {
 }
 
 #[tokio::test]
+async fn nor_where_no_plan_is_left() {
+    let gateway = planned().await;
+    let put = gateway.put("doc", "call.mp3", "", b"old").await;
+    let none = json!({ "pvt_type": "storage", "attachments": {}, "plan": {} });
+    gateway.save_plan(&gateway.account.clone(), none).await;
+    let native = gateway.put("doc", "call.mp3", &rev(&put), b"new, in CouchDB").await;
+    assert_eq!(gateway.get("doc/call.mp3").await.body, b"new, in CouchDB");
+    let gone = gateway.delete(&format!("doc/call.mp3?rev={}", rev(&native))).await.expect_status(200);
+    assert_eq!(gateway.get("doc/call.mp3").await.status, 404);
+    let inside = gateway.inside("doc").await;
+    assert_eq!((&inside["_rev"], &inside["pvt_attachments"]), (&json!(rev(&gone)), &Value::Null), "{inside}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn a_copy_is_readable_and_its_deletion_leaves_the_original() {
     let gateway = planned().await;
     let put = gateway.put("doc", "call.mp3", "", b"recording").await;
