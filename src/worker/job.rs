@@ -32,12 +32,20 @@ impl Worker {
         let (id, kind) = (job.id.clone(), job.kind);
         // An attempt that is cut off may have removed the object, and a request may store another one under the name: the next one looks twice again.
         let seen = if kind == Kind::Remove { job.seen.take() } else { job.seen.clone() };
-        let outcome = match self.hold(job).await {
-            Ok(Some(job)) => self.work(job, seen).await,
+        let job = match self.hold(job).await {
+            Ok(Some(job)) => job,
             // Another gateway was faster.
             Ok(None) => return,
-            Err(reason) => Err(reason),
+            Err(reason) => {
+                // Before the permit is given back, with which the next job would start.
+                if self.halt.begin(self.gateway.jobs.config().poll) {
+                    tracing::warn!(job = %id, reason, "a job cannot be claimed: all jobs wait");
+                }
+                return self.gateway.metrics.outages().job_done(kind.as_str(), "failed");
+            }
         };
+        self.halt.end();
+        let outcome = self.work(job, seen).await;
         drop(permit);
         match outcome {
             Ok(outcome) => self.gateway.metrics.outages().job_done(kind.as_str(), outcome),

@@ -5,6 +5,7 @@
 //! rests, rather than the job: one attempt is conclusive for all jobs of a storage that is down. Jobs are never given up; one that is older than
 //! `jobs.dead_after` is attempted once a day.
 
+mod halt;
 mod job;
 mod known;
 mod moves;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::gateway::Gateway;
 use crate::jobs::{Change, Feed};
+use halt::Halt;
 use known::Known;
 use rests::{Leave, Rests};
 
@@ -33,7 +35,7 @@ pub(crate) async fn run(gateway: Arc<Gateway>, tasks: Tasks) {
     let (poll, concurrency) = (jobs.poll, jobs.concurrency);
     let known = Mutex::new(Known::new(jobs.held_in_memory));
     let permits = Arc::new(Semaphore::new(concurrency));
-    let worker = Arc::new(Worker { gateway, rests: Rests::default(), known, permits });
+    let worker = Arc::new(Worker { gateway, rests: Rests::default(), halt: Halt::default(), known, permits });
     let (mut pause, mut standing) = (poll, Standing::default());
     loop {
         let turn = tokio::select! {
@@ -60,6 +62,7 @@ pub(crate) async fn run(gateway: Arc<Gateway>, tasks: Tasks) {
 struct Worker {
     gateway: Arc<Gateway>,
     rests: Rests,
+    halt: Halt,
     known: Mutex<Known>,
     permits: Arc<Semaphore>,
 }
@@ -116,7 +119,7 @@ impl Worker {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut ready, mut looks) = (VecDeque::new(), true);
         loop {
-            if ready.is_empty() && std::mem::take(&mut looks) {
+            if ready.is_empty() && !self.halt.is_on() && std::mem::take(&mut looks) {
                 ready = self.due().await;
                 looks = !ready.is_empty();
             }
@@ -137,8 +140,11 @@ impl Worker {
                         (feed, end) = (None, soonest.max(Instant::now() + poll));
                     }
                 },
-                permit = Arc::clone(&self.permits).acquire_owned(), if !ready.is_empty() => {
-                    if let (Ok(permit), Some(id)) = (permit, ready.pop_front()) {
+                permit = Arc::clone(&self.permits).acquire_owned(), if !ready.is_empty() && !self.halt.is_on() => {
+                    // The job that has given back the permit may have begun a halt.
+                    if !self.halt.is_on()
+                        && let (Ok(permit), Some(id)) = (permit, ready.pop_front())
+                    {
                         self.begin(Arc::clone(self).take_known(id, permit));
                     }
                 }
@@ -207,7 +213,7 @@ async fn next(feed: &mut Option<Feed>) -> Result<Change, String> {
 
 /// How long the queue is followed before it is read again, to be safe.
 const READ_AGAIN: Duration = Duration::from_secs(3600);
-/// The longest delay while the jobs cannot be read.
+/// The longest delay while the jobs cannot be read or claimed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The number of jobs prepared for processing.
 const AT_ONCE: usize = 256;

@@ -43,6 +43,9 @@ impl Worker {
                     continue;
                 }
                 let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return Ok(true) };
+                if self.halt.is_on() {
+                    continue;
+                }
                 self.begin(Arc::clone(self).take(job, permit));
             }
             match page.next {

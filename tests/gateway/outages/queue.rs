@@ -72,6 +72,32 @@ async fn what_waits_costs_couchdb_nothing() {
     world.stop().await;
 }
 
+/// The next one would fail in the same way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_cannot_be_claimed_holds_up_all_jobs() {
+    let world = without_worker().await;
+    let ids: Vec<String> = (0..20).map(|index| format!("doc-{index}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    outage(&world, &ids).await;
+    world.bucket.open();
+    let claims = || world.store.counted("PUT", "-jobs/move-");
+    let before = claims();
+    world.store.rule("PUT", "-jobs/move-", 1_000_000, answer(403, "x"));
+    let other = worker(&world, &[("jobs.poll", "3s")]).await;
+    world.store.struck(1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let more = claims() - before;
+    // Those of the four places of `jobs.concurrency`.
+    assert!(more <= 8, "{more} of 20 jobs were tried");
+    world.store.relent();
+    drained(&world).await;
+    for id in ids {
+        is_in_storage(&world, id, "call.mp3", &bytes(1000, 1)).await;
+    }
+    other.stop().await;
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_of_an_outage_is_two_saves_and_nothing_else() {
     let world = without_worker().await;
