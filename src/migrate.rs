@@ -197,8 +197,8 @@ impl Migration {
                 let natives = found.to_move_out()?.into_iter();
                 return Ok(natives.map(|native| (native.name, native.length, "CouchDB")).collect());
             }
-            Direction::Back => found.to_move_back(),
-            Direction::Rehome => found.to_rehome()?,
+            Direction::Back => [found.to_move_back(), found.hidden()].concat(),
+            Direction::Rehome => [found.to_rehome()?, found.hidden_away()?].concat(),
             Direction::Adopt => Vec::new(),
         };
         let length = |pointer: &Pointer| pointer.length.unwrap_or_default();

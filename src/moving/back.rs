@@ -25,18 +25,21 @@ impl Found {
         found
     }
 
-    /// Moves attachments into CouchDB: sends the document followed by their bytes in parts, whose digests CouchDB verifies. Then removes the objects.
+    /// Moves attachments into CouchDB: sends the document followed by their bytes in parts, whose digests CouchDB verifies. Then removes
+    /// the objects, and those that were hidden.
     pub(crate) async fn move_back(
         self,
         gateway: &Arc<Gateway>,
         mut moved: Vec<(String, Pointer)>,
     ) -> Result<Moved, Error> {
+        let hidden = self.hidden();
         if moved.is_empty() {
-            return Ok(Moved::Nothing);
+            return self.drop_hidden(gateway, hidden).await;
         }
         let order = pointer::order(&self.document, &self.target.database.name, &self.target.document);
         moved.sort_by_key(|(name, _)| order.iter().position(|other| other == name));
-        let turns = gateway.locks.turns(&self.target, moved.iter().map(|(name, _)| &**name).collect()).await;
+        let names = moved.iter().chain(&hidden).map(|(name, _)| &**name).collect();
+        let turns = gateway.locks.turns(&self.target, names).await;
         let mut sources = Vec::with_capacity(moved.len());
         let mut document = self.document.clone();
         let mut natives = document.object(NATIVE).unwrap_or_default();
@@ -47,23 +50,27 @@ impl Found {
             pointer::forget(&mut document, name)?;
             natives.remove(name);
         }
+        for (name, _) in &hidden {
+            pointer::forget(&mut document, name)?;
+        }
         // CouchDB reads the parts in the order of the entries with `follows`.
         for (name, pointer) in &moved {
             natives.set(name, &entry(pointer))?;
         }
         natives.begin_with(order.iter().map(|name| &**name));
         document.set_object(NATIVE, &natives)?;
+        let attachments = moved.len() as u64;
         let bytes = moved.iter().filter_map(|(_, pointer)| pointer.length).sum();
         let (body, boundary) = related(document.to_bytes()?, sources);
         let kind = HeaderValue::try_from(format!("multipart/related; boundary=\"{boundary}\""));
         let kind = kind.map_err(|_| Error::Bug("a boundary is no header value"))?;
+        moved.extend(hidden);
         let mut armed = Armed::arm(gateway, &self.target, &self.plan, &moved).await;
         let sending = self.caller.send_body(Method::PUT, &self.target.path, (CONTENT_TYPE, kind), body);
         let answer = armed.during(sending).await;
         drop(turns);
         let outcome = match answer {
             Ok(status) if status.is_success() => {
-                let attachments = moved.len() as u64;
                 remove_unnamed(gateway, &self.caller, &self.target, &self.plan, moved).await;
                 Ok(Moved::Done { attachments, bytes })
             }

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod back;
+mod hidden;
 mod native;
 mod out;
 mod rehome;
@@ -20,7 +21,6 @@ use crate::commit::{Change, Commit, Form, commit};
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::locks::Turn;
-use crate::object::unsaved::Unsaved;
 use crate::plan::{Decision, DocumentPlan, decide, plan_for};
 use crate::pointer::Pointer;
 use crate::router::{DocumentTarget, Target};
@@ -78,17 +78,19 @@ impl Found {
         Ok(decide(&self.plan, &self.target.database, &self.document)?.backend())
     }
 
-    /// Saves the document, which already contains the pointers to `objects`, then removes the replaced objects. Returns false if a client was faster.
+    /// Saves the document, whose pointers are already changed, then removes the replaced objects. Returns false if a client was faster.
     async fn save(
         self,
         gateway: &Arc<Gateway>,
-        objects: Unsaved,
+        change: Change,
         replaced: Vec<(String, Pointer)>,
         turns: Vec<Turn>,
     ) -> Result<bool, Error> {
         let Self { target, mut document, caller, plan } = self;
-        for (key, value) in objects.fields() {
-            document.set(key, value)?;
+        if let Change::Stored(objects) = &change {
+            for (key, value) in objects.fields() {
+                document.set(key, value)?;
+            }
         }
         let answer = commit(Commit {
             gateway: Arc::clone(gateway),
@@ -97,7 +99,7 @@ impl Found {
             write: Write::Document(document.to_bytes()?.into()),
             base: document.rev(),
             rev: None,
-            change: Change::Stored(objects),
+            change,
             plan,
             replaced,
             turns,

@@ -8,6 +8,7 @@ use stowage_storage as storage;
 
 use super::native::{NATIVE, Native, natives};
 use super::{Found, Moved, unasked};
+use crate::commit::Change;
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::object::new_object::NewObject;
@@ -55,7 +56,7 @@ impl Found {
         pointer::arrange(&mut changed, order.iter().map(|name| &**name))?;
         self.document = changed;
         let bytes = moved.iter().map(|native| native.length).sum();
-        Ok(match self.save(gateway, objects, replaced, turns).await? {
+        Ok(match self.save(gateway, Change::Stored(objects), replaced, turns).await? {
             true => Moved::Done { attachments: moved.len() as u64, bytes },
             false => Moved::Conflict,
         })

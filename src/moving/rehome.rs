@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::{Found, Moved, unasked};
+use crate::commit::Change;
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::object::outgoing::{Outgoing, next_generation};
 use crate::object::source::Source;
 use crate::object::unsaved::Unsaved;
-use crate::pointer::{self, Pointer, objects};
+use crate::pointer::{self, Pointer};
 
 impl Found {
     /// Returns the document's own objects that are not in the plan's storage.
@@ -19,24 +20,18 @@ impl Found {
         Ok(found)
     }
 
-    /// Returns the objects that the document names and owns.
-    pub(super) fn own_objects(&self) -> Vec<(String, Pointer)> {
-        let mut found = objects(&self.document, &self.target.database.name, &self.target.document);
-        found.retain(|(name, pointer)| {
-            let target = self.target.attachment(name);
-            pointer.is_own(target.at()) && pointer::find(&self.document, target.at()).is_ok_and(|shown| shown.is_some())
-        });
-        found
-    }
-
-    /// Moves objects to the storage that the plan names, in one new revision for all of them.
+    /// Moves objects to the storage that the plan names, in one new revision for all of them. Removes hidden objects from the others.
     pub(crate) async fn rehome(
         mut self,
         gateway: &Arc<Gateway>,
-        moved: Vec<(String, Pointer)>,
+        mut moved: Vec<(String, Pointer)>,
     ) -> Result<Moved, Error> {
-        let Some(decision) = self.decision()?.filter(|_| !moved.is_empty()) else { return Ok(Moved::Nothing) };
-        let turns = gateway.locks.turns(&self.target, moved.iter().map(|(name, _)| &**name).collect()).await;
+        let hidden = self.hidden_away()?;
+        let Some(decision) = self.decision()?.filter(|_| !moved.is_empty()) else {
+            return self.drop_hidden(gateway, hidden).await;
+        };
+        let names = moved.iter().chain(&hidden).map(|(name, _)| &**name).collect();
+        let turns = gateway.locks.turns(&self.target, names).await;
         let shared = turns.iter().any(|turn| turn.shared);
         let activity = unasked();
         let mut made = Unsaved::new(gateway, &activity);
@@ -66,10 +61,14 @@ impl Found {
             pointer.stowage.unpacked = old.stowage.unpacked;
             pointer::put(&mut changed, name, &pointer)?;
         }
+        for (name, _) in &hidden {
+            pointer::forget(&mut changed, name)?;
+        }
         self.document = changed;
         let bytes = moved.iter().filter_map(|(_, old)| old.length).sum();
         let attachments = moved.len() as u64;
-        Ok(match self.save(gateway, made, moved, turns).await? {
+        moved.extend(hidden);
+        Ok(match self.save(gateway, Change::Stored(made), moved, turns).await? {
             true => Moved::Done { attachments, bytes },
             false => Moved::Conflict,
         })

@@ -2,7 +2,6 @@
 
 use super::Found;
 use crate::error::Error;
-use crate::object::storages::settings_of;
 use crate::pointer::{Entry, Outside, Pointer, outside};
 
 /// Why an attachment stays.
@@ -29,15 +28,10 @@ impl Found {
     /// Returns the attachments that [`to_rehome`](Self::to_rehome) leaves out although they are not in the plan's storage.
     pub(crate) fn staying_away(&self) -> Result<Vec<(String, Stays)>, Error> {
         let Some(decision) = self.decision()?.filter(|decision| !decision.stub) else { return Ok(Vec::new()) };
-        Ok(self.staying(|pointer, is_own| {
-            let is_kazoo = pointer.stowage.inside.is_some();
-            let known = is_kazoo.then(|| settings_of(&self.plan, &self.target.database, &pointer.stowage)).flatten();
-            let storage = known.as_ref().map_or(pointer.stowage.storage.as_str(), |known| known.id());
-            match storage == decision.storage() {
-                true => None,
-                false if !is_own => Some(Stays::Foreign),
-                false => is_kazoo.then_some(Stays::Kazoo),
-            }
+        Ok(self.staying(|pointer, is_own| match self.storage_of(pointer) == decision.storage() {
+            true => None,
+            false if !is_own => Some(Stays::Foreign),
+            false => pointer.stowage.inside.is_some().then_some(Stays::Kazoo),
         }))
     }
 

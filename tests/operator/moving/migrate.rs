@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use stowage::jobs::{Holder, Job};
 use stowage::router::Database;
-use stowage_testing::gateway::{JSON, STORAGE};
+use stowage_testing::gateway::{JSON, STORAGE, rev as rev_of};
 use stowage_testing::recorder::Recorder;
 use stowage_testing::s3::{Operation, S3Server};
 use stowage_testing::spy::Spy;
@@ -284,6 +284,38 @@ async fn what_stays_in_a_storage_is_named() {
         assert_eq!(lines(&said, "total").next().unwrap()["attachments"], 1, "{more:?}: {said}");
     }
     gateway.stop().await;
+}
+
+/// What a newer attachment in CouchDB hides is of no use, but its object would stay in a storage that is to be taken away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_newer_attachments_hide_is_removed() {
+    for (to, left) in [(&["--to", "couchdb"][..], 0), (&["--rehome"], 1)] {
+        let gateway = start().await;
+        plan(&gateway, Some(STORAGE)).await;
+        for id in ["hidden", "both"] {
+            let rev = gateway.attached(id, json!({ "pvt_type": "fax" }), "call.mp3", b"old").await;
+            let target = format!("/{}/{id}/call.mp3?rev={rev}", gateway.path());
+            let native = gateway.couch.request("PUT", &target, "audio/mpeg", b"new").await.expect_status(201);
+            if id == "both" {
+                gateway.attach(id, "other.mp3", &rev_of(&native), b"other").await;
+            }
+        }
+        plan(&gateway, Some(OTHER)).await;
+        let database = gateway.database();
+        for moved in ["1 attachments moved", "0 attachments moved"] {
+            let said = succeeds(&gateway, &[&["migrate", "--db", &database], to].concat()).await;
+            assert!(said.contains(moved), "{to:?}: {said}");
+        }
+        let stored = gateway.stored();
+        assert!(stored.len() == left && stored.iter().all(|path| path.starts_with("two/")), "{to:?}: {stored:?}");
+        for id in ["hidden", "both"] {
+            let inside = gateway.inside(id).await;
+            assert!(inside["pvt_attachments"]["call.mp3"].is_null(), "{to:?}: {inside}");
+            assert_eq!(gateway.get(&format!("{id}/call.mp3")).await.body, b"new", "{to:?}: {inside}");
+        }
+        assert_eq!(gateway.get("both/other.mp3").await.body, b"other", "{to:?}");
+        gateway.stop().await;
+    }
 }
 
 /// What CouchDB does not show may have attachments that stay.
