@@ -5,7 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use stowage_couch::{Answer, Caller};
+use serde::Deserialize;
+use serde_json::json;
+use stowage_couch::{Answer, Caller, Document, DocumentPath};
 use stowage_storage::{Location, driver};
 
 use crate::error::Error;
@@ -76,13 +78,71 @@ impl Named {
         for leaf in leaves {
             match leaf {
                 Some(leaf) => {
-                    let named = objects(&leaf, &database.name, id);
-                    named.iter().for_each(|(_, pointer)| self.add(&pointer.stowage));
+                    self.add_revision(&leaf, database, id);
+                    if leaf.is_deleted() {
+                        self.add_ancestors(caller, database, (id, &leaf)).await?;
+                    }
                 }
                 None => self.are_not_all_known(),
             }
         }
         Ok(())
+    }
+
+    fn add_revision(&self, document: &Document, database: &Database, id: &str) {
+        let named = objects(document, &database.name, id);
+        named.iter().for_each(|(_, pointer)| self.add(&pointer.stowage));
+    }
+
+    /// Adds what the revisions before a deletion name, as far as CouchDB still has them. CouchDB's tombstones name nothing, but unless the plan says
+    /// otherwise, the objects are kept for clients that read such a revision.
+    async fn add_ancestors(
+        &self,
+        caller: &Caller,
+        database: &Database,
+        (id, leaf): (&str, &Document),
+    ) -> Result<(), Error> {
+        let path = database.document(id).path;
+        let Some(ancestors) = ancestors(caller, &path, leaf).await? else {
+            self.are_not_all_known();
+            return Ok(());
+        };
+        for revs in ancestors.chunks(AT_ONCE) {
+            let found = revisions(caller, &path, revs, "").await?;
+            found.iter().flatten().for_each(|document| self.add_revision(document, database, id));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the revisions before a leaf, newest first, whether CouchDB still has them or not; `None` if it does not list them.
+async fn ancestors(caller: &Caller, path: &DocumentPath, leaf: &Document) -> Result<Option<Vec<String>>, Error> {
+    #[derive(Deserialize)]
+    struct Revisions {
+        start: u64,
+        ids: Vec<String>,
+    }
+    let found = revisions(caller, path, &[leaf.rev().unwrap_or_default()], "&revs=true").await?;
+    let listed = found.iter().flatten().find_map(|leaf| leaf.raw("_revisions"));
+    let listed = listed.and_then(|listed| serde_json::from_str::<Revisions>(listed.get()).ok());
+    Ok(listed.map(|Revisions { start, ids }| {
+        let before = (1..start).rev().zip(ids.into_iter().skip(1));
+        before.map(|(generation, id)| format!("{generation}-{id}")).collect()
+    }))
+}
+
+/// Reads revisions of a document; `None` for each that CouchDB no longer has.
+async fn revisions(
+    caller: &Caller,
+    path: &DocumentPath,
+    revs: &[String],
+    more: &str,
+) -> Result<Vec<Option<Document>>, Error> {
+    match caller.open_revs(path, &json!(revs).to_string(), more).await? {
+        Answer::Found(found, _) => Ok(found),
+        Answer::Missing(answer) | Answer::Refused(answer) => {
+            Err(refused(answer.status(), "the revisions of a document"))
+        }
     }
 }
 
@@ -93,3 +153,6 @@ fn hash(handler: &str, location: &Location) -> Option<u64> {
     (handler, key).hash(&mut hasher);
     Some(hasher.finish())
 }
+
+/// Revisions per request.
+const AT_ONCE: usize = 16;

@@ -8,7 +8,7 @@ use stowage_testing::spy::Spy;
 use stowage_testing::storages::{Server, Storage};
 use stowage_testing::trouble::Double;
 
-use super::world::{OTHER, lines, plan, run, run_with, start, succeeds};
+use super::world::{OTHER, compact, lines, plan, plan_with, run, run_with, start, succeeds};
 
 /// Stores an object directly.
 fn leave(storage: &Storage, name: &str) {
@@ -52,10 +52,11 @@ async fn found_and_removed(handler: &'static str) {
     }
     let stored = objects(&storage);
     assert!(stored.iter().all(|name| name.contains(&account)), "{handler}: {stored:?}");
-    // An object whose document was deleted directly, an unknown one, and another program's.
+    // The object of a document that was deleted and compacted, an unknown one, and another program's.
     let rev = gateway.inside("doc-3").await["_rev"].as_str().unwrap().to_owned();
     let target = format!("/{}/doc-3?rev={rev}", gateway.path());
     assert_eq!(gateway.couch.request("DELETE", &target, "", b"").await.status, 200);
+    compact(&gateway).await;
     let (left, foreign) = (format!("{account}/zzz/left.mp3"), "other/backup.tar");
     leave(&storage, &left);
     leave(&storage, foreign);
@@ -88,6 +89,22 @@ async fn they_are_found_and_removed_wherever_a_storage_can_list() {
     for handler in ["ftp", "google_storage", "google_drive", "dropbox", "onedrive"] {
         found_and_removed(handler).await;
     }
+}
+
+/// A deleted revision can be read as long as CouchDB has it, unless the plan says `on_delete: "delete"`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_deleted_document_keeps_is_an_orphan_once_its_revisions_are_compacted() {
+    let gateway = start().await;
+    plan_with(&gateway, json!({ "handler": STORAGE })).await;
+    let rev = gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", b"a recording").await;
+    gateway.delete(&format!("doc?rev={rev}")).await.expect_status(200);
+    let look = ["verify", "--account", &gateway.account, "--orphans", "--older-than", "0s", "--remove-orphans"];
+    succeeds(&gateway, &look).await;
+    assert_eq!(gateway.get(&format!("doc/call.mp3?rev={rev}")).await.body, b"a recording");
+    compact(&gateway).await;
+    succeeds(&gateway, &look).await;
+    assert!(gateway.stored().is_empty(), "{:?}", gateway.stored());
+    gateway.stop().await;
 }
 
 /// A bucket that refuses hides neither what is wrong elsewhere nor what nothing names in another storage.

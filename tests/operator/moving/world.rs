@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stowage_testing::gateway::{Running, STORAGE, Setup, json};
 use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+use stowage_testing::upstream::until;
 
 use crate::commands::program::{command, text};
 
@@ -113,6 +114,15 @@ pub fn environment(gateway: &Running) -> Vec<(String, String)> {
         ("EGRESS__ALLOW", "127.0.0.0/8".to_owned()),
     ];
     keys.into_iter().map(|(key, value)| (format!("STOWAGE__{key}"), value)).collect()
+}
+
+/// Compacts the month database: only leaf revisions remain.
+pub async fn compact(gateway: &Running) {
+    let target = format!("/{}/_compact", gateway.path());
+    gateway.couch.request("POST", &target, "application/json", b"").await.expect_status(202);
+    let about = format!("/{}", gateway.path());
+    let is_done = async || json(&gateway.couch.request("GET", &about, "", b"").await)["compact_running"] != true;
+    until("the database is compacted", is_done).await;
 }
 
 /// Runs a command against the gateway's CouchDB.
