@@ -1,6 +1,6 @@
 //! The vendors' handlers, each with a base64 term:
 //!
-//! - `kz_att_azure`: `azure` is `{Settings, Name}`,
+//! - `kz_att_azure`: `azure` is `{Settings, EncodedName}`,
 //! - `kz_att_google_storage`: `gstorage` is `{Settings, MediaLink}` or `{Settings, {name, Name}}`,
 //! - `kz_att_google_drive`: `gdrive` is `{OAuthDocId, FileId}`,
 //! - `kz_att_dropbox`: `dropbox` is `{Settings, Id}`,
@@ -18,7 +18,9 @@ pub(super) fn azure(props: &Props) -> Option<Read> {
     let (settings, name) = pair(term(props, "azure")?)?;
     let (settings, name) = (settings.into_settings()?, name.into_text()?);
     let container = settings.get("container")?.as_str()?.to_owned();
-    let location = location([("container", container), ("blob", name.clone())]);
+    // The name is percent-encoded, and KAZOO's client (erlazure) sends it in the URL as it is: the blob has the decoded one.
+    let blob = decoded(&name).unwrap_or_else(|| name.clone());
+    let location = location([("container", container), ("blob", blob)]);
     Some(Read { handler: "azure", location, settings, name: Some(name) })
 }
 
@@ -43,8 +45,12 @@ fn object_in(link: &str, bucket: &str) -> Option<String> {
     let path = link.split(['?', '#']).next()?;
     let (_, rest) = path.split_once("/b/")?;
     let (of, name) = rest.split_once("/o/")?;
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(String::from);
     (decoded(of)? == bucket).then(|| decoded(name)).flatten().filter(|name| !name.is_empty())
+}
+
+/// Decodes percent signs, if that results in UTF-8.
+fn decoded(text: &str) -> Option<String> {
+    percent_decode_str(text).decode_utf8().ok().map(String::from)
 }
 
 pub(super) fn google_drive(props: &Props) -> Option<Read> {

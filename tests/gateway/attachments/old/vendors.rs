@@ -22,9 +22,14 @@ impl Vendor {
         Self { storage: Storage::start(handler).await, id: Mutex::default() }
     }
 
-    /// Percent signs are a literal part of the name on every server.
+    /// The name in the entry. Percent signs are a literal part of the object's name on every server but Azure.
     fn path(document: &str) -> String {
         format!("old%20calls/{document}_{NAME}")
+    }
+
+    /// The blob's name in Azure: KAZOO's client puts the name of the entry into the URL as it is.
+    fn blob(document: &str) -> String {
+        format!("old calls/{document}_{NAME}")
     }
 
     /// The name of a file in a Drive, which differs from that of a new file.
@@ -100,8 +105,7 @@ impl Row for Vendor {
         let path = Self::path(document);
         let id = match &self.storage.server {
             Server::Azure(container) => {
-                let escaped = path.replace('%', "%25");
-                let put = container.ask("PUT", &escaped, "", &[("x-ms-blob-type", "BlockBlob")], bytes);
+                let put = container.ask("PUT", &path, "", &[("x-ms-blob-type", "BlockBlob")], bytes);
                 assert_eq!(put.status, 201, "{put:?}");
                 String::new()
             }
@@ -126,7 +130,7 @@ impl Row for Vendor {
     fn has(&self, _database: &str, document: &str) -> bool {
         let path = Self::path(document);
         match &self.storage.server {
-            Server::Azure(container) => container.blobs().contains(&path),
+            Server::Azure(container) => container.blobs().contains(&Self::blob(document)),
             Server::Google(server) if self.storage.handler == "google_storage" => {
                 server.objects(BUCKET).contains(&path)
             }
