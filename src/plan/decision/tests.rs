@@ -175,6 +175,18 @@ fn system_databases_are_types_themselves() {
 }
 
 #[test]
+fn a_null_handler_leaves_a_database_out_of_its_class() {
+    let mut system =
+        json!({ "attachments": { "handler": "one" }, "types": { "tasks": { "attachments": { "handler": null } } } });
+    let left_out = with_plan(json!({ "system": system }));
+    assert_eq!(decided(&left_out, Class::System, "tasks", "task"), "-@local");
+    assert_eq!(decided(&left_out, Class::System, "alerts", "alert"), "one@local");
+    system["types"]["task"] = json!({});
+    let named = with_plan(json!({ "system": system }));
+    assert_eq!(decided(&named, Class::System, "tasks", "task"), "one@local", "the type's entry goes first");
+}
+
+#[test]
 fn what_is_not_defined_is_refused_by_name() {
     let plan = with_plan(json!({
         "modb": { "attachments": { "handler": "gone" } },
