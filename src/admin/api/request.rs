@@ -30,7 +30,7 @@ impl Query {
 pub(super) struct Data {
     /// The member `data`: a plan, or the options of a run.
     pub(super) members: Map<String, Value>,
-    /// Whether the member `validate_settings` is off.
+    /// Whether the member `validate_settings`, beside `data` or inside of it, is off.
     pub(super) unvalidated: bool,
 }
 
@@ -50,18 +50,27 @@ pub(super) async fn data(body: Body, limit: u64) -> Result<Data, Failure> {
     let Ok(Value::Object(mut envelope)) = serde_json::from_slice(&bytes) else {
         return Err(Failure::unreadable());
     };
-    let unvalidated = match envelope.get("validate_settings") {
-        Some(Value::Bool(validate)) => !validate,
-        Some(Value::String(text)) => text == "false",
-        _ => false,
-    };
+    let beside = is_off(envelope.get(VALIDATE));
     match envelope.remove("data") {
         Some(data) if depth(&data) > DEEPEST => {
             Err(Failure::wrong("data", "invalid", format!("Value is nested deeper than {DEEPEST} levels")))
         }
-        Some(Value::Object(members)) => Ok(Data { members, unvalidated }),
+        Some(Value::Object(mut members)) => {
+            // KAZOO looks for it inside first. It is no member of the plan, whose schema would refuse it.
+            let inside = members.remove(VALIDATE);
+            Ok(Data { members, unvalidated: beside || is_off(inside.as_ref()) })
+        }
         Some(_) => Err(Failure::wrong("data", "type", "Value did not match type(s): object")),
         None => Err(Failure::wrong("data", "required", "Field is required but missing")),
+    }
+}
+
+/// Returns whether a flag in JSON is explicitly off.
+fn is_off(flag: Option<&Value>) -> bool {
+    match flag {
+        Some(Value::Bool(flag)) => !flag,
+        Some(Value::String(text)) => text == "false",
+        _ => false,
     }
 }
 
@@ -74,5 +83,7 @@ fn depth(value: &Value) -> usize {
     }
 }
 
+/// The member that says whether the storages are tested.
+const VALIDATE: &str = "validate_settings";
 /// Half of what JSON parsers accept (serde_json: 128), so that a plan can be nested in a list in a response.
 const DEEPEST: usize = 64;

@@ -108,17 +108,31 @@ async fn a_body_that_stops_is_given_up() {
 async fn the_check_is_skipped_only_where_the_operator_lets_it() {
     let gateway = setup().set("plans.allow_unvalidated", "false").start().await;
     let plan = file_plan("a");
+    let mut inside = plan.clone();
+    inside["validate_settings"] = json!(false);
     let headers = [("X-Auth-Token", OPERATOR)];
     let bodies = [
         ("?validate_settings=false", json!({ "data": plan })),
         ("", json!({ "data": plan, "validate_settings": false })),
         ("", json!({ "data": plan, "validate_settings": "false" })),
+        ("", json!({ "data": inside })),
     ];
     for (query, body) in bodies {
         let answer =
             send(&gateway, &headers, "PUT", &format!("{}{query}", of(MINE)), body.to_string().as_bytes()).await;
         assert_eq!(wrong(&answer), ["validate_settings: forbidden"]);
     }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_flag_inside_of_data_is_no_part_of_the_plan() {
+    let gateway = start().await;
+    let mut plan = file_plan("a");
+    plan["validate_settings"] = json!(false);
+    let headers = [("X-Auth-Token", OPERATOR)];
+    let made = send(&gateway, &headers, "PUT", &of(MINE), json!({ "data": plan }).to_string().as_bytes()).await;
+    assert_eq!(data(&made).get("validate_settings"), None);
     gateway.stop().await;
 }
 
