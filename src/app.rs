@@ -183,8 +183,12 @@ async fn sweep_root(config: &Config) -> Result<(), BoxError> {
     let shown = root.display().to_string();
     if !tokio::fs::try_exists(&root).await.unwrap_or(true) {
         match tokio::fs::create_dir(&root).await {
-            Ok(()) => tracing::warn!(root = %shown, "storage.file_root was missing and is new: no file system is mounted there"),
-            Err(error) => tracing::warn!(root = %shown, %error, "storage.file_root is missing: `file` storages cannot be used"),
+            Ok(()) => {
+                tracing::warn!(root = %shown, "storage.file_root was missing and is new: no file system is mounted there")
+            }
+            Err(error) => {
+                tracing::warn!(root = %shown, %error, "storage.file_root is missing: `file` storages cannot be used")
+            }
         }
     }
     match tokio::task::spawn_blocking(move || sweep_files(&root)).await? {

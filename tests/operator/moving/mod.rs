@@ -4,6 +4,7 @@ mod jobs;
 mod killed;
 mod migrate;
 mod orphans;
+mod staying;
 mod trouble;
 mod verify;
 pub mod world;
