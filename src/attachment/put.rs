@@ -35,8 +35,8 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     if !home.may_be_outside() {
         return forward(&gateway.homes, &home.couch, exchange).await;
     }
-    let (headers, activity) = (exchange.request.headers().clone(), exchange.activity.clone());
-    let requester = Requester::new(&headers, &activity, exchange.id);
+    let (headers, activity, id) = (exchange.request.headers().clone(), exchange.activity.clone(), exchange.id);
+    let requester = Requester::new(&headers, &activity, id);
     let (gzip, rev) = match said(target.query.as_deref(), &headers) {
         Ok(said) => said,
         Err(error) => return home.refuse(&target.database, requester, error).await,
@@ -50,10 +50,8 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     let Some(decision) = decide(&plan, &target.database, &base)?.backend() else {
         return forward(&gateway.homes, caller.couch(), exchange).await;
     };
-    let content_type =
-        headers.get(CONTENT_TYPE).map_or(Cow::Borrowed(OCTETS), |value| String::from_utf8_lossy(value.as_bytes()));
     if decision.stub {
-        let (content_type, saved) = (content_type.into_owned(), base.clone());
+        let (content_type, saved) = (content_type(&headers).into_owned(), base.clone());
         let copy = OutgoingCopy { gateway, target, decision, document: base, saved, content_type, gzip, activity };
         return forward_with_copy(caller.couch().clone(), exchange, copy).await;
     }
@@ -74,7 +72,7 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         saved: &base,
         revpos: next_generation(&base),
         generation: next_generation(&base),
-        content_type: &content_type,
+        content_type: &content_type(&headers),
         gzip,
         shared: turn.shared,
         activity: &activity,
@@ -85,7 +83,6 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         Ok(object) => object,
         Err(untaken) => {
             follow_move(&mut head, rev.as_deref(), &base)?;
-            let id = exchange.id;
             let fallen = Fallen { gateway: &gateway, target: &target, document: &base, decision: &decision, id };
             return keep(fallen, untaken, caller.couch(), head, activity).await;
         }
@@ -93,6 +90,10 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     let mut objects = Unsaved::new(&gateway, &activity);
     let pointer = objects.push(&target.attachment, object)?;
     save(Ready { gateway, target, caller, base, plan, objects, pointer, turn }).await
+}
+
+fn content_type(headers: &HeaderMap) -> Cow<'_, str> {
+    headers.get(CONTENT_TYPE).map_or(Cow::Borrowed(OCTETS), |value| String::from_utf8_lossy(value.as_bytes()))
 }
 
 /// Names the revision that a move has made of the one that the client names.

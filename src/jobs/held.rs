@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{Job, Jobs};
 
@@ -12,8 +12,8 @@ use super::{Job, Jobs};
 #[derive(Debug)]
 pub struct Held {
     lease: Arc<Lease>,
-    /// Renews the lease in time.
-    _keeper: AbortOnDropHandle<()>,
+    /// Renews the lease in time, until the drop.
+    _keeper: JoinSet<()>,
 }
 
 #[derive(Debug)]
@@ -27,13 +27,14 @@ impl Held {
     pub(super) fn new(jobs: &Jobs, job: Job) -> Self {
         let lease = Arc::new(Lease { jobs: jobs.clone(), state: Mutex::new((job, Some(Instant::now()))) });
         let kept = Arc::clone(&lease);
-        let keeper = tokio::spawn(async move {
+        let mut keeper = JoinSet::new();
+        keeper.spawn(async move {
             loop {
                 tokio::time::sleep(kept.jobs.config().lease / 3).await;
                 kept.renew(&mut *kept.state.lock().await).await;
             }
         });
-        Self { lease, _keeper: AbortOnDropHandle::new(keeper) }
+        Self { lease, _keeper: keeper }
     }
 
     /// Changes the job, and saves it if `change` returns that it has.
