@@ -323,10 +323,10 @@ where
 /// Length of the HTTP/2 client connection preface (RFC 9113 section 3.4).
 const PREFACE: usize = 24;
 /// Concurrent streams of an HTTP/2 connection.
-const STREAMS: u32 = 64;
+const STREAMS: u32 = 100;
 /// How many bytes of an upload may arrive before the gateway reads them. The connection's window has room for this much of every
 /// stream: an upload that waits for its turn or its storage would otherwise use it up and stop all others. A connection thus holds
-/// up to 16 MiB, but only of bytes that are not read yet.
+/// up to 25 MiB, but only of bytes that are not read yet.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// Pause after a failed accept.
 pub const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);

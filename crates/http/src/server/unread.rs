@@ -69,16 +69,27 @@ where
     type Future = Map<S::Future, fn(Answer<B>) -> Answer<Taken<B>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let taken: fn(Answer<B>) -> Answer<Taken<B>> = |answer| answer.map(|answer| answer.map(Taken));
+        let taken: fn(Answer<B>) -> Answer<Taken<B>> = |answer| answer.map(|answer| answer.map(Taken::new));
         self.0.call(request).map(taken)
     }
 }
 
 type Answer<B> = Result<Response<B>, Infallible>;
 
-/// A body that notes when hyper takes a frame from it.
+/// A body that notes when hyper takes a frame from it. The frames are small, since hyper waits until the client has taken most of one: even a
+/// slow client takes some in time.
 #[derive(Debug)]
-pub(super) struct Taken<B>(B);
+pub(super) struct Taken<B> {
+    body: B,
+    /// The rest of a frame.
+    rest: Bytes,
+}
+
+impl<B> Taken<B> {
+    const fn new(body: B) -> Self {
+        Self { body, rest: Bytes::new() }
+    }
+}
 
 impl<B> HttpBody for Taken<B>
 where
@@ -88,7 +99,17 @@ where
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let polled = Pin::new(&mut self.get_mut().0).poll_frame(cx);
+        let this = self.get_mut();
+        let mut polled = match this.rest.is_empty() {
+            true => Pin::new(&mut this.body).poll_frame(cx),
+            false => Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest))))),
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(data) = frame.data_mut()
+            && data.len() > FRAME
+        {
+            this.rest = data.split_off(FRAME);
+        }
         let waits = matches!(polled, Poll::Ready(Some(_)));
         SENDING.with(|sending| {
             let frames = sending.get().frames + u64::from(waits);
@@ -98,10 +119,19 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        let (of_body, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut whole = SizeHint::new();
+        whole.set_lower(of_body.lower() + rest);
+        if let Some(upper) = of_body.upper() {
+            whole.set_upper(upper + rest);
+        }
+        whole
     }
 }
+
+/// The largest frame in bytes: what HTTP/2 sends in one piece by default (RFC 9113, section 4.2).
+const FRAME: usize = 16 << 10;
