@@ -9,7 +9,7 @@ use std::time::Duration;
 use moka::future::Cache;
 use moka::ops::compute::{CompResult, Op};
 use serde_json::Value;
-use stowage_couch::{self as couch, Couch, DocumentPath};
+use stowage_couch::{self as couch, Answer, Couch, DocumentPath};
 use stowage_http::target::encode;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -243,13 +243,13 @@ impl Plans {
     async fn ask(&self, id: &str) -> Result<Option<Value>, couch::Error> {
         let inner = &self.0;
         let path = DocumentPath { database: encode(&inner.config.database), document: encode(id) };
-        match inner.couch.own_account().read(&path, "").await?.found() {
-            Ok(Some(document)) => {
+        match inner.couch.own_account().read(&path, "").await? {
+            Answer::Found(document, _) => {
                 let bytes = document.to_bytes().map_err(|error| couch::Error::Body(error.into()))?;
                 Ok(serde_json::from_slice(&bytes).ok())
             }
-            Ok(None) => Ok(None),
-            Err(answer) => {
+            answer if answer.is_gone() => Ok(None),
+            Answer::Missing(answer) | Answer::Refused(answer) => {
                 Err(couch::Error::Body(format!("reading a plan answered {}", answer.status().as_u16()).into()))
             }
         }

@@ -6,7 +6,8 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use stowage_base::tasks::Tasks;
-use stowage_couch::Changes;
+use stowage_couch::{Changes, is_without_database};
+use stowage_http::body::collect;
 use stowage_http::target::encode;
 use tokio::time::Instant;
 
@@ -59,12 +60,15 @@ impl Plans {
             Err(error) => return Ended { reason: stowage_base::log::chain(&error), ..Ended::default() },
         };
         if answer.status() != StatusCode::OK {
-            let no_plans = answer.status() == StatusCode::NOT_FOUND;
+            let status = answer.status();
+            let body = collect(answer.into_body(), LONGEST_REFUSAL).await.unwrap_or_default();
+            // A 404 of a proxy does not say that there are no plans.
+            let no_plans = status == StatusCode::NOT_FOUND && is_without_database(&body);
             if no_plans {
                 self.0.local.all_told();
             }
-            let start_over = no_plans || answer.status() == StatusCode::BAD_REQUEST;
-            let reason = format!("CouchDB answered {}", answer.status().as_u16());
+            let start_over = no_plans || status == StatusCode::BAD_REQUEST;
+            let reason = format!("CouchDB answered {}", status.as_u16());
             return Ended { had_begun: false, start_over, no_plans, reason };
         }
         self.0.metrics.plan_feed(true);
@@ -127,3 +131,5 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 /// The interval between CouchDB's empty lines, which let `timeouts.idle_body` detect a dead connection.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// The maximum length of the body of a refusal, in bytes.
+const LONGEST_REFUSAL: u64 = 64 << 10;

@@ -101,3 +101,28 @@ async fn a_feed_that_is_ended_at_once_is_asked_for_at_growing_pauses() {
     assert!(pauses[4] > Duration::from_millis(1200) && pauses[4] > pauses[1] * 2, "{pauses:?}");
     drop(gateway);
 }
+
+/// A proxy in front of CouchDB may answer 404 for a moment: there may be plans all the same.
+#[tokio::test]
+async fn a_404_that_is_not_couchdbs_does_not_say_that_there_are_no_plans() {
+    let (listener, address) = listen().await;
+    let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let _served = serve(listener, move |_| {
+        let sender = sender.clone();
+        service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            if request.uri().path().ends_with("/_changes") {
+                let _ = sender.send(());
+            }
+            let mut answer = hyper::Response::new(Full::new(Bytes::from_static(b"not here")));
+            *answer.status_mut() = hyper::StatusCode::NOT_FOUND;
+            async { Ok::<_, Infallible>(answer) }
+        })
+    });
+    let gateway = Setup::default().upstream(&format!("http://{address}")).start().await;
+    // By the second request, the first answer was understood.
+    for _ in 0..2 {
+        soon("the feed to be asked for", asked.recv()).await.expect("the gateway runs");
+    }
+    assert!(!gateway.app.gateway.plans.all_is_local());
+    drop(gateway);
+}

@@ -6,6 +6,7 @@ mod feed;
 mod merge;
 mod names;
 mod refusals;
+mod unread;
 
 use std::time::{Duration, Instant};
 
