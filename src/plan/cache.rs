@@ -14,8 +14,8 @@ use stowage_http::target::encode;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::document::{Documents, Merged, plan_id};
-use super::held::{Age, Held};
+use super::document::{Merged, plan_id};
+use super::held::{Age, Held, HeldDocuments};
 use super::local::Local;
 use super::users::Users;
 use crate::config;
@@ -85,8 +85,10 @@ impl Plans {
             return Ok(merged);
         }
         let version = self.version();
-        let merged = Arc::new(self.merge(account, owner, Age::Believed).await?);
-        if self.version() == version {
+        let documents = self.documents(account, owner, Age::Believed).await?;
+        let merged = Arc::new(documents.merged());
+        // One that could not be read is soon read again.
+        if !documents.has_failed() && self.version() == version {
             self.0.merged.insert(key.clone(), Arc::clone(&merged)).await;
             if self.version() != version {
                 self.0.merged.invalidate(&key).await;
@@ -133,15 +135,18 @@ impl Plans {
         account: Option<&AccountId>,
         owner: Option<&str>,
     ) -> Result<Arc<Merged>, Unavailable> {
-        self.merge(account, owner, Age::Any).await.map(Arc::new)
+        Ok(Arc::new(self.documents(account, owner, Age::Any).await?.merged()))
     }
 
-    async fn merge(&self, account: Option<&AccountId>, owner: Option<&str>, age: Age) -> Result<Merged, Unavailable> {
+    /// Returns the documents that cover an account's databases, or the system's.
+    async fn documents(
+        &self,
+        account: Option<&AccountId>,
+        owner: Option<&str>,
+        age: Age,
+    ) -> Result<HeldDocuments, Unavailable> {
         let system = self.find("system", age).await?;
-        let Some(account) = account else {
-            let documents = Documents { system: system.document.as_ref(), ..Documents::default() };
-            return Ok(Merged::from_documents(&documents));
-        };
+        let Some(account) = account else { return Ok(HeldDocuments { system, ..HeldDocuments::default() }) };
         let own = self.find(account.as_str(), age).await?;
         let named = match own.document.as_ref().and_then(|document| plan_id(document, account.as_str())) {
             Some(id) => Some(self.find(id, age).await?),
@@ -151,13 +156,7 @@ impl Plans {
             Some(owner) => Some(self.find(owner, age).await?),
             None => None,
         };
-        Ok(Merged::from_documents(&Documents {
-            account_id: Some(account.as_str()),
-            system: system.document.as_ref(),
-            named: named.as_ref().and_then(|held| held.document.as_ref()),
-            account: own.document.as_ref(),
-            owner: owner.as_ref().and_then(|held| held.document.as_ref()),
-        }))
+        Ok(HeldDocuments { account_id: Some(account.clone()), system, named, account: Some(own), owner })
     }
 
     async fn find(&self, id: &str, age: Age) -> Result<Arc<Held>, Unavailable> {

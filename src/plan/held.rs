@@ -1,7 +1,12 @@
-//! A cached plan document.
+//! Cached plan documents.
+
+use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::time::Instant;
+
+use super::document::{Documents, Merged};
+use crate::database::AccountId;
 
 /// A cached document, which may be absent.
 pub(super) struct Held {
@@ -33,4 +38,40 @@ impl std::fmt::Debug for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Held").field("present", &self.document.is_some()).finish_non_exhaustive()
     }
+}
+
+/// The cached documents that cover an account's databases, or the system's; see [`Documents`].
+#[derive(Default)]
+pub(super) struct HeldDocuments {
+    pub(super) account_id: Option<AccountId>,
+    pub(super) system: Arc<Held>,
+    pub(super) named: Option<Arc<Held>>,
+    pub(super) account: Option<Arc<Held>>,
+    pub(super) owner: Option<Arc<Held>>,
+}
+
+impl HeldDocuments {
+    /// Merges the documents that count.
+    pub(super) fn merged(&self) -> Merged {
+        Merged::from_documents(&Documents {
+            account_id: self.account_id.as_ref().map(AccountId::as_str),
+            system: self.system.document.as_ref(),
+            named: document(self.named.as_deref()),
+            account: document(self.account.as_deref()),
+            owner: document(self.owner.as_deref()),
+        })
+    }
+
+    /// Returns whether the last refresh of any of them has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.all().any(|held| held.failed.is_some())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Held>> {
+        [Some(&self.system), self.named.as_ref(), self.account.as_ref(), self.owner.as_ref()].into_iter().flatten()
+    }
+}
+
+fn document(held: Option<&Held>) -> Option<&Value> {
+    held?.document.as_ref()
 }

@@ -1,13 +1,25 @@
 //! Plans that CouchDB does not give.
 
-use stowage_testing::gateway::Setup;
+use std::sync::Arc;
 
-use crate::faults::gate::answer;
+use stowage::database::AccountId;
+use stowage_testing::gateway::{Running, Setup};
+use stowage_testing::upstream::until;
+use tokio::sync::Notify;
+
+use crate::faults::gate::{Act, answer};
 use crate::faults::world::World;
 
 /// Returns the start of the targets of requests for plans.
 fn plans(world: &World) -> String {
     format!("/{}/", world.gateway.couch.plans)
+}
+
+/// Returns whether the plan of the gateway's account is known.
+async fn is_known(gateway: &Running) -> bool {
+    let account = AccountId::parse(&gateway.account);
+    let plan = gateway.app.gateway.plans.effective(account.as_ref(), None).await;
+    plan.is_ok_and(|plan| !plan.sources().is_empty())
 }
 
 /// A proxy in front of CouchDB may answer 404 for a moment: the plan is not gone.
@@ -20,4 +32,19 @@ async fn a_404_that_is_not_couchdbs_leaves_the_known_plan() {
     assert!(world.whole_or_nothing("doc", "call.mp3", b"bytes").await, "it is in the storage");
     world.store.relent();
     world.audit_and_stop(&["before", "doc"]).await;
+}
+
+/// The changes feed is not answered, so that only the age of the cached plan makes the gateway read it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_was_not_read_once_is_soon_read_again() {
+    let world = World::start().await;
+    let feed = format!("{}_changes", plans(&world));
+    world.store.rule("GET", &feed, 1000, Act::Hold(Arc::new(Notify::new())));
+    world.store.rule("GET", &format!("{}{} ", plans(&world), world.gateway.account), 1, answer(500, "x"));
+    let setup = Setup::default().set("timeouts.response_head", "60s");
+    let other = world.gateway.beside(setup.upstream(&world.store.url())).await;
+    assert!(!is_known(&other).await);
+    until("the plan is read again", async || is_known(&other).await).await;
+    other.stop().await;
+    world.stop().await;
 }
