@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::document::{Merged, plan_id};
-use super::held::{Age, Held, HeldDocuments};
+use super::held::{Age, Failure, Held, HeldDocuments, Unavailable};
 use super::local::Local;
 use super::users::Users;
 use crate::config;
@@ -43,11 +43,6 @@ pub(super) struct Inner {
 }
 
 type Key = (Option<AccountId>, Option<String>);
-
-/// The plans cannot be read, and the cached ones are too old.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("the storage plans cannot be read")]
-pub struct Unavailable(#[source] Arc<couch::Error>);
 
 impl Plans {
     /// Creates a cache that reads plans through `couch` with the gateway's own account.
@@ -172,22 +167,22 @@ impl Plans {
         // Read the mark before the document: a mark is removed only once the answer to a later request is cached.
         let changed = self.changed_at(id);
         if let Some(held) = inner.documents.get(id).await
-            && self.is_believed(changed, &held)
+            && self.is_settled(changed, &held)
         {
+            let held = self.usable(held)?;
             inner.metrics.plan_cache("hit");
             return Ok(held);
         }
         let outcome = inner
             .documents
             .entry(id.to_owned())
-            .and_try_compute_with(|entry| async move {
-                let held = entry.map(moka::Entry::into_value);
-                match held {
-                    Some(held) if self.is_believed(self.changed_at(id), &held) => Ok(Op::Nop),
-                    held => self.load(id, held).await.map(Op::Put),
+            .and_compute_with(|entry| async move {
+                match entry.map(moka::Entry::into_value) {
+                    Some(held) if self.is_settled(self.changed_at(id), &held) => Op::Nop,
+                    held => Op::Put(self.load(id, held).await),
                 }
             })
-            .await?;
+            .await;
         let held = match outcome {
             CompResult::Inserted(entry)
             | CompResult::ReplacedWith(entry)
@@ -195,14 +190,17 @@ impl Plans {
             | CompResult::Removed(entry) => entry.into_value(),
             CompResult::StillNone(_) => Arc::default(),
         };
-        let mut dirty = self.dirty();
-        if dirty.get(id).is_some_and(|changed| *changed <= held.version) {
-            dirty.remove(id);
+        {
+            let mut dirty = self.dirty();
+            if dirty.get(id).is_some_and(|changed| *changed <= held.version) {
+                dirty.remove(id);
+            }
         }
-        Ok(held)
+        self.usable(held)
     }
 
-    async fn load(&self, id: &str, held: Option<Arc<Held>>) -> Result<Arc<Held>, Unavailable> {
+    /// Reads a document. If that fails, the result is the cached one with the failure: then the requests that wait for it do not read it one by one.
+    async fn load(&self, id: &str, held: Option<Arc<Held>>) -> Arc<Held> {
         let inner = &self.0;
         let version = {
             let mut dirty = self.dirty();
@@ -210,32 +208,33 @@ impl Plans {
             dirty.entry(id.to_owned()).or_insert(version);
             version
         };
-        let now = |document, failed| Ok(Arc::new(Held { document, version, loaded: Instant::now(), failed }));
         let error = match self.ask(id).await {
             Ok(document) => {
                 inner.metrics.plan_cache("load");
                 if let Some(document) = &document {
                     inner.local.noticed(id, document);
                 }
-                return now(document, None);
+                return Arc::new(Held { document, version, loaded: Instant::now(), failed: None });
             }
             Err(error) => error,
         };
-        let failed = Some(Instant::now());
-        match held {
-            Some(held) if held.loaded.elapsed() < inner.config.stale => {
-                inner.metrics.plan_cache("stale");
-                Ok(Arc::new(Held { document: held.document.clone(), version, loaded: held.loaded, failed }))
-            }
-            Some(held) if held.document.is_some() => {
-                inner.metrics.plan_cache("error");
-                tracing::warn!(error = %stowage_base::log::chain(&error), "a storage plan is too old and cannot be read again");
-                Err(Unavailable(Arc::new(error)))
-            }
-            _ => {
-                inner.metrics.plan_cache("error");
-                now(None, failed)
-            }
+        let now = Instant::now();
+        let (document, loaded) = held.map_or((None, None), |held| (held.document.clone(), Some(held.loaded)));
+        let is_recent = loaded.is_some_and(|loaded| loaded.elapsed() < inner.config.stale);
+        inner.metrics.plan_cache(if is_recent { "stale" } else { "error" });
+        if !is_recent && document.is_some() {
+            tracing::warn!(error = %stowage_base::log::chain(&error), "a storage plan is too old and cannot be read again");
+        }
+        let failed = Some(Failure { at: now, why: Unavailable(Arc::new(error)) });
+        Arc::new(Held { document, version, loaded: loaded.unwrap_or(now), failed })
+    }
+
+    /// Returns a cached document, unless it could not be read for too long.
+    fn usable(&self, held: Arc<Held>) -> Result<Arc<Held>, Unavailable> {
+        let is_usable = held.document.is_none() || held.loaded.elapsed() < self.0.config.stale;
+        match &held.failed {
+            Some(failure) if !is_usable => Err(failure.why.clone()),
+            _ => Ok(held),
         }
     }
 
@@ -254,13 +253,14 @@ impl Plans {
         }
     }
 
-    fn is_believed(&self, changed: Option<u64>, held: &Held) -> bool {
-        if held.failed.is_some_and(|failed| failed.elapsed() < RETRY_AFTER) {
-            return held.document.is_none() || held.loaded.elapsed() < self.0.config.stale;
+    /// Returns whether a cached document need not be read again yet.
+    fn is_settled(&self, changed: Option<u64>, held: &Held) -> bool {
+        match &held.failed {
+            Some(failure) => failure.at.elapsed() < RETRY_AFTER,
+            None => {
+                held.loaded.elapsed() < self.0.config.refresh && changed.is_none_or(|changed| changed <= held.version)
+            }
         }
-        held.failed.is_none()
-            && held.loaded.elapsed() < self.0.config.refresh
-            && changed.is_none_or(|changed| changed <= held.version)
     }
 
     fn dirty(&self) -> MutexGuard<'_, HashMap<String, u64>> {

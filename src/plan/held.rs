@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use stowage_couch as couch;
 use tokio::time::Instant;
 
 use super::document::{Documents, Merged};
@@ -15,9 +16,20 @@ pub(super) struct Held {
     pub(super) version: u64,
     /// When CouchDB returned the document.
     pub(super) loaded: Instant,
-    /// When a refresh last failed.
-    pub(super) failed: Option<Instant>,
+    /// The last refresh, if it has failed.
+    pub(super) failed: Option<Failure>,
 }
+
+/// A refresh that has failed.
+pub(super) struct Failure {
+    pub(super) at: Instant,
+    pub(super) why: Unavailable,
+}
+
+/// The plans cannot be read, and the cached ones are too old.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the storage plans cannot be read")]
+pub struct Unavailable(#[source] pub(super) Arc<couch::Error>);
 
 /// The acceptable age of a document.
 #[derive(Clone, Copy)]

@@ -21,10 +21,11 @@ mod users;
 
 pub use redact::{redacted, redacted_url};
 
-pub use cache::{Plans, Unavailable};
+pub use cache::Plans;
 pub use decision::{Decision, LOCAL, OnDelete, Placement, Subject};
 pub use document::{Documents, Merged, default_plan, merge, plan_id};
 pub use error::{Fault, PlanError};
+pub use held::Unavailable;
 pub use name::{Name, NameError, NameSource, compose};
 pub(crate) use of_document::{DocumentPlan, decide, on_delete, plan_for, stand_in};
 pub use stowage_base::settings::Settings;

@@ -97,3 +97,23 @@ async fn a_plan_that_is_too_old_is_not_guessed() {
     spy.open();
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn a_plan_that_is_too_old_is_not_read_again_by_every_request() {
+    let (spy, gateway, path) = spied(Setup::default().set("plans.refresh", "1ms").set("plans.stale", "1ms")).await;
+    save(&gateway, &gateway.account, modb_plan("a")).await;
+    crate::plans::within_a_second("the plan", async || goes_to(&gateway, &path, json!({})).await.is_some()).await;
+    let plans = format!("/{}/", gateway.couch.plans);
+    spy.close(&plans);
+    let account = stowage::database::AccountId::parse(&gateway.account);
+    let is_refused = async || gateway.app.gateway.plans.effective(account.as_ref(), None).await.is_err();
+    until("the plan is too old", is_refused).await;
+    let read = format!("GET {plans}{}", gateway.account);
+    let before = spy.count(&read);
+    for _ in 0..100 {
+        assert!(is_refused().await);
+    }
+    assert!(spy.count(&read) - before < 50, "once a second: {}", spy.count(&read) - before);
+    spy.open();
+    gateway.stop().await;
+}
