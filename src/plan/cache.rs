@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::document::{Merged, plan_id};
 use super::held::{Age, Failure, Held, HeldDocuments, Unavailable};
 use super::local::Local;
+use super::told::Told;
 use super::users::Users;
 use crate::config;
 use crate::database::AccountId;
@@ -35,6 +36,7 @@ pub(super) struct Inner {
     merged: Cache<Key, Arc<Merged>>,
     /// The version at which a cached or pending document last changed: answers to requests sent before it are stale.
     dirty: Mutex<HashMap<String, u64>>,
+    told: Told,
     users: RwLock<Users>,
     pub(super) local: Local,
     /// Incremented whenever any plan may have changed; a merged plan computed at an older version is not cached.
@@ -58,6 +60,7 @@ impl Plans {
             documents,
             merged,
             dirty: Mutex::default(),
+            told: Told::default(),
             users: RwLock::default(),
             local: Local::default(),
             version: AtomicU64::new(0),
@@ -169,7 +172,7 @@ impl Plans {
         if let Some(held) = inner.documents.get(id).await
             && self.is_settled(changed, &held)
         {
-            let held = self.usable(held)?;
+            let held = self.usable(id, held)?;
             inner.metrics.plan_cache("hit");
             return Ok(held);
         }
@@ -196,7 +199,7 @@ impl Plans {
                 dirty.remove(id);
             }
         }
-        self.usable(held)
+        self.usable(id, held)
     }
 
     /// Reads a document. If that fails, the result is the cached one with the failure: then the requests that wait for it do not read it one by one.
@@ -211,6 +214,7 @@ impl Plans {
         let error = match self.ask(id).await {
             Ok(document) => {
                 inner.metrics.plan_cache("load");
+                inner.told.tell(id, document.is_some());
                 if let Some(document) = &document {
                     inner.local.noticed(id, document);
                 }
@@ -229,12 +233,18 @@ impl Plans {
         Arc::new(Held { document, version, loaded: loaded.unwrap_or(now), failed })
     }
 
-    /// Returns a cached document, unless it could not be read for too long.
-    fn usable(&self, held: Arc<Held>) -> Result<Arc<Held>, Unavailable> {
-        let is_usable = held.document.is_none() || held.loaded.elapsed() < self.0.config.stale;
+    /// Returns a cached document, unless it could not be read for too long. One that exists and was not read, or is no longer cached, is not absent.
+    fn usable(&self, id: &str, held: Arc<Held>) -> Result<Arc<Held>, Unavailable> {
         match &held.failed {
-            Some(failure) if !is_usable => Err(failure.why.clone()),
+            Some(failure) if !self.is_usable(id, &held) => Err(failure.why.clone()),
             _ => Ok(held),
+        }
+    }
+
+    fn is_usable(&self, id: &str, held: &Held) -> bool {
+        match held.document {
+            Some(_) => held.loaded.elapsed() < self.0.config.stale,
+            None => !self.0.told.exists(id),
         }
     }
 
@@ -292,6 +302,7 @@ impl Plans {
 
     /// Records that a document of the plans database has changed, or was deleted if `document` is `None`.
     pub fn document_changed(&self, id: &str, document: Option<&Value>) {
+        self.0.told.tell(id, document.is_some());
         self.0.users.write().unwrap_or_else(PoisonError::into_inner).changed(id, document);
         self.0.local.changed(id, document);
         self.changed(|known| {

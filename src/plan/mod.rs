@@ -17,6 +17,7 @@ mod members;
 mod name;
 mod of_document;
 mod redact;
+mod told;
 mod users;
 
 pub use redact::{redacted, redacted_url};

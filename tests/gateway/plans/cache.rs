@@ -107,7 +107,7 @@ async fn a_plan_that_is_too_old_is_not_read_again_by_every_request() {
     spy.close(&plans);
     let account = stowage::database::AccountId::parse(&gateway.account);
     let is_refused = async || gateway.app.gateway.plans.effective(account.as_ref(), None).await.is_err();
-    until("the plan is too old", is_refused).await;
+    until("the plan is too old", async || is_refused().await).await;
     let read = format!("GET {plans}{}", gateway.account);
     let before = spy.count(&read);
     for _ in 0..100 {

@@ -48,3 +48,18 @@ async fn a_plan_that_was_not_read_once_is_soon_read_again() {
     other.stop().await;
     world.stop().await;
 }
+
+/// As after an hour in which the account was idle: the feed has told of the plan, and it is not cached.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_is_known_to_exist_is_not_taken_for_absent() {
+    let world = World::start().await;
+    let read = format!("{}{} ", plans(&world), world.gateway.account);
+    world.store.rule("GET", &read, 1000, answer(401, r#"{"error":"unauthorized","reason":"wrong password"}"#));
+    let put = world.gateway.put("doc", "call.mp3", "", b"bytes").await.expect_status(504);
+    assert!(put.text().contains("plans"), "{put:?}");
+    assert!(world.stored("doc").await.is_null(), "nothing is stored in CouchDB instead");
+    world.store.relent();
+    until("the plan is read again", async || is_known(&world.gateway).await).await;
+    world.with_attachment("doc", b"bytes").await;
+    world.audit_and_stop(&["doc"]).await;
+}
