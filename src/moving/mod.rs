@@ -52,6 +52,8 @@ pub(crate) enum Moved {
 impl Found {
     /// Reads a document; `None` if it does not exist.
     pub(crate) async fn read(gateway: &Gateway, target: &Target) -> Result<Option<Self>, Error> {
+        // Without the plan, the document would be looked for on the wrong server, and be gone.
+        gateway.plans.all_read(target.database.account.as_ref(), None).await?;
         let home = gateway.homes.of(&target.database).await?;
         match home.find_own(&target.path, "att_encoding_info=true").await? {
             (Answer::Found(document, _), caller) => {
@@ -62,13 +64,14 @@ impl Found {
         }
     }
 
-    /// Wraps a document that was already read.
+    /// Wraps a document that was already read. Fails if its plan could not be read: without it, no attachment would have to leave CouchDB.
     pub(crate) async fn of(
         gateway: &Gateway,
         target: DocumentTarget,
         document: Document,
         caller: Caller,
     ) -> Result<Self, Error> {
+        gateway.plans.all_read(target.database.account.as_ref(), document.text("owner_id").as_deref()).await?;
         let plan = plan_for(&gateway.plans, &target.database, &document).await?;
         Ok(Self { target, document, caller, plan })
     }

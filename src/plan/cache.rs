@@ -121,7 +121,7 @@ impl Plans {
     /// Returns whether a plan counts as absent because it could never be read.
     #[must_use]
     pub fn is_any_unread(&self) -> bool {
-        self.0.documents.iter().any(|(_, held)| held.document.is_none() && held.failed.is_some())
+        self.0.documents.iter().any(|(_, held)| held.unread().is_some())
     }
 
     /// Returns the last known plan, however old, to locate databases while the plans cannot be read.
@@ -134,6 +134,14 @@ impl Plans {
         owner: Option<&str>,
     ) -> Result<Arc<Merged>, Unavailable> {
         Ok(Arc::new(self.documents(account, owner, Age::Any).await?.merged()))
+    }
+
+    /// Checks that no document of the plan counts as absent because it could not be read. Requests are served all the same; work that can wait should.
+    ///
+    /// # Errors
+    /// Returns [`Unavailable`] if there is one, and where [`effective`](Self::effective) does.
+    pub async fn all_read(&self, account: Option<&AccountId>, owner: Option<&str>) -> Result<(), Unavailable> {
+        self.documents(account, owner, Age::Believed).await?.unread().map_or(Ok(()), |why| Err(why.clone()))
     }
 
     /// Returns the documents that cover an account's databases, or the system's.

@@ -40,6 +40,13 @@ pub(super) enum Age {
     Any,
 }
 
+impl Held {
+    /// Returns why a document that counts as absent could not be read.
+    pub(super) fn unread(&self) -> Option<&Unavailable> {
+        self.failed.as_ref().filter(|_| self.document.is_none()).map(|failed| &failed.why)
+    }
+}
+
 impl Default for Held {
     fn default() -> Self {
         Self { document: None, version: 0, loaded: Instant::now(), failed: None }
@@ -77,6 +84,11 @@ impl HeldDocuments {
     /// Returns whether the last refresh of any of them has failed.
     pub(super) fn has_failed(&self) -> bool {
         self.all().any(|held| held.failed.is_some())
+    }
+
+    /// Returns why one of them, which counts as absent, could not be read.
+    pub(super) fn unread(&self) -> Option<&Unavailable> {
+        self.all().find_map(|held| held.unread())
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Held>> {

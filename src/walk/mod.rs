@@ -144,6 +144,7 @@ struct Through<'a> {
 impl Through<'_> {
     /// Visits all documents. A database that was deleted in the meantime is finished.
     async fn go(&self) -> Result<(), Error> {
+        self.walk.gateway.plans.all_read(self.database.account.as_ref(), None).await?;
         let home = self.walk.gateway.homes.of(self.database).await?;
         for caller in home.own_accounts()? {
             let mut pages = Pages::of(&caller, self.database);

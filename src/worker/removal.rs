@@ -26,8 +26,10 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
     let (Some(place), Some(target)) = (&job.object, Target::of(&job.database, &job.document, &job.attachment)) else {
         return Ok(Step::Done);
     };
-    let home = gateway.homes.of(&target.database).await?;
     let document = job.stand_in();
+    // Without the plan, a document that names the object would be looked for on the wrong server, and be gone.
+    gateway.plans.all_read(target.database.account.as_ref(), document.text("owner_id").as_deref()).await?;
+    let home = gateway.homes.of(&target.database).await?;
     let plan = plan_for(&gateway.plans, &target.database, &document).await?;
     for caller in home.own_accounts()? {
         let named = named_by(&caller, &target.of_document(), &plan).await?;

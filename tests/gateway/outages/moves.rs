@@ -128,6 +128,25 @@ async fn a_404_that_is_not_couchdbs_keeps_the_job() {
     world.stop().await;
 }
 
+/// As after a restart while CouchDB does not give the plans: nothing says that the attachment may stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_cannot_be_read_keeps_the_job() {
+    let world = without_worker().await;
+    world.bucket.shut();
+    world.with_attachment("doc", &bytes(500, 1)).await;
+    world.bucket.open();
+    world.store.rule("GET", &format!("/{}/", world.gateway.couch.plans), 1000, answer(500, "x"));
+    let setup = super::world::working(stowage_testing::gateway::Setup::default());
+    let other = world.gateway.beside(setup.upstream(&world.store.url())).await;
+    until("the job is tried", async || jobs(&world).await.iter().any(|job| !job["error"].is_null())).await;
+    let waiting = jobs(&world).await;
+    assert!(waiting[0]["error"].as_str().unwrap().contains("plans"), "{waiting:?}");
+    world.store.relent();
+    is_in_couchdb(&world, "doc", "call.mp3", &bytes(500, 1)).await;
+    other.stop().await;
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_couchdb_has_packed_is_moved_packed_and_reads_the_same() {
     let world = without_worker().await;

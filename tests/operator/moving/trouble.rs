@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde_json::json;
 use stowage_testing::gateway::{STORAGE, Setup};
 use stowage_testing::s3::{Operation, S3Server};
+use stowage_testing::spy::Spy;
 use stowage_testing::upstream::until;
 use tokio::sync::oneshot;
 
-use super::world::{fill, jobs, lines, plan, plan_with, run, s3_settings, start, succeeds};
+use super::world::{fill, jobs, lines, plan, plan_with, run, run_with, s3_settings, start, succeeds};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_is_invalid_stops_that_accounts_work_and_says_why_once() {
@@ -25,6 +26,22 @@ async fn a_plan_that_is_invalid_stops_that_accounts_work_and_says_why_once() {
     plan(&gateway, Some(STORAGE)).await;
     let (code, said) = run(&gateway, &["migrate", "--account", &gateway.account, "--format", "json"]).await;
     assert_eq!((code, &lines(&said, "total").next().unwrap()["attachments"]), (0, &600.into()), "{said}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plans_that_cannot_be_read_are_a_fault() {
+    let gateway = start().await;
+    fill(&gateway, 2).await;
+    plan(&gateway, Some(STORAGE)).await;
+    let spy = Spy::start(&gateway.couch.url).await;
+    spy.close(&format!("/{}/", gateway.couch.plans));
+    let through = [("STOWAGE__COUCHDB__URL".to_owned(), spy.url())];
+    let scope = ["migrate", "--account", &gateway.account, "--format", "json"];
+    let (code, said) = run_with(&gateway, &through, &scope).await;
+    let faults: Vec<_> = lines(&said, "fault").collect();
+    assert_eq!((code, faults.len()), (1, 1), "{said}");
+    assert!(faults[0]["reason"].as_str().unwrap().contains("plans cannot be read"), "{said}");
     gateway.stop().await;
 }
 
