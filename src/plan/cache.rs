@@ -71,7 +71,7 @@ impl Plans {
     /// Returns the effective plan of an account's databases, or of the system's; with an owner, the plan of that user's documents.
     ///
     /// # Errors
-    /// Returns [`Unavailable`] if a cached plan is older than `plans.stale` and cannot be read again.
+    /// Returns [`Unavailable`] if a plan that is cached for longer than `plans.stale`, or is known to exist, cannot be read.
     pub async fn effective(
         &self,
         account: Option<&AccountId>,
@@ -84,7 +84,13 @@ impl Plans {
         }
         let version = self.version();
         let documents = self.documents(account, owner, Age::Believed).await?;
-        let merged = Arc::new(documents.merged());
+        let mut merged = Arc::new(documents.merged());
+        // Most owners have no plan of their own: one copy of the account's serves all of them.
+        if owner.is_some()
+            && let Some(known) = self.0.merged.get(&(key.0.clone(), None)).await.filter(|known| *known == merged)
+        {
+            merged = known;
+        }
         // One that could not be read is soon read again.
         if !documents.has_failed() && self.version() == version {
             self.0.merged.insert(key.clone(), Arc::clone(&merged)).await;

@@ -26,7 +26,7 @@ pub(super) struct Failure {
     pub(super) why: Unavailable,
 }
 
-/// The plans cannot be read, and the cached ones are too old.
+/// The plans cannot be read, and the cached ones are too old or missing.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the storage plans cannot be read")]
 pub struct Unavailable(#[source] pub(super) Arc<couch::Error>);

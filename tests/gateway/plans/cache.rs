@@ -117,3 +117,21 @@ async fn a_plan_that_is_too_old_is_not_read_again_by_every_request() {
     spy.open();
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn owners_without_a_plan_share_that_of_the_account() {
+    let (_spy, gateway, _) = spied(Setup::default()).await;
+    save(&gateway, &gateway.account, modb_plan("a")).await;
+    let account = stowage::database::AccountId::parse(&gateway.account);
+    let plans = &gateway.app.gateway.plans;
+    // The feed may tell of the plan in between: then the next owner shares it.
+    let owners = std::sync::atomic::AtomicUsize::new(0);
+    let is_shared = async || {
+        let owner = owners.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+        let plan = plans.effective(account.as_ref(), None).await.unwrap();
+        let owned = plans.effective(account.as_ref(), Some(&owner)).await.unwrap();
+        std::sync::Arc::ptr_eq(&plan, &owned)
+    };
+    until("one plan for both", async || is_shared().await).await;
+    gateway.stop().await;
+}
