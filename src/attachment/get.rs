@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::HeaderMap;
 use http::{Response, StatusCode};
-use stowage_couch::Couch;
+use stowage_couch::{Couch, canonical};
 use stowage_http::body::Body;
+use stowage_http::target::query_pairs;
 
 use super::link::{Asked, Next, Trail};
 use super::outside::Outside;
@@ -21,7 +21,7 @@ use crate::upstream::Home;
 use crate::upstream::answer::relay;
 use crate::upstream::forward::forward;
 use crate::upstream::read::Answer;
-use crate::upstream::revision::{rev_of, rev_query};
+use crate::upstream::revision::rev_query;
 
 /// Handles a GET, or a HEAD if no body is wanted.
 pub(crate) async fn get(
@@ -80,16 +80,15 @@ async fn look(
     asked: &Asked,
     exchange: Exchange,
 ) -> Result<ControlFlow<Opened, Link>, Error> {
-    let rev = rev_of_get(target);
     let home = gateway.homes.of(&target.database).await?;
     let (found, native) = if home.may_be_outside() {
-        (find(&home, target, asked, rev.as_deref()).await?, Native::Unasked(exchange))
+        (find(&home, target, asked).await?, Native::Unasked(exchange))
     } else {
         let answer = forward(&gateway.homes, &home.couch, exchange).await?;
         if answer.status() != StatusCode::NOT_FOUND {
             return Ok(ControlFlow::Break(Opened::Couch(answer)));
         }
-        (find(&home, target, asked, rev.as_deref()).await?, Native::Answer(answer))
+        (find(&home, target, asked).await?, Native::Answer(answer))
     };
     let answer = match (found, native) {
         (Found::Outside(found), _) => {
@@ -109,9 +108,24 @@ enum Native {
     Answer(Response<Body>),
 }
 
-/// Returns the revision in `?rev=`, the only one that counts here: `If-Match` on a GET has another meaning.
-fn rev_of_get(target: &Target) -> Option<String> {
-    rev_of(target.query.as_deref(), &HeaderMap::new()).ok().flatten()
+/// The revision of the document that a client means. `If-Match` on a GET has another meaning.
+#[derive(Debug, PartialEq, Eq)]
+enum Revision {
+    Winner,
+    Named(String),
+    /// The leaf that descends from a revision.
+    LeafOf(String),
+}
+
+impl Revision {
+    /// Parses a query as CouchDB does: of several `rev` parameters, the last counts (`chttpd_db:parse_doc_query`).
+    fn of(query: Option<&str>) -> Self {
+        let Some((_, rev)) = query_pairs(query).filter(|(key, _)| key == "rev").last() else { return Self::Winner };
+        // An invalid revision stays as it is, for CouchDB to refuse.
+        let rev = canonical(&rev).unwrap_or_else(|| rev.into_owned());
+        let is_latest = query_pairs(query).any(|(key, value)| key == "latest" && value == "true");
+        if is_latest { Self::LeafOf(rev) } else { Self::Named(rev) }
+    }
 }
 
 enum Found {
@@ -124,16 +138,26 @@ enum Found {
     Answer(Response<Bytes>),
 }
 
-async fn find(home: &Home, target: &Target, asked: &Asked, rev: Option<&str>) -> Result<Found, Error> {
-    let (found, caller) = home.read(&target.path, &rev_query(rev), asked.requester()).await?;
+async fn find(home: &Home, target: &Target, asked: &Asked) -> Result<Found, Error> {
+    let revision = Revision::of(target.query.as_deref());
+    let (found, caller) = match &revision {
+        Revision::Winner => home.read(&target.path, "", asked.requester()).await?,
+        Revision::Named(rev) => home.read(&target.path, &rev_query(Some(rev)), asked.requester()).await?,
+        Revision::LeafOf(rev) => home.read_leaf(&target.path, Some(rev), asked.requester()).await?,
+    };
     Ok(match found {
         Answer::Found(document, head) => match pointer::find(&document, target.at())? {
-            Some(Entry::Object(pointer)) => {
-                Found::Outside(Box::new(Outside { document, head, pointer: *pointer, by_rev: rev.is_some() }))
-            }
+            Some(Entry::Object(pointer)) => Found::Outside(Box::new(Outside {
+                document,
+                head,
+                pointer: *pointer,
+                by_rev: revision != Revision::Winner,
+            })),
             Some(Entry::Link(link)) => Found::Link(link),
             None => Found::Native(caller.couch().clone()),
         },
+        // The answer to a list of revisions is none to this request.
+        Answer::Missing(_) if matches!(revision, Revision::LeafOf(_)) => Found::Native(caller.couch().clone()),
         Answer::Missing(answer) | Answer::Refused(answer) => Found::Answer(answer),
     })
 }
@@ -157,7 +181,7 @@ impl Stored {
                 Err(error) if looks > 0 && error.is_missing() => error,
                 other => return other,
             };
-            match find(&home, &target, asked, rev_of_get(&target).as_deref()).await? {
+            match find(&home, &target, asked).await? {
                 Found::Outside(now) if now.pointer.stowage.location != location => found = now,
                 _ => return Err(gone),
             }
@@ -167,3 +191,23 @@ impl Stored {
 
 /// The number of times that a document is read for one response.
 const MOST_LOOKS: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::Revision;
+
+    #[test]
+    fn the_last_revision_counts_and_its_leaf_if_wanted() {
+        let named = |rev: &str| Revision::Named(rev.to_owned());
+        for (query, expected) in [
+            (None, Revision::Winner),
+            (Some("latest=true"), Revision::Winner),
+            (Some("rev=1-a&x=y&rev=2-b"), named("2-b")),
+            (Some("latest=true;rev=1-a"), Revision::LeafOf("1-a".to_owned())),
+            (Some("rev=1-a&latest=false"), named("1-a")),
+            (Some("rev=x%26y"), named("x&y")),
+        ] {
+            assert_eq!(Revision::of(query), expected, "{query:?}");
+        }
+    }
+}

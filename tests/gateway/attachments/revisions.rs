@@ -27,6 +27,20 @@ async fn an_overwritten_attachment_never_shows_the_new_bytes_as_the_old() {
     gateway.stop().await;
 }
 
+/// As in CouchDB: the last `rev` counts, and with `latest` the leaf that descends from it.
+#[tokio::test]
+async fn of_two_revisions_the_last_counts_and_its_leaf_if_wanted() {
+    let gateway = planned().await;
+    let first = rev(&gateway.put("doc", "call.mp3", "", b"first").await);
+    let second = rev(&gateway.attach("doc", "call.mp3", &first, b"other").await);
+    gateway.settled().await;
+    for query in [format!("rev={first}&rev={second}"), format!("rev={first}&latest=true")] {
+        let got = gateway.get(&format!("doc/call.mp3?{query}")).await;
+        assert_eq!((got.status, got.body.as_slice()), (200, &b"other"[..]), "{query}: {got:?}");
+    }
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn what_was_deleted_and_made_again_has_nothing_to_do_with_the_first() {
     let gateway = planned().await;
