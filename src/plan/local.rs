@@ -13,6 +13,8 @@ use super::Plans;
 #[derive(Debug, Default)]
 pub(super) struct Local {
     state: Mutex<FeedState>,
+    /// Whether the feed has reported every document, and is still connected: read on every request.
+    is_complete: AtomicBool,
     /// Whether surely no plan uses connections or create options: read on every request.
     is_sure: AtomicBool,
     /// Whether surely no plan covers attachments: read on every request.
@@ -33,6 +35,7 @@ impl Local {
     fn change(&self, change: impl FnOnce(&mut FeedState)) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut state);
+        self.is_complete.store(state.all, Ordering::Release);
         self.is_sure.store(state.all && state.speakers.is_empty(), Ordering::Release);
         self.stores_nothing.store(state.all && state.storers.is_empty(), Ordering::Release);
     }
@@ -80,6 +83,12 @@ impl Local {
 }
 
 impl Plans {
+    /// Returns whether the changes feed has reported every plan, and is still connected.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.0.local.is_complete.load(Ordering::Acquire)
+    }
+
     /// Returns whether surely no plan uses connections or create options.
     #[must_use]
     pub fn all_is_local(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::database::AccountId;
 /// The users that have a plan.
 #[derive(Debug, Default)]
 pub(super) enum Users {
-    /// Unknown until the feed is read; no plan is known then either.
+    /// Unknown until the feed is read.
     #[default]
     Unknown,
     /// The users by account, and the account of each.
@@ -61,10 +61,10 @@ impl Users {
 }
 
 impl Plans {
-    /// Returns whether users of an account may have plans of their own, which only a document's `owner_id` leads to.
+    /// Returns whether users of an account may have plans of their own, which only a document's `owner_id` leads to. Without a complete feed any may.
     #[must_use]
     pub fn has_user_plans(&self, account: Option<&AccountId>) -> bool {
-        account.is_some_and(|account| self.users().has(account.as_str()))
+        account.is_some_and(|account| !self.is_followed() || self.users().has(account.as_str()))
     }
 
     /// Returns the users of an account whose plans may send documents to connections of their own.

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 pub use super::couch::Couch;
 use super::raw::{RawClient, RawResponse};
+use super::upstream::until;
 
 /// The id of the storage in plans created by [`Running::plan`].
 pub const STORAGE: &str = "0123456789abcdef0123456789abcdef";
@@ -245,6 +246,11 @@ impl Running {
     /// Lists the files below the folder of the `file` storages, relative to it, sorted.
     pub fn stored(&self) -> Vec<String> {
         super::files(&self.files())
+    }
+
+    /// Waits until the gateway knows all plans and follows their changes: until then, it may read documents to find the plans of their owners.
+    pub async fn followed(&self) {
+        until("the plans to be followed", async || self.app.gateway.plans.is_followed()).await;
     }
 
     /// Waits until nothing runs on behalf of requests: commits, clean-up, responses.

@@ -4,12 +4,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -41,8 +39,6 @@ pub struct Upstream {
     connections: UnboundedReceiver<Connection>,
     /// A connection that may be reused.
     kept: Option<Connection>,
-    /// Has permits once the gateway's feed is connected.
-    feed: Arc<Semaphore>,
     _accepting: AbortOnDropHandle<()>,
 }
 
@@ -63,25 +59,18 @@ impl Upstream {
     fn over(listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("an address");
         let (sender, connections) = unbounded_channel();
-        let feed = Arc::new(Semaphore::new(0));
-        let feeds = Arc::clone(&feed);
         let accepting = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.expect("accept");
-                tokio::spawn(sort(stream, sender.clone(), Arc::clone(&feeds)));
+                tokio::spawn(sort(stream, sender.clone()));
             }
         });
-        Self { address, connections, kept: None, feed, _accepting: AbortOnDropHandle::new(accepting) }
+        Self { address, connections, kept: None, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
     /// `http://host:port`
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
-    }
-
-    /// Waits until the gateway follows its plans: from then on, its feed takes no connection from the test.
-    pub async fn followed(&self) {
-        drop(soon("the gateway's feed", self.feed.acquire()).await.expect("a semaphore that is never closed"));
     }
 
     /// Returns the next connection on which something was sent.
@@ -149,7 +138,7 @@ const FEED: &[u8] = b"/_changes?feed=continuous&include_docs=true&heartbeat=1000
 const HEARTBEAT: Duration = Duration::from_millis(50);
 
 /// Keeps the gateway's own feed away from the test.
-async fn sort(mut stream: TcpStream, sender: UnboundedSender<Connection>, feeds: Arc<Semaphore>) {
+async fn sort(mut stream: TcpStream, sender: UnboundedSender<Connection>) {
     let mut buffer = Vec::new();
     while !buffer.windows(2).any(|pair| pair == b"\r\n") {
         match stream.read_buf(&mut buffer).await {
@@ -161,7 +150,6 @@ async fn sort(mut stream: TcpStream, sender: UnboundedSender<Connection>, feeds:
         let mut beat = tokio::time::interval(HEARTBEAT);
         let mut open = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
         while open.is_ok() {
-            feeds.add_permits(1);
             beat.tick().await;
             open = stream.write_all(b"1\r\n\n\r\n").await;
         }

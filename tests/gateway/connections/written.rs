@@ -134,7 +134,7 @@ async fn an_owners_plan_says_where_his_documents_are_written() {
     world.gateway.save_plan(&user, plan).await;
     crate::connections::changes::within_a_second("his plan", async || {
         let account = stowage::database::AccountId::parse(&world.gateway.account);
-        world.gateway.app.gateway.plans.has_user_plans(account.as_ref())
+        !world.gateway.app.gateway.plans.users_with_connections(account.as_ref()).is_empty()
     })
     .await;
     world.gateway.document("his", json!({"owner_id": user, "pvt_type": CDR})).await;

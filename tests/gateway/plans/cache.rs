@@ -12,7 +12,7 @@ async fn spied(setup: Setup) -> (Spy, Running, String) {
     let couch = Couch::start().await;
     let spy = Spy::start(&couch.url).await;
     let gateway = setup.upstream(&spy.url()).start_over(couch).await;
-    spy.wait_for(&format!("GET /{}/_changes", gateway.couch.plans)).await;
+    gateway.followed().await;
     let path = database(&gateway, &gateway.database()).await;
     (spy, gateway, path)
 }

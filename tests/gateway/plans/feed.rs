@@ -9,8 +9,9 @@ use hyper::service::service_fn;
 use serde_json::json;
 
 use crate::plans::{database, file, goes_to, modb_plan, save, start, within_a_second};
-use stowage_testing::gateway::{Setup, json as parsed};
+use stowage_testing::gateway::{Couch, Setup, json as parsed};
 use stowage_testing::serve::{listen, serve};
+use stowage_testing::spy::Spy;
 use stowage_testing::upstream::soon;
 
 #[tokio::test]
@@ -64,6 +65,26 @@ async fn a_users_plan_that_changes_is_used_and_one_that_is_gone_is_not() {
     plan["pvt_deleted"] = json!(true);
     save(&gateway, &user, plan).await;
     within_a_second("gone", async || goes_to(&gateway, &path, owned.clone()).await.is_none()).await;
+    gateway.stop().await;
+}
+
+/// A gateway has to ask for the plan of a document's owner as long as the feed has not reported every plan.
+#[tokio::test]
+async fn a_users_plan_is_used_before_the_feed_has_reported_it() {
+    let couch = Couch::start().await;
+    let spy = Spy::start(&couch.url).await;
+    spy.hold(&format!("/{}/_changes", couch.plans));
+    let gateway = Setup::default().upstream(&spy.url()).start_over(couch).await;
+    let path = database(&gateway, &gateway.database()).await;
+    let user = format!("user_{}", gateway.account);
+    let mut plan = modb_plan("first");
+    plan["pvt_account_id"] = json!(gateway.account);
+    save(&gateway, &user, plan).await;
+    assert_eq!(goes_to(&gateway, &path, json!({ "owner_id": user })).await.as_deref(), Some("first"));
+    assert_eq!(goes_to(&gateway, &path, json!({})).await, None);
+    spy.release();
+    gateway.followed().await;
+    assert_eq!(goes_to(&gateway, &path, json!({ "owner_id": user })).await.as_deref(), Some("first"));
     gateway.stop().await;
 }
 

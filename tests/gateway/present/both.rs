@@ -145,7 +145,7 @@ async fn what_couchdb_keeps_packed_stays_packed() {
     storage.store("/c.mp3", "sound");
     let mut upstream = Upstream::start().await;
     let gateway = Setup::default().set("couchdb.present_stubs", "true").upstream(&upstream.url()).start().await;
-    upstream.followed().await;
+    gateway.followed().await;
     let url = storage.url("/c.mp3");
     let pointer =
         format!(r#"{{"content_type":"audio/mpeg","length":5,"handler":{{"kz_att_http":{{"url":"{url}"}}}}}}"#);

@@ -89,7 +89,7 @@ async fn an_object_that_is_shorter_than_its_document_says_is_no_clean_end() {
 async fn a_couchdb_that_breaks_off_breaks_the_answer() {
     let mut upstream = Upstream::start().await;
     let gateway = Setup::default().set("couchdb.present_stubs", "true").upstream(&upstream.url()).start().await;
-    upstream.followed().await;
+    gateway.followed().await;
     let path = gateway.path();
     for (rest, text, ending) in [
         ("_all_docs?include_docs=true", r#"{"rows":[{"doc":{"_id":"#, ""),

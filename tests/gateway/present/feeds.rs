@@ -60,7 +60,7 @@ async fn a_feed_that_goes_on_shows_each_change_as_it_lands() {
 async fn an_event_source_is_read_line_by_line() {
     let mut upstream = Upstream::start().await;
     let gateway = Setup::default().set("couchdb.present_stubs", "true").upstream(&upstream.url()).start().await;
-    upstream.followed().await;
+    gateway.followed().await;
     let target = format!("/{}/_changes?feed=eventsource&include_docs=true", gateway.path());
     let mut client = RawClient::connect(gateway.address).await.unwrap();
     client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")).await.unwrap();

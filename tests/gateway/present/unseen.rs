@@ -22,7 +22,7 @@ impl Scene {
         let storage = Recorder::start().await;
         let upstream = Upstream::start().await;
         let gateway = Setup::default().set("couchdb.present_stubs", "true").upstream(&upstream.url()).start().await;
-        upstream.followed().await;
+        gateway.followed().await;
         storage.store("/objects/c.mp3", "sound");
         let url = storage.url("/objects/c.mp3").replace("http://", "http://me:canary@");
         let document = json!({"_id": "x", "_rev": "1-a", "pvt_attachments": {"c.mp3": {"content_type": "audio/mpeg",

@@ -46,7 +46,7 @@ impl World {
         let setup = Setup::default().upstream(&format!("{}{path}", upstream.url()));
         let setup = settings.iter().fold(setup, |setup, (key, value)| setup.set(key, value));
         let gateway = setup.start().await;
-        upstream.followed().await;
+        gateway.followed().await;
         Self { gateway, upstream }
     }
 

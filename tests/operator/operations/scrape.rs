@@ -88,7 +88,7 @@ async fn everything_is_counted_once() {
 async fn what_breaks_is_counted() {
     let mut upstream = Upstream::start().await;
     let gateway = Setup::default().upstream(&upstream.url()).start().await;
-    upstream.followed().await;
+    gateway.followed().await;
     let mut client = RawClient::connect(gateway.address).await.expect("a connection");
     assert!((value(&scrape(&gateway).await, "stowage_plan_feed_up", &[]) - 1.0).abs() < 0.5);
     client.send("GET /db/doc HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");

@@ -42,7 +42,7 @@ async fn forwarded(gateway: &Running, upstream: &mut Upstream, headers: &str) ->
 async fn before(upstream: &Upstream, settings: &[(&str, &str)]) -> Running {
     let setup = Setup::default().upstream(&upstream.url());
     let gateway = settings.iter().fold(setup, |setup, (key, value)| setup.set(key, value)).start().await;
-    upstream.followed().await;
+    gateway.followed().await;
     gateway
 }
 

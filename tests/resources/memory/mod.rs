@@ -38,7 +38,7 @@ async fn bodies_of_any_size_pass_in_little_memory() {
     let _alone = ALONE.lock().await;
     let mut upstream = Upstream::start().await;
     let gateway = Setup::default().upstream(&upstream.url()).start().await;
-    upstream.followed().await;
+    gateway.followed().await;
     let mut client = TcpStream::connect(gateway.address).await.expect("a connection");
     let chunk = vec![b'x'; 64 << 10];
     let mut buffer = chunk.clone();
