@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use stowage_base::tasks::Tasks;
-use stowage_couch::{Changes, is_without_database};
+use stowage_couch::{Changes, Row, is_without_database};
 use stowage_http::body::collect;
 use stowage_http::target::encode;
 use tokio::time::Instant;
@@ -16,13 +16,12 @@ use super::cache::Plans;
 impl Plans {
     /// Follows the feed until the program stops; retries with growing delays if there is none.
     pub async fn follow(self, tasks: Tasks) {
-        let mut since = "0".to_owned();
         let mut pause = FIRST_PAUSE;
         let mut complained = false;
         loop {
             let began = Instant::now();
             let ended = tokio::select! {
-                ended = self.follow_once(&mut since) => ended,
+                ended = self.follow_once() => ended,
                 () = tasks.stopping() => return,
             };
             self.0.metrics.plan_feed(false);
@@ -39,9 +38,6 @@ impl Plans {
                 tracing::warn!(%database, reason = %ended.reason, "no changes feed of the storage plans; asking again with growing pauses");
                 complained = true;
             }
-            if ended.start_over {
-                since = "0".to_owned();
-            }
             self.everything_may_have_changed();
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -51,13 +47,53 @@ impl Plans {
         }
     }
 
-    async fn follow_once(&self, since: &mut String) -> Ended {
-        let database = encode(&self.0.config.database);
+    /// Reads all plans, then their changes. It never continues from where an earlier feed ended: a CouchDB that was restored from a backup accepts a
+    /// sequence that it has not reached again, and would report none of the plans saved until then.
+    async fn follow_once(&self) -> Ended {
+        let since = match self.read_all().await {
+            Ok(since) => since,
+            Err(ended) => return ended,
+        };
         let heartbeat = HEARTBEAT.as_millis();
-        let query = format!("feed=continuous&include_docs=true&heartbeat={heartbeat}&since={}", encode(since));
-        let answer = match self.0.couch.changes(&database, &query).await {
+        let query = format!("feed=continuous&include_docs=true&heartbeat={heartbeat}&since={}", encode(&since));
+        let mut changes = match self.open(&query).await {
+            Ok(changes) => changes,
+            Err(ended) => return ended,
+        };
+        self.0.metrics.plan_feed(true);
+        loop {
+            match changes.line().await {
+                Ok(line) => self.line(&line),
+                Err(reason) => return Ended { had_begun: true, reason, ..Ended::default() },
+            }
+        }
+    }
+
+    /// Reads every plan, and returns the sequence to continue from.
+    async fn read_all(&self) -> Result<String, Ended> {
+        let broken = |reason| Ended { had_begun: true, reason, ..Ended::default() };
+        let mut changes = self.open("feed=normal&include_docs=true&since=0").await?;
+        // After a 404 the database has appeared, and may have plans.
+        self.0.local.ends();
+        // Later, the users of before still count until their plans are reported anew: documents on their connections stay within reach.
+        if !self.users().is_known() {
+            self.feed_begins();
+        }
+        self.everything_may_have_changed();
+        loop {
+            match changes.row().await.map_err(broken)? {
+                Row::Change(line) if self.change(&line) => {}
+                Row::Change(_) => return Err(broken("CouchDB broke it off".to_owned())),
+                Row::End(since) => return Ok(since),
+            }
+        }
+    }
+
+    async fn open(&self, query: &str) -> Result<Changes, Ended> {
+        let database = encode(&self.0.config.database);
+        let answer = match self.0.couch.changes(&database, query).await {
             Ok(answer) => answer,
-            Err(error) => return Ended { reason: stowage_base::log::chain(&error), ..Ended::default() },
+            Err(error) => return Err(Ended { reason: stowage_base::log::chain(&error), ..Ended::default() }),
         };
         if answer.status() != StatusCode::OK {
             let status = answer.status();
@@ -67,48 +103,32 @@ impl Plans {
             if no_plans {
                 self.0.local.all_told();
             }
-            let start_over = no_plans || status == StatusCode::BAD_REQUEST;
             let reason = format!("CouchDB answered {}", status.as_u16());
-            return Ended { had_begun: false, start_over, no_plans, reason };
+            return Err(Ended { had_begun: false, no_plans, reason });
         }
-        self.0.metrics.plan_feed(true);
-        if since == "0" {
-            self.feed_begins();
-        }
-        self.everything_may_have_changed();
-        let mut changes = Changes::new(answer.into_body());
-        loop {
-            match changes.line().await {
-                Ok(line) => self.line(&line, since),
-                Err(reason) => return Ended { had_begun: true, reason, ..Ended::default() },
-            }
+        Ok(Changes::new(answer.into_body()))
+    }
+
+    fn line(&self, line: &[u8]) {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            // All plans were read before this feed began, and now it is known to deliver: a proxy may hold back what it should pass on.
+            self.0.local.all_told();
+        } else if !self.change(line) {
+            self.everything_may_have_changed();
         }
     }
 
-    fn line(&self, line: &[u8], since: &mut String) {
-        let line = line.trim_ascii();
-        if line.is_empty() {
-            // CouchDB sends an empty line when the feed is caught up, and then at intervals.
-            self.0.local.all_told();
-            return;
-        }
-        match serde_json::from_slice::<Change>(line) {
-            Ok(change) => {
-                let document = change.doc.as_ref().filter(|_| !change.deleted);
-                self.document_changed(&change.id, document);
-                *since = match change.seq {
-                    Value::String(seq) => seq,
-                    seq => seq.to_string(),
-                };
-            }
-            Err(_) => self.everything_may_have_changed(),
-        }
+    /// Records a change; returns false if the line is none.
+    fn change(&self, line: &[u8]) -> bool {
+        let Ok(change) = serde_json::from_slice::<Change>(line) else { return false };
+        self.document_changed(&change.id, change.doc.as_ref().filter(|_| !change.deleted));
+        true
     }
 }
 
 #[derive(Deserialize)]
 struct Change {
-    seq: Value,
     id: String,
     #[serde(default)]
     deleted: bool,
@@ -119,7 +139,6 @@ struct Change {
 #[derive(Default)]
 struct Ended {
     had_begun: bool,
-    start_over: bool,
     /// Whether there is no plans database.
     no_plans: bool,
     reason: String,

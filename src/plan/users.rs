@@ -28,6 +28,11 @@ impl Users {
         Self::Known { accounts: HashMap::new(), account_of: HashMap::new() }
     }
 
+    /// Returns whether the feed is being read, or was.
+    pub(super) const fn is_known(&self) -> bool {
+        matches!(self, Self::Known { .. })
+    }
+
     /// Records that a document has changed, or was deleted if `document` is `None`.
     pub(super) fn changed(&mut self, id: &str, document: Option<&Value>) {
         let Self::Known { accounts, account_of } = self else { return };

@@ -84,7 +84,7 @@ impl Couch {
         let mut body = Vec::new();
         receive(connection, &head, |piece| body.extend_from_slice(piece)).await?;
         request.body = body;
-        if request.path.get(1).is_some_and(|name| name == "_changes") && request.feed() != "normal" {
+        if request.path.get(1).is_some_and(|name| name == "_changes") {
             self.follow(connection, &request).await?;
             return Ok(false);
         }
@@ -105,7 +105,6 @@ impl Couch {
             ("GET", [name]) => {
                 ("200 OK", None, json!({"db_name": name, "update_seq": format!("{}-bench", self.last(name))}))
             }
-            ("GET", [name, "_changes"]) => ("200 OK", None, self.changes(name, request.since(self.last(name)))),
             ("GET", [name, id]) => self.read(name, id, request.query.get("rev")),
             ("PUT" | "DELETE", [name, id]) => self.save(name, id, request),
             ("GET", [_, _, _]) => refuse("404 Object Not Found", "not_found", "Document is missing attachment"),
@@ -178,11 +177,11 @@ impl Couch {
         json!({"results": results, "last_seq": format!("{last}-bench"), "pending": 0})
     }
 
-    /// Serves a longpoll or continuous feed: existing changes, then heartbeats, or the end after the timeout. The bench's plans never change while a
-    /// gateway runs.
+    /// Serves a feed: existing changes, then, unless the feed is normal, heartbeats, or the end after the timeout. The bench's plans never change while
+    /// a gateway runs.
     async fn follow(&self, connection: &mut Connection, request: &Request) -> Outcome<()> {
         let name = request.path.first().map_or("", String::as_str);
-        let mut changes = self.changes(name, request.since(self.last(name)));
+        let changes = self.changes(name, request.since(self.last(name)));
         connection
             .write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
             .await?;
@@ -192,9 +191,10 @@ impl Couch {
             for result in &results {
                 connection.write(&chunk(&format!("{result}\n"))).await?;
             }
-            changes = json!({"last_seq": changes["last_seq"], "pending": 0});
+            // As from CouchDB, as soon as the feed waits.
+            connection.write(&chunk("\n")).await?;
         }
-        if is_continuous || results.is_empty() {
+        if is_continuous || (request.feed() == "longpoll" && results.is_empty()) {
             let heartbeat = request.milliseconds("heartbeat");
             while let Some(pause) = heartbeat {
                 tokio::time::sleep(pause).await;
@@ -202,7 +202,15 @@ impl Couch {
             }
             tokio::time::sleep(request.milliseconds("timeout").unwrap_or(FEED_TIMEOUT)).await;
         }
-        connection.write(&chunk(&format!("{changes}\n"))).await?;
+        let last = &changes["last_seq"];
+        let end = if is_continuous {
+            format!("{}\n", json!({"last_seq": last, "pending": 0}))
+        } else {
+            // Each row is on a line of its own.
+            let rows: Vec<String> = results.iter().map(Value::to_string).collect();
+            format!("{{\"results\":[\n{}\n],\n\"last_seq\":{last},\"pending\":0}}\n", rows.join(",\r\n"))
+        };
+        connection.write(&chunk(&end)).await?;
         connection.write(b"0\r\n\r\n").await?;
         Ok(())
     }

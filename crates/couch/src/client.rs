@@ -160,7 +160,7 @@ impl Couch {
         Ok(Response::from_parts(parts, body))
     }
 
-    /// Opens the continuous changes feed of a database with the gateway's own account.
+    /// Opens a changes feed of a database with the gateway's own account.
     ///
     /// # Errors
     /// See [`Error`].

@@ -11,7 +11,7 @@ mod scan;
 
 pub use accept::{accepts, accepts_gzip};
 pub use caller::{Answer, Caller, Save, is_deleted, is_json, is_without_database, is_without_document};
-pub use changes::Changes;
+pub use changes::{Changes, Row};
 pub use client::{Couch, DocumentPath};
 pub use document::{Document, NotADocument};
 pub use error::Error;

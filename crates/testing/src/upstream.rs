@@ -132,6 +132,10 @@ impl Upstream {
     }
 }
 
+/// The request with which the gateway reads all plans.
+const PLANS: &[u8] = b"/_changes?feed=normal&include_docs=true&since=0";
+/// The response: there are none.
+const NO_PLANS: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 45\r\n\r\n{\"results\":[\n\n],\n\"last_seq\":\"0\",\"pending\":0}\n";
 /// The request that only the gateway's own feed sends.
 const FEED: &[u8] = b"/_changes?feed=continuous&include_docs=true&heartbeat=10000&since=";
 /// Shorter than the shortest `timeouts.idle_body` of any test.
@@ -145,6 +149,13 @@ async fn sort(mut stream: TcpStream, sender: UnboundedSender<Connection>) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
+    }
+    if buffer.windows(PLANS.len()).any(|window| window == PLANS) {
+        // Unread bytes of the request would turn the end of the connection into a reset.
+        while !buffer.ends_with(b"\r\n\r\n") && stream.read_buf(&mut buffer).await.is_ok_and(|count| count > 0) {}
+        // The gateway may have left.
+        drop(stream.write_all(NO_PLANS).await);
+        return;
     }
     if buffer.windows(FEED.len()).any(|window| window == FEED) {
         let mut beat = tokio::time::interval(HEARTBEAT);

@@ -33,6 +33,7 @@ async fn the_options_of_the_plan_are_asked_for_and_the_clients_own_win() {
 async fn options_hold_for_local_databases_too_and_nothing_is_added_without_them() {
     let world = World::start().await;
     let path = world.gateway.path();
+    world.gateway.followed().await;
     world.gateway.request("PUT", &format!("/{path}"), &[], b"").await;
     assert_eq!(world.local.seen().last().unwrap(), &format!("PUT /{path}"));
     world.plan(json!({"plan": {"modb": {"database": {"create_options": {"q": 1}}}}})).await;

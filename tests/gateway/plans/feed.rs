@@ -99,6 +99,34 @@ async fn a_gateway_without_plans_serves_and_finds_them_when_they_appear() {
     gateway.stop().await;
 }
 
+/// A CouchDB that was restored from a backup accepts a sequence that it has not reached again, and would hide the plans saved until then.
+#[tokio::test]
+async fn every_feed_reads_all_plans_to_their_end_and_continues_from_there() {
+    let (listener, address) = listen().await;
+    let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let _served = serve(listener, move |_| {
+        let sender = sender.clone();
+        service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let body: &'static [u8] = match query.starts_with("feed=normal") {
+                true => b"{\"results\":[\n\n{\"seq\":\"7-x\",\"id\":\"a\"}\n],\n\"last_seq\":\"7-x\",\"pending\":0}\n",
+                false => b"\n",
+            };
+            if request.uri().path().ends_with("/_changes") {
+                let _ = sender.send(query);
+            }
+            async move { Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from_static(body)))) }
+        })
+    });
+    let gateway = Setup::default().upstream(&format!("http://{address}")).start().await;
+    for (feed, since) in [("normal", "0"), ("continuous", "7-x"), ("normal", "0"), ("continuous", "7-x")] {
+        let query = soon("the feed to be asked for", asked.recv()).await.expect("the gateway runs");
+        let is_asked = query.starts_with(&format!("feed={feed}&")) && query.ends_with(&format!("&since={since}"));
+        assert!(is_asked, "{feed} {since}: {query}");
+    }
+    drop(gateway);
+}
+
 /// If a middlebox ends the feed as soon as it begins, it is retried with growing pauses.
 #[tokio::test]
 async fn a_feed_that_is_ended_at_once_is_asked_for_at_growing_pauses() {
