@@ -45,6 +45,7 @@ impl Explain {
             let document = match &self.doc {
                 None => stand_in(self.document_type.as_deref(), self.owner.as_deref()),
                 Some(id) => {
+                    gateway.plans.read_once().await?;
                     let path = DocumentPath { database: encode(&self.db), document: encode(id) };
                     match gateway.homes.of_name(&self.db).await?.own_document(&path).await? {
                         Answer::Found(document, _) => document,

@@ -54,6 +54,7 @@ impl Migrate {
         let done = if self.dry_run { "to be moved" } else { "moved" };
         runtime()?.block_on(async {
             let gateway = Arc::new(gateway_of(&config)?);
+            gateway.plans.read_once().await?;
             let (progress, stop) = (Progress::default(), CancellationToken::new());
             let (scope, pace) = (self.scope.scope(), self.scope.pace(!self.dry_run));
             let walk = Walk { gateway: &gateway, scope: &scope, pace: &pace, progress: &progress, stop: &stop };

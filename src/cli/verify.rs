@@ -47,6 +47,7 @@ impl Verify {
         log::start(config.log.format, config.log.level);
         runtime()?.block_on(async {
             let gateway = Arc::new(gateway_of(&config)?);
+            gateway.plans.read_once().await?;
             let (progress, stop) = (Progress::default(), CancellationToken::new());
             let (scope, pace) = (self.scope.scope(), self.scope.pace(true));
             let orphans = self.orphans.then_some(self.older_than);

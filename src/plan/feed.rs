@@ -47,6 +47,17 @@ impl Plans {
         }
     }
 
+    /// Reads every plan once, for a command, which does not follow the feed: only then are the users' plans known.
+    ///
+    /// # Errors
+    /// Returns the reason, for a person, if the plans cannot be read.
+    pub async fn read_once(&self) -> Result<(), String> {
+        match self.read_all().await {
+            Err(ended) if !ended.no_plans => Err(format!("the storage plans cannot be read: {}", ended.reason)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Reads all plans, then their changes. It never continues from where an earlier feed ended: a CouchDB that was restored from a backup accepts a
     /// sequence that it has not reached again, and would report none of the plans saved until then.
     async fn follow_once(&self) -> Ended {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use stowage::jobs::{Holder, Job};
 use stowage::router::Database;
-use stowage_testing::gateway::{JSON, STORAGE};
+use stowage_testing::gateway::{Couch, JSON, STORAGE};
 use stowage_testing::recorder::Recorder;
 use stowage_testing::s3::{Operation, S3Server};
 
@@ -157,6 +157,31 @@ async fn what_cannot_be_done_is_said() {
     let (code, said) = run(&gateway, &["migrate", "--db", &database]).await;
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("doc-000") && said.contains("00000000000000000000000000000000"), "{said}");
+    gateway.stop().await;
+}
+
+/// Only the user's plan names the server; a command has no changes feed to learn that there is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_on_a_users_connection_are_found() {
+    let gateway = start().await;
+    let elsewhere = Couch::embedded(gateway.couch.admin.clone()).await;
+    let target = format!("/{}", gateway.path());
+    elsewhere.request("PUT", &target, "", b"").await.expect_status(201);
+    let user = format!("user_{}", gateway.account);
+    let attachments = json!({ "a.mp3": { "content_type": "audio/mpeg", "data": "c291bmQ=" } });
+    elsewhere.save(&format!("{target}/his"), json!({ "owner_id": user, "_attachments": attachments })).await;
+    let (address, admin) = (elsewhere.address(), &elsewhere.admin);
+    let settings = json!({ "ip": address.ip().to_string(), "port": address.port(),
+        "credentials": { "username": admin.0, "password": admin.1 } });
+    let plan = json!({
+        "pvt_type": "storage", "pvt_account_id": gateway.account,
+        "connections": { OTHER: { "driver": "kazoo_couch", "name": "n", "settings": settings } },
+        "attachments": { STORAGE: { "handler": "file", "settings": { "directory": "one" } } },
+        "plan": { "modb": { "connection": OTHER, "attachments": { "handler": STORAGE } } },
+    });
+    gateway.save_plan(&user, plan).await;
+    let said = succeeds(&gateway, &["migrate", "--db", &gateway.database(), "--format", "json", "--dry-run"]).await;
+    assert_eq!(lines(&said, "total").next().unwrap()["attachments"], 1, "{said}");
     gateway.stop().await;
 }
 

@@ -180,7 +180,7 @@ async fn nothing_is_removed_while_a_plan_names_a_connection_or_a_users_makes_cop
     connected["attachments"] = json!({ STORAGE: { "handler": "file", "settings": { "directory": "one" } } });
     for (id, document, why) in [
         (&user, of(json!({ "modb": { "attachments": { "stub": true } } })), "makes copies"),
-        (&user, of(json!({ "modb": { "types": { "cdr": { "connection": "x" } } } })), "names a connection"),
+        (&user, of(json!({ "modb": { "types": { "cdr": { "connection": "x" } } } })), "names the connection `x`"),
         (&user, of(json!({})), ""),
         (&account, connected, "names a connection"),
     ] {
