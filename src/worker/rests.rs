@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::step::Step;
+use super::step::{Shown, Step};
 use crate::gateway::Gateway;
 use crate::jobs::{Job, Kind};
 use crate::object::storages::settings_of;
@@ -28,7 +28,7 @@ struct Rest {
 pub(super) enum Leave {
     /// Nothing is known against the storage.
     All,
-    /// Its rest is over, and nothing has succeeded since: what becomes of one job is conclusive for all.
+    /// Its rest is over, and nothing has shown since that it can be used: what becomes of one job is conclusive for all.
     One,
     /// It rests.
     None,
@@ -52,24 +52,31 @@ impl Rests {
 
     /// Records the outcome of a job for its storage.
     pub(super) async fn note(&self, gateway: &Gateway, job: &Job, made: &Step) {
-        let failure = match made {
-            Step::Failed(failure) if failure.of_storage => Some(failure),
-            Step::Failed(_) | Step::Waits { .. } => return,
-            Step::Done => None,
+        let shown = match made {
+            Step::Done => Shown::Answers,
+            Step::Waits { .. } => Shown::Nothing,
+            Step::Failed(failure) => failure.shown,
         };
-        let Some(key) = key(gateway, job).await else { return };
+        if shown != Shown::Nothing
+            && let Some(key) = key(gateway, job).await
+        {
+            self.enter(key, shown);
+        }
+    }
+
+    fn enter(&self, key: String, shown: Shown) {
         let mut all = self.all();
-        let Some(failure) = failure else {
+        if shown == Shown::Answers {
             all.remove(&key);
             return;
-        };
+        }
         let now = Instant::now();
         // A rest that ended long ago starts again from the first pause.
         all.retain(|_, rest| now < rest.until + REMEMBERED);
         let longest = longest_pause(all.len());
         let rest = all.entry(key).or_insert(Rest { until: now, pause: FIRST_PAUSE / 2 });
         if rest.until <= now {
-            rest.pause = if failure.refused { REFUSED } else { (rest.pause * 2).min(longest) };
+            rest.pause = if shown == Shown::Refuses { REFUSED } else { (rest.pause * 2).min(longest) };
             rest.until = now + rest.pause;
         }
     }
@@ -118,5 +125,13 @@ mod tests {
     fn thousands_of_storages_that_rest_are_probed_ten_a_second_in_all() {
         let longest = [0, 1, 600, 6_000].map(|resting| longest_pause(resting).as_secs());
         assert_eq!(longest, [60, 60, 60, 600]);
+    }
+    #[test]
+    fn a_refusal_that_is_about_one_object_ends_the_rest_of_its_storage() {
+        let rests = Rests::default();
+        rests.enter("s1".to_owned(), Shown::Down);
+        assert!(rests.all().contains_key("s1"));
+        rests.enter("s1".to_owned(), Shown::Answers);
+        assert!(rests.all().is_empty());
     }
 }

@@ -28,11 +28,20 @@ pub(super) enum Step {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) reason: String,
-    /// Whether its storage is the cause: then all of that storage's jobs rest.
-    pub(super) of_storage: bool,
-    /// Whether it will persist until the plan or the storage is changed.
-    pub(super) refused: bool,
+    pub(super) shown: Shown,
     pause: Duration,
+}
+
+/// What an attempt shows about the job's storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    Nothing,
+    /// It can be used: a failure is about one object.
+    Answers,
+    /// It is down: all of its jobs rest.
+    Down,
+    /// It refuses all of its jobs until the plan or the storage is changed.
+    Refuses,
 }
 
 impl Failure {
@@ -45,20 +54,21 @@ impl Failure {
 impl Failure {
     /// Classifies the error of an attempt at a job of this kind.
     fn of(kind: Kind, error: &Error) -> Self {
-        let (of_storage, refused, pause) = match error {
+        let (shown, pause) = match error {
             // A retention, a hold or a lease of one object, or a grant that excludes removals, says nothing about the storage's other jobs.
-            Error::Storage(_, error) if kind == Kind::Remove && is_of_object(error) => (false, true, REFUSED),
+            Error::Storage(_, error) if kind == Kind::Remove && is_of_object(error) => (Shown::Answers, REFUSED),
             // A job whose storage rests is due as soon as the rest ends.
-            Error::Storage(_, error) => (true, error.kind() != storage::Kind::Passing, Duration::ZERO),
-            Error::Forgotten(_) | Error::Plan(_) | Error::Connection(..) => (false, true, LATER),
-            _ => (false, false, SOON),
+            Error::Storage(_, error) if error.kind() == storage::Kind::Passing => (Shown::Down, Duration::ZERO),
+            Error::Storage(..) => (Shown::Refuses, Duration::ZERO),
+            Error::Forgotten(_) | Error::Plan(_) | Error::Connection(..) => (Shown::Nothing, LATER),
+            _ => (Shown::Nothing, SOON),
         };
         let reason = match error {
             // The page and the command show the reason: the storage's own text is left out.
             Error::Storage(_, inner) => format!("{error}: {inner}"),
             _ => error.to_string(),
         };
-        Self { reason, of_storage, refused, pause }
+        Self { reason, shown, pause }
     }
 }
 
@@ -107,14 +117,14 @@ mod tests {
         let of = |kind, error| Failure::of(kind, &Error::Storage("s1".into(), error));
         let refused = || storage::Error::answered(StatusCode::FORBIDDEN, "retentionPolicyNotMet");
         let alone = of(Kind::Remove, refused());
-        assert!(!alone.of_storage);
+        assert_eq!(alone.shown, Shown::Answers);
         assert_eq!([1, 2, 100].map(|tries| alone.pause_after(tries).as_secs()), [3600; 3]);
-        for (kind, error) in [
-            (Kind::Move, refused()),
-            (Kind::Remove, storage::Error::answered(StatusCode::UNAUTHORIZED, "wrong key")),
-            (Kind::Remove, storage::Error::late()),
+        for (kind, error, shown) in [
+            (Kind::Move, refused(), Shown::Refuses),
+            (Kind::Remove, storage::Error::answered(StatusCode::UNAUTHORIZED, "wrong key"), Shown::Refuses),
+            (Kind::Remove, storage::Error::late(), Shown::Down),
         ] {
-            assert!(of(kind, error).of_storage, "{kind:?}");
+            assert_eq!(of(kind, error).shown, shown, "{kind:?}");
         }
     }
 }
