@@ -55,8 +55,13 @@ impl Failure {
     /// Classifies the error of an attempt at a job of this kind.
     fn of(kind: Kind, error: &Error) -> Self {
         let (shown, pause) = match error {
-            // A retention, a hold or a lease of one object, or a grant that excludes removals, says nothing about the storage's other jobs.
+            // A retention, a hold or a lease of one object, a grant that excludes removals, or a server that lists no unfinished uploads says nothing
+            // about the storage's other jobs.
             Error::Storage(_, error) if kind == Kind::Remove && is_of_object(error) => (Shown::Answers, REFUSED),
+            // The place of one object, which the driver does not even ask for.
+            Error::Storage(_, error) if kind == Kind::Remove && error.kind() == storage::Kind::Location => {
+                (Shown::Nothing, REFUSED)
+            }
             // A job whose storage rests is due as soon as the rest ends.
             Error::Storage(_, error) if error.kind() == storage::Kind::Passing => (Shown::Down, Duration::ZERO),
             Error::Storage(..) => (Shown::Refuses, Duration::ZERO),
@@ -72,11 +77,10 @@ impl Failure {
     }
 }
 
-/// Returns whether a storage's answer may be about one object only. Failures without an answer, and wrong credentials, are those of all its jobs:
-/// repeating a wrong password for each could lock the account.
+/// Returns whether a storage has answered and may have refused one object only. Failures without an answer, and wrong credentials, are those of all its
+/// jobs: repeating a wrong password for each could lock the account.
 fn is_of_object(error: &storage::Error) -> bool {
-    let status = error.status().map(|status| status.as_u16());
-    error.kind() == storage::Kind::Refused && matches!(status, Some(403 | 405 | 409 | 412 | 423 | FTP_NO_ACTION))
+    error.kind() == storage::Kind::Refused && error.status().is_some() && !error.is_of_login()
 }
 
 /// Attempts a job once.
@@ -96,8 +100,6 @@ const SOON: Duration = Duration::from_secs(10);
 const LATER: Duration = Duration::from_secs(600);
 /// The delay after the storage has refused to remove an object.
 const REFUSED: Duration = Duration::from_secs(3600);
-/// "Requested action not taken": the file is not available or must not be accessed (RFC 959).
-const FTP_NO_ACTION: u16 = 550;
 
 #[cfg(test)]
 mod tests {
@@ -122,6 +124,10 @@ mod tests {
         for (kind, error, shown) in [
             (Kind::Move, refused(), Shown::Refuses),
             (Kind::Remove, storage::Error::answered(StatusCode::UNAUTHORIZED, "wrong key"), Shown::Refuses),
+            (Kind::Remove, refused().of_login(), Shown::Refuses),
+            (Kind::Remove, storage::Error::new(storage::Kind::Refused, "no TLS connection"), Shown::Refuses),
+            (Kind::Remove, storage::Error::answered(StatusCode::NOT_IMPLEMENTED, "no such list"), Shown::Answers),
+            (Kind::Remove, storage::Error::new(storage::Kind::Location, "it has no key"), Shown::Nothing),
             (Kind::Remove, storage::Error::late(), Shown::Down),
         ] {
             assert_eq!(of(kind, error).shown, shown, "{kind:?}");

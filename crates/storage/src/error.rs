@@ -21,6 +21,7 @@ struct Inner {
     retry_after: Option<Duration>,
     message: String,
     setting: Option<WrongSetting>,
+    is_of_login: bool,
     /// The storage's message. It may contain anything, so it is neither shown nor logged verbatim.
     said: String,
     source: Option<BoxError>,
@@ -54,6 +55,7 @@ impl Error {
             retry_after: None,
             message: message.into(),
             setting: None,
+            is_of_login: false,
             said: String::new(),
             source: None,
         }))
@@ -123,6 +125,19 @@ impl Error {
         self
     }
 
+    /// Records that the storage rejects the login.
+    #[must_use]
+    pub fn of_login(mut self) -> Self {
+        self.0.is_of_login = true;
+        self
+    }
+
+    /// Records whether an error code of S3 or Azure is about the login: both answer with 403, as for a right that is missing.
+    #[must_use]
+    pub(crate) fn with_code(self, code: &str) -> Self {
+        if LOGIN_CODES.contains(&code) { self.of_login() } else { self }
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<BoxError>) -> Self {
@@ -133,11 +148,11 @@ impl Error {
     /// Returns a copy for another caller waiting for the same result. Of the cause it has only what a breaker needs to know: the kind of lost connection.
     #[must_use]
     pub fn again(&self) -> Self {
-        let Inner { kind, status, retry_after, message, setting, said, .. } = &*self.0;
+        let Inner { kind, status, retry_after, message, setting, is_of_login, said, .. } = &*self.0;
         let (kind, status, retry_after, message) = (*kind, *status, *retry_after, message.clone());
-        let (setting, said) = (setting.clone(), said.clone());
+        let (setting, is_of_login, said) = (setting.clone(), *is_of_login, said.clone());
         let source = cause::<client::Error>(self).map(|lost| client::Error::from(lost.kind()).into());
-        Self(Box::new(Inner { kind, status, retry_after, message, setting, said, source }))
+        Self(Box::new(Inner { kind, status, retry_after, message, setting, is_of_login, said, source }))
     }
 
     /// Returns how the gateway reacts.
@@ -162,6 +177,12 @@ impl Error {
     #[must_use]
     pub fn setting(&self) -> Option<&WrongSetting> {
         self.0.setting.as_ref()
+    }
+
+    /// Returns whether the storage rejects the login, and therefore every request.
+    #[must_use]
+    pub fn is_of_login(&self) -> bool {
+        self.0.is_of_login || self.0.status == Some(StatusCode::UNAUTHORIZED)
     }
 
     /// Returns the storage's message.
@@ -190,6 +211,20 @@ impl fmt::Debug for Inner {
 
 /// In bytes.
 const LONGEST_SAID: usize = 4 << 10;
+/// "Error responses" in the S3 API reference; "Common REST API error codes" of Azure Storage.
+const LOGIN_CODES: [&str; 11] = [
+    "AccountProblem",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidSecurity",
+    "InvalidToken",
+    "NotSignedUp",
+    "SignatureDoesNotMatch",
+    "AccountIsDisabled",
+    "AuthenticationFailed",
+    "InvalidAuthenticationInfo",
+    "KeyBasedAuthenticationNotPermitted",
+];
 
 impl From<client::Error> for Error {
     fn from(error: client::Error) -> Self {

@@ -222,7 +222,20 @@ async fn a_place_is_cleared_of_the_uploads_on_every_page_or_not_at_all() {
     assert_eq!(server.count(Operation::Other), 2, "the second page is asked for");
     // The answer of a server that takes the request for one of the bucket's objects.
     let (_server, target) = with(&[Habit::Uploads("<ListBucketResult></ListBucketResult>")]).await;
-    assert_eq!(kind(target.backend.clear(&target.backend.place("x")).await), Some(Kind::Refused));
+    let error = target.backend.clear(&target.backend.place("x")).await.expect_err("refused");
+    // It has a status, because the server has answered.
+    assert_eq!((error.kind(), error.status().map(|status| status.as_u16())), (Kind::Refused, Some(200)));
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_told_from_a_right_that_is_missing() {
+    for (code, is_of_login) in [("AccessDenied", false), ("InvalidAccessKeyId", true), ("SignatureDoesNotMatch", true)]
+    {
+        let (server, target) = with(&[]).await;
+        server.fail(Operation::Delete, 1, Failure { status: 403, code });
+        let error = target.backend.delete(&target.backend.place("x")).await.expect_err("refused");
+        assert_eq!(error.is_of_login(), is_of_login, "{code}");
+    }
 }
 
 /// As of MinIO's gateways and versitygw, whose last page names a next one.

@@ -204,7 +204,7 @@ pub(super) fn refusal(what: &str, failed: StatusCode, headers: &Headers) -> Erro
         "" => format!("Azure refused to {what}"),
         code => format!("Azure refused to {what}: {code}"),
     };
-    Error::answered(status(failed), text).after(asked(headers))
+    Error::answered(status(failed), text).with_code(code(headers)).after(asked(headers))
 }
 
 /// Returns the error code header, which every failure has ("Status and error codes"). It goes into messages, so only well-formed codes pass.

@@ -37,6 +37,8 @@ pub(super) enum Fault {
 const BUSY: &[u16] = &[421];
 /// "Command not recognized", in all its forms; 522 is RFC 2428's.
 pub(super) const UNKNOWN: &[u16] = &[500, 501, 502, 503, 504, 522];
+/// Replies to a login that is not accepted, or not sufficient. 430, "Invalid username or password", does not pass like other codes of its class.
+const LOGIN: &[u16] = &[331, 332, 430, 530, 532];
 
 impl Fault {
     /// Returns whether the server replied with one of these codes.
@@ -92,13 +94,14 @@ impl Fault {
 
 fn answered(code: u16, what: &str) -> Error {
     let (kind, text) = match code {
-        // Transient codes, which invite a retry of the same command (RFC 959 section 4.2.1); 430 is nevertheless a wrong password. 120
-        // is a greeting: the service will be ready in some minutes.
-        120 | 400..=429 | 431..=499 => (Kind::Passing, format!("the FTP server cannot {what} now")),
-        430 | 530 | 331 | 332 | 532 => (Kind::Refused, "the FTP server does not accept the login".to_owned()),
+        _ if LOGIN.contains(&code) => (Kind::Refused, "the FTP server does not accept the login".to_owned()),
+        // Transient codes, which invite a retry of the same command (RFC 959 section 4.2.1). 120 is a greeting: the service will be ready in
+        // some minutes.
+        120 | 400..=499 => (Kind::Passing, format!("the FTP server cannot {what} now")),
         _ => (Kind::Refused, format!("the FTP server refused to {what}")),
     };
     let error = Error::new(kind, text);
+    let error = if LOGIN.contains(&code) { error.of_login() } else { error };
     match StatusCode::from_u16(code) {
         Ok(status) => error.with_status(status),
         Err(_) => error,
@@ -187,6 +190,8 @@ mod tests {
         for refused in [430, 500, 530, 532, 550, 552, 553, 999] {
             assert_eq!(kind(refused), Kind::Refused, "{refused}");
         }
+        let is_of_login = |code| Fault::Code(code, Vec::new()).because("remove an object").is_of_login();
+        assert_eq!([430, 530, 550].map(is_of_login), [true, true, false]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ use self::documents::Documents;
 pub use self::documents::{Document, OAuthDocuments};
 use self::grant::Way;
 use self::known::{Failure, Granted, Memory};
-use super::error::{Kind, Result};
+use super::error::{Error, Kind, Result};
 use crate::engine::finish::to_completion;
 use stowage_base::tasks::Tasks;
 use stowage_http::client::Client;
@@ -125,10 +125,11 @@ impl OAuth {
     /// Returns the value of `Authorization`.
     async fn authorization(&self, key: &Key) -> Result<HeaderValue> {
         let timed = match self.0.answers.get(key).await {
-            Some(timed) => timed,
-            None => self.refresh(key).await?,
+            Some(timed) => Ok(timed),
+            None => self.refresh(key).await,
         };
-        timed.outcome.map(|granted| granted.value).map_err(|failure| failure.error())
+        let granted = timed.and_then(|timed| timed.outcome.map_err(|failure| failure.error()));
+        granted.map(|granted| granted.value).map_err(Error::of_login)
     }
 
     /// Reads the documents, and requests a token if there is no valid one; once for all waiting requests. Cancelling one of them does not

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt};
-use http::Method;
+use http::{Method, StatusCode};
 use stowage_http::target::encode;
 
 use super::bucket::{Bucket, Call};
@@ -123,7 +123,7 @@ fn listed(bucket: &Bucket, key: &str, length: Option<u64>, modified: &str) -> Op
 }
 
 fn unreadable(what: &'static str) -> Error {
-    Error::new(Kind::Refused, what)
+    Error::new(Kind::Refused, what).with_status(StatusCode::OK)
 }
 
 const OBJECTS: &str = "list-type=2";

@@ -180,7 +180,7 @@ impl Reply {
             true => (Kind::Passing, retry_after(&self.headers).or_else(|| self.fault.as_ref()?.pause)),
             false => (Kind::Refused, None),
         };
-        Error::new(kind, text).with_status(self.status).after(pause).saying(&self.said)
+        Error::new(kind, text).with_status(self.status).with_code(self.code()).after(pause).saying(&self.said)
     }
 
     /// Returns whether the failure is transient.
