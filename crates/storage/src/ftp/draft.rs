@@ -81,7 +81,8 @@ impl Draft {
     pub(super) fn placed(mut self) -> Placed {
         self.over = true;
         let (path, etag) = (self.goal.take().unwrap_or_default(), self.etag.take());
-        Placed { host: Arc::clone(&self.host), path, etag, reserved: self.reserved.take(), kept: false }
+        let (host, leftovers) = (Arc::clone(&self.host), self.leftovers.clone());
+        Placed { host, path, etag, leftovers, reserved: self.reserved.take(), kept: false }
     }
 
     /// Removes the file on the session that stored it, whose reply arrives once the server is done with the file.
@@ -117,6 +118,7 @@ pub(super) struct Placed {
     host: Arc<Host>,
     path: String,
     etag: Option<String>,
+    leftovers: Leftovers,
     /// Held until the outcome is reported.
     reserved: Option<Reserved>,
     kept: bool,
@@ -136,9 +138,11 @@ impl Drop for Placed {
             return;
         }
         let (host, path, reserved) = (Arc::clone(&self.host), std::mem::take(&mut self.path), self.reserved.take());
+        let (etag, leftovers) = (self.etag.take(), self.leftovers.clone());
         clean_up(&self.host.tasks, "ftp clean-up", async move {
             if let Err(error) = host.delete(&path).await {
                 tracing::warn!(storage = %host.id, %path, %error, "an object that no document names may be left");
+                leftovers.note(Stored { location: host.address.location(&path), etag, ..Stored::default() });
             }
             drop(reserved);
         });

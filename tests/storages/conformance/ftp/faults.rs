@@ -74,6 +74,29 @@ async fn what_another_gateway_stores_meanwhile_stays_and_the_rest_is_reported() 
     assert_eq!((&left.location["path"], left.etag.is_some()), (&json!("/recordings/x"), true));
 }
 
+/// The client is gone by the time that the file has its name, and the server does not remove it.
+#[tokio::test]
+async fn an_object_that_no_client_waits_for_is_reported_if_it_cannot_be_removed() {
+    let Gated { gate, target } = gated().await;
+    gate.plan("RNTO", Act::Late(Duration::from_millis(200)), 1);
+    gate.plan("DELE", Act::Lose, 1);
+    let (sender, mut reported) = mpsc::unbounded_channel();
+    let mut left = object("x");
+    left.leftovers = Leftovers::new(move |left| sender.send(left).expect("a receiver"));
+    let renaming = async {
+        while !verbs(&gate).iter().any(|verb| verb == "RNTO") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = target.put(&left, Body::full(bytes(1000))) => panic!("it has to wait"),
+        () = renaming => {}
+    }
+    target.assert_clean("removed").await;
+    let left = reported.try_recv().expect("reported");
+    assert_eq!((&left.location["path"], left.etag.is_some()), (&json!("/recordings/x"), true));
+}
+
 /// The server's end of a data connection looks the same for complete and truncated uploads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_that_breaks_is_an_error_whatever_the_server_says() {
