@@ -70,7 +70,7 @@ impl Named {
     }
 
     async fn add_branches(&self, caller: &Caller, database: &Database, id: &str) -> Result<(), Error> {
-        let leaves = match caller.open_revs(&database.document(id).path, "all", "").await? {
+        let leaves = match caller.open_revs(&database.document(id).path, "all", "&revs=true").await? {
             Answer::Found(leaves, _) => leaves,
             // The changes have just listed it, so that a document which is missing now may have named anything.
             Answer::Missing(answer) | Answer::Refused(answer) => return Err(refused(answer.status(), "a document")),
@@ -103,12 +103,12 @@ impl Named {
         (id, leaf): (&str, &Document),
     ) -> Result<(), Error> {
         let path = database.document(id).path;
-        let Some(ancestors) = ancestors(caller, &path, leaf).await? else {
+        let Some(ancestors) = ancestors(leaf) else {
             self.are_not_all_known();
             return Ok(());
         };
         for revs in ancestors.chunks(AT_ONCE) {
-            let found = revisions(caller, &path, revs, "").await?;
+            let found = revisions(caller, &path, revs).await?;
             found.iter().flatten().for_each(|document| self.add_revision(document, database, id));
         }
         Ok(())
@@ -116,29 +116,20 @@ impl Named {
 }
 
 /// Returns the revisions before a leaf, newest first, whether CouchDB still has them or not; `None` if it does not list them.
-async fn ancestors(caller: &Caller, path: &DocumentPath, leaf: &Document) -> Result<Option<Vec<String>>, Error> {
+fn ancestors(leaf: &Document) -> Option<Vec<String>> {
     #[derive(Deserialize)]
     struct Revisions {
         start: u64,
         ids: Vec<String>,
     }
-    let found = revisions(caller, path, &[leaf.rev().unwrap_or_default()], "&revs=true").await?;
-    let listed = found.iter().flatten().find_map(|leaf| leaf.raw("_revisions"));
-    let listed = listed.and_then(|listed| serde_json::from_str::<Revisions>(listed.get()).ok());
-    Ok(listed.map(|Revisions { start, ids }| {
-        let before = (1..start).rev().zip(ids.into_iter().skip(1));
-        before.map(|(generation, id)| format!("{generation}-{id}")).collect()
-    }))
+    let Revisions { start, ids } = serde_json::from_str(leaf.raw("_revisions")?.get()).ok()?;
+    let before = (1..start).rev().zip(ids.into_iter().skip(1));
+    Some(before.map(|(generation, id)| format!("{generation}-{id}")).collect())
 }
 
 /// Reads revisions of a document; `None` for each that CouchDB no longer has.
-async fn revisions(
-    caller: &Caller,
-    path: &DocumentPath,
-    revs: &[String],
-    more: &str,
-) -> Result<Vec<Option<Document>>, Error> {
-    match caller.open_revs(path, &json!(revs).to_string(), more).await? {
+async fn revisions(caller: &Caller, path: &DocumentPath, revs: &[String]) -> Result<Vec<Option<Document>>, Error> {
+    match caller.open_revs(path, &json!(revs).to_string(), "").await? {
         Answer::Found(found, _) => Ok(found),
         Answer::Missing(answer) | Answer::Refused(answer) => {
             Err(refused(answer.status(), "the revisions of a document"))

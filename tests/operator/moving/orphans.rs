@@ -99,7 +99,11 @@ async fn what_a_deleted_document_keeps_is_an_orphan_once_its_revisions_are_compa
     let rev = gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", b"a recording").await;
     gateway.delete(&format!("doc?rev={rev}")).await.expect_status(200);
     let look = ["verify", "--account", &gateway.account, "--orphans", "--older-than", "0s", "--remove-orphans"];
-    succeeds(&gateway, &look).await;
+    let spy = Spy::start(&gateway.couch.url).await;
+    let (code, said) = run_with(&gateway, &[("STOWAGE__COUCHDB__URL".to_owned(), spy.url())], &look).await;
+    assert_eq!(code, 0, "{said}");
+    // The tombstone with its history, then what it has deleted.
+    assert_eq!(spy.count(&format!("GET /{}/doc?", gateway.path())), 2, "{:?}", spy.seen());
     assert_eq!(gateway.get(&format!("doc/call.mp3?rev={rev}")).await.body, b"a recording");
     compact(&gateway).await;
     succeeds(&gateway, &look).await;
