@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use serde_json::json;
 use stowage_base::log::chain;
 use stowage_couch::{self as couch, Answer, Caller, Document, is_without_document};
 
@@ -14,7 +15,7 @@ use crate::object::remove::{remove_later, remove_object};
 use crate::object::storages::storage_of;
 use crate::object::unsaved::DOUBTFUL_FOR;
 use crate::plan::{DocumentPlan, OnDelete, on_delete};
-use crate::pointer::{Pointer, objects};
+use crate::pointer::{Pointer, StoredObject, objects};
 use crate::router::{DocumentTarget, Target};
 
 /// Removes objects whose pointers a save or deletion of the document has dropped, provided that the document owns them and none of its leaves names
@@ -46,10 +47,13 @@ pub(crate) async fn remove_unnamed(
     };
     for (name, pointer) in own {
         let place = &pointer.stowage;
+        let target = target.attachment(&name);
         if named.iter().any(|other| other.stowage.is_same(place)) {
+            if named.iter().any(|other| other.stowage.is_same(place) && is_of_other_bytes(other, &pointer)) {
+                tell_of_overwriting(caller, &target, place);
+            }
             continue;
         }
-        let target = target.attachment(&name);
         match storage_of(gateway, plan, &target.database, place) {
             Ok(backend) => {
                 let removal = Job::removal(&target, &plan.stand_in(), place);
@@ -58,6 +62,21 @@ pub(crate) async fn remove_unnamed(
             Err(error) => left(gateway, caller, &target, plan, (&pointer, &error.to_string())).await,
         }
     }
+}
+
+/// Returns whether two pointers to one object promise different bytes: a storage that does not prevent it has taken two uploads of one name.
+fn is_of_other_bytes(one: &Pointer, other: &Pointer) -> bool {
+    matches!((&one.digest, &other.digest), (Some(one), Some(other)) if one != other)
+}
+
+/// Logs that the bytes of an attachment may be lost, which nothing can mend: both uploads have ended.
+fn tell_of_overwriting(caller: &Caller, target: &Target, place: &StoredObject) {
+    let (request, storage, location) = (caller.activity().id(), &place.storage, json!(place.location));
+    let (database, document, attachment) = (&target.database.name, &target.document, &target.attachment);
+    tracing::error!(
+        %request, %storage, %location, %database, %document, %attachment,
+        "two uploads of an attachment had one name: its object may have the bytes of the one that was not saved"
+    );
 }
 
 /// Removes the objects of a revision that may or may not have been replaced or deleted: polls until it is no longer a leaf, or until it is certain to

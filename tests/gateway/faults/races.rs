@@ -9,10 +9,12 @@ use hyper::Method;
 use md5::{Digest, Md5};
 use serde_json::json;
 use tokio::sync::Notify;
+use tracing::Level;
 
 use super::gate::{Act, End};
 use super::world::{BUCKET, World, bytes, soon};
 use stowage_testing::gateway::{JSON, Running, Setup, authorization, rev};
+use stowage_testing::log::Log;
 use stowage_testing::raw::{RawClient, RawResponse};
 use stowage_testing::recorder::{Answer, Recorder};
 use stowage_testing::s3::Operation;
@@ -94,6 +96,33 @@ async fn a_refused_save_leaves_the_object_that_another_gateways_save_names() {
         assert_eq!((got.status, &*got.body), (200, &b"a recording"[..]), "{id}");
         assert_eq!(server.stored().len(), index + 1, "{id}: {:?}", server.stored());
     }
+    other.stop().await;
+    world.stop().await;
+}
+
+/// The second upload has replaced the bytes of the first, and only one of them is saved.
+#[tokio::test]
+async fn two_uploads_of_one_name_with_different_bytes_are_an_error_in_the_log() {
+    let world = World::unplanned(Setup::default()).await;
+    let server = Recorder::start().await;
+    world.gateway.plan("http", json!({ "url": server.url("/recordings") })).await;
+    let other = world.gateway.beside(Setup::default()).await;
+    let rev = world.document("doc").await;
+    server.next(Method::HEAD, 2, Answer::Status(404, ""));
+    let gate = Arc::new(Notify::new());
+    world.store.rule("PUT", "/doc ", 1, Act::Hold(Arc::clone(&gate)));
+    let log = Log::default();
+    let _guard = log.begin(Level::ERROR);
+    let winning = async {
+        world.store.struck(1).await;
+        other.attach("doc", "call.mp3", &rev, b"another recording").await;
+        gate.notify_one();
+    };
+    let (lost, ()) = tokio::join!(world.gateway.put("doc", "call.mp3", &rev, b"a recording"), winning);
+    assert!(lost.text().contains("conflict"), "{lost:?}");
+    world.gateway.settled().await;
+    let lines = log.lines("two uploads of an attachment had one name");
+    assert!(lines.len() == 1 && lines[0].contains("attachment=call.mp3"), "{}", log.text());
     other.stop().await;
     world.stop().await;
 }
