@@ -29,7 +29,7 @@ pub(crate) fn natives(document: &Document, target: &DocumentTarget) -> Vec<Nativ
     let Some(entries) = document.object(NATIVE) else { return Vec::new() };
     let of = |name: &str| {
         let at = target.attachment(name);
-        // An entry that cannot be parsed may be newer: leave it alone.
+        // An entry that cannot be parsed and is not older stays alone.
         if !matches!(pointer::find(document, at.at()), Ok(None)) {
             return None;
         }

@@ -178,14 +178,16 @@ pub struct Unreadable;
 /// attachment of that name is newer.
 ///
 /// # Errors
-/// Returns [`Unreadable`] if the entry cannot be parsed.
+/// Returns [`Unreadable`] if the entry cannot be parsed, unless CouchDB's attachment is newer.
 pub fn find(document: &Document, at: AttachmentAddress<'_>) -> Result<Option<Entry>, Unreadable> {
-    let native = native_revpos(document, at.attachment);
-    let revpos = |entry: &Entry| match entry {
-        Entry::Object(pointer) => pointer.age(),
-        Entry::Link(_) => 0,
+    let found = entry(document, at);
+    let age = match &found {
+        Ok(Some(Entry::Object(pointer))) => pointer.age(),
+        Ok(_) => 0,
+        Err(Unreadable) => view::unread_revpos(document, at.attachment),
     };
-    Ok(entry(document, at)?.filter(|entry| native.is_none_or(|native| native <= revpos(entry))))
+    let is_hidden = native_revpos(document, at.attachment).is_some_and(|native| native > age);
+    if is_hidden { Ok(None) } else { found }
 }
 
 /// Looks up an attachment's entry as [`find`] does, but also returns one that is older than CouchDB's own attachment of that name: when that is

@@ -77,6 +77,23 @@ fn a_newer_attachment_of_couchdb_wins() {
 }
 
 #[test]
+fn a_newer_attachment_of_couchdb_wins_over_an_entry_that_cannot_be_read() {
+    let found = |native: u64, entry: &str| {
+        let text = format!(r#"{{"_attachments":{{"a":{{"revpos":{native}}}}},"pvt_attachments":{{"a":{entry}}}}}"#);
+        find(&document(&text), at("a"))
+    };
+    for (entry, revpos) in [
+        (r#"{"revpos":2,"handler":{"kz_att_future":{}}}"#, 2),
+        (r#"{"revpos":2,"stowage":{"v":2}}"#, 2),
+        (r#"{"handler":{"kz_att_future":{}}}"#, 1),
+        ("null", 0),
+    ] {
+        assert_eq!(found(revpos, entry), Err(Unreadable), "{entry}");
+        assert_eq!(found(revpos + 1, entry), Ok(None), "{entry}");
+    }
+}
+
+#[test]
 fn objects_are_told_by_the_names_of_their_attachments() {
     let mut doc = document(
         r#"{"_attachments":{"a.mp3":{"revpos":9}},"pvt_attachments":{"note":{"text":1},"odd":{"stowage":1},"odder":7,

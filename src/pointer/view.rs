@@ -168,6 +168,12 @@ fn of_object(pointer: &Pointer) -> About {
     }
 }
 
+/// Returns the generation of an entry that cannot be parsed; 0 for one that is not an object, and thus not a pointer.
+pub(super) fn unread_revpos(document: &Document, name: &str) -> u64 {
+    let entry = document.object(MEMBER).and_then(|entries| entries.object(name));
+    entry.map_or(0, |entry| of_other(&entry).revpos)
+}
+
 /// Returns the properties in a link's entry: only the media type is reliable, as KAZOO writes a length of 0.
 fn of_other(raw: &Document) -> About {
     let number = |key: &str| raw.value(key).and_then(|value| value.as_u64()).filter(|number| *number > 0);

@@ -80,6 +80,13 @@ impl Copy {
         let is_shown =
             |name: &&str| !matches!(pointer::find(&self.source, self.from.attachment(name).at()), Ok(Some(_)));
         let mut kept: Vec<String> = all.keys().filter(is_shown).map(str::to_owned).collect();
+        for name in &kept {
+            // In the copy, the generation of CouchDB's attachment is another: an entry that cannot be parsed could hide it.
+            let target = self.from.attachment(name);
+            if pointer::entry(&self.source, target.at()).is_err() && pointer::find(&self.source, target.at()).is_ok() {
+                pointer::forget(document, name)?;
+            }
+        }
         if let Some(decision) = &self.decision {
             for native in natives(&self.source, &self.from) {
                 let stored = self.store_native(&native, decision).await;

@@ -97,3 +97,23 @@ async fn what_nobody_can_read_is_shown_and_refused_with_its_bytes() {
     }
     twins.stop().await;
 }
+
+/// CouchDB keeps an attachment while the storage is down, also over an entry that cannot be read.
+#[tokio::test]
+async fn a_newer_attachment_of_couchdb_outlives_a_save_beside_an_entry_that_cannot_be_read() {
+    let twins = Twins::start().await;
+    let path = twins.gateway.path();
+    let entry = json!({"content_type": "audio/mpeg", "length": 3, "handler": {"kz_att_future": {"key": "canary"}}});
+    save(&twins, &format!("{path}/doc"), &json!({"n": 1, "pvt_attachments": {"a.mp3": entry}})).await;
+    let first = parsed(&twins.gateway.get("doc").await)["_rev"].as_str().unwrap().to_owned();
+    let target = format!("/{path}/doc/a.mp3?rev={first}");
+    twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], b"newer").await.expect_status(201);
+    assert_eq!(twins.gateway.get("doc/a.mp3").await.text(), "newer");
+    let document = parsed(&twins.gateway.get("doc").await);
+    assert_eq!(document["_attachments"]["a.mp3"]["revpos"], 2);
+    let saved = twins.gateway.ask("PUT", "doc", &[JSON], document.to_string().as_bytes()).await;
+    saved.expect_status(201);
+    assert_eq!(twins.gateway.get("doc/a.mp3").await.text(), "newer");
+    assert_eq!(twins.stored("doc").await["pvt_attachments"]["a.mp3"], entry);
+    twins.stop().await;
+}
