@@ -60,7 +60,7 @@ async fn list(view: Arc<View>, headers: &mut HeaderMap, upstream: Body, kind: Ki
     let mut json = Json::new(view, upstream, kind.paths());
     if kind == Kind::Other {
         // Most responses are short, and those can be checked before their head goes out.
-        let length = json.read(SHORT as u64).await?.filter(|_| headers.contains_key(CONTENT_LENGTH));
+        let length = if is_short(headers) { json.read(SHORT as u64).await? } else { None };
         set_length(headers, length);
         return Ok(json.body(length));
     }
@@ -104,7 +104,7 @@ async fn many(
 /// Handles anything that is neither JSON nor multipart: functions of design documents produce it, and it cannot be edited.
 async fn text(headers: &HeaderMap, mut upstream: Body) -> Result<Body, Error> {
     let (mut words, mut frames, mut held) = (Words::default(), Vec::new(), 0);
-    while held <= SHORT {
+    while is_short(headers) && held <= SHORT {
         let Some(frame) = upstream.frame().await else { break };
         let data = frame.map_err(broken)?.into_data().unwrap_or_default();
         words.feed(&data)?;
@@ -125,11 +125,19 @@ async fn text(headers: &HeaderMap, mut upstream: Body) -> Result<Body, Error> {
 
 /// Enforces the length that CouchDB announced, if it did.
 fn announced(headers: &HeaderMap, body: Body) -> Body {
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    match length {
+    match announced_length(headers) {
         Some(length) => Body::boxed(Exact::new(body, length)),
         None => body,
     }
+}
+
+/// Returns whether CouchDB announced a short response. One without a length may be a feed behind a `_rewrite`, which does not end.
+fn is_short(headers: &HeaderMap) -> bool {
+    announced_length(headers).is_some_and(|length| length <= SHORT as u64)
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Announces the length of a short response, as CouchDB does for `_bulk_get`, by reading it before its head goes out.

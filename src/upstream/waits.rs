@@ -34,6 +34,8 @@ impl Waits {
             (Part::Special("db_updates"), []) | (_, [Part::Special("changes")]) => Self::of_feed(uri.query()),
             (Part::Special(name), _) if !is_database(name) => Self::ForItsHead,
             (_, [Part::Special(name), rest @ ..]) if is_document(name) && !has_special(rest) => Self::Shortly,
+            // The rules of a design document may lead to a feed.
+            (_, rest) if rest.iter().any(|part| matches!(part, Part::Special("rewrite"))) => Self::of_feed(uri.query()),
             (_, rest) if has_special(rest) => Self::ForItsHead,
             _ => Self::Shortly,
         }
@@ -183,6 +185,7 @@ mod tests {
             "/db/_changes?feed=%6congpoll",
             "/_db_updates?feed=continuous",
             "/_replicator/_changes?feed=continuous",
+            "/db/_design/x/_rewrite/feed?feed=continuous",
         ] {
             assert_eq!(Waits::of(&target.parse().unwrap()), Waits::ForEver, "{target}");
         }

@@ -96,3 +96,30 @@ async fn an_event_source_is_read_line_by_line() {
     drop((client, connection));
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn a_feed_behind_a_rewrite_begins_before_its_first_row() {
+    let mut upstream = Upstream::start().await;
+    let gateway = Setup::default().set("couchdb.present_stubs", "true").upstream(&upstream.url()).start().await;
+    gateway.followed().await;
+    for content_type in ["application/json", "text/plain; charset=utf-8"] {
+        let target = format!("/{}/_design/d/_rewrite/feed", gateway.path());
+        let mut client = RawClient::connect(gateway.address).await.unwrap();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")).await.unwrap();
+        let mut connection = loop {
+            let (mut connection, seen) = upstream.request().await;
+            if seen.target() == target {
+                break connection;
+            }
+            connection.answer("404 Object Not Found", r#"{"error":"not_found","reason":"missing"}"#).await;
+            upstream.keep(connection);
+        };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        connection.send(head).await;
+        assert_eq!(soon("the head", client.head()).await.unwrap().status, 200, "{content_type}");
+        connection.send("1\r\n\n\r\n").await;
+        assert_eq!(soon("a heartbeat", client.chunk()).await.unwrap(), b"\n", "{content_type}");
+        drop((client, connection));
+    }
+    gateway.stop().await;
+}
