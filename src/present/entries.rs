@@ -30,6 +30,8 @@ pub(super) enum Held {
     /// They are too long to be held, so that pointers come after them. At most one with the name of a pointer: its value determines which of them
     /// counts.
     Doubtful(Option<(Bytes, Vec<u8>)>),
+    /// As `Doubtful`, in the value of an entry that was left out for a pointer.
+    LeftOut,
 }
 
 impl Editor {
@@ -37,7 +39,7 @@ impl Editor {
         let Some(mut current) = self.current.take() else { return Ok(()) };
         match &mut current.held {
             Held::All(entries) => entries.push((name, Vec::new())),
-            Held::Doubtful(_) => {
+            Held::Doubtful(_) | Held::LeftOut => {
                 self.settle(&mut current)?;
                 self.begin_entry(&mut current, name);
             }
@@ -67,12 +69,21 @@ impl Editor {
                 }
             }
             Held::Doubtful(Some((_, value))) => {
-                if (value.len() + bytes.len()) as u64 > self.terms.limit {
+                let was_short = value.len() <= MOST_HELD;
+                value.extend_from_slice(bytes);
+                // The data of an attachment may be larger than a document.
+                if was_short
+                    && value.len() > MOST_HELD
+                    && let Some(native) = revpos_before_data(value)
+                {
+                    return self.settle_by(current, Some(native), Held::LeftOut);
+                }
+                if value.len() as u64 > self.terms.limit {
                     return Err(Fault::TooLarge.into());
                 }
-                value.extend_from_slice(bytes);
             }
             Held::Doubtful(None) => self.pass(bytes)?,
+            Held::LeftOut => {}
         }
         Ok(())
     }
@@ -96,10 +107,26 @@ impl Editor {
 
     /// Decides between an attachment in CouchDB and a pointer of the same name.
     fn settle(&mut self, current: &mut Current) -> Result<(), Error> {
-        let Held::Doubtful(doubtful) = &mut current.held else { return Ok(()) };
-        let Some((name, value)) = doubtful.take() else { return Ok(()) };
-        match current.winner(&name, &value) {
+        let native = match &current.held {
+            Held::Doubtful(Some((_, value))) => revpos(value),
+            _ => None,
+        };
+        self.settle_by(current, native, Held::Doubtful(None))
+    }
+
+    /// Decides by the generation of CouchDB's attachment, whose value may go on; `left_out` is the state after the pointer was chosen.
+    fn settle_by(&mut self, current: &mut Current, native: Option<u64>, left_out: Held) -> Result<(), Error> {
+        let (name, value) = match std::mem::replace(&mut current.held, Held::Doubtful(None)) {
+            Held::Doubtful(Some(doubtful)) => doubtful,
+            Held::Doubtful(None) | Held::LeftOut => return Ok(()),
+            all @ Held::All(_) => {
+                current.held = all;
+                return Ok(());
+            }
+        };
+        match current.winner(&name, native) {
             Some(at) => {
+                current.held = left_out;
                 let outside = current.outside.remove(at);
                 self.show(current, outside)
             }
@@ -115,7 +142,7 @@ impl Editor {
     pub(super) fn settle_all(&mut self, current: &mut Current) -> Result<(), Error> {
         let Held::All(entries) = &mut current.held else { return self.settle(current) };
         let mut entries = std::mem::take(entries);
-        entries.retain(|(name, value)| current.winner(name, value).is_none());
+        entries.retain(|(name, value)| current.winner(name, revpos(value)).is_none());
         entries.iter().for_each(|(name, _)| current.drop_pointer(name));
         for (name, value) in entries {
             for outside in pointer::ahead_of(&mut current.outside, revpos(&value).unwrap_or_default()) {
@@ -170,9 +197,9 @@ impl Current {
     }
 
     /// Returns the place of the pointer that counts although CouchDB has an attachment of the same name.
-    fn winner(&self, name: &[u8], value: &[u8]) -> Option<usize> {
+    fn winner(&self, name: &[u8], native: Option<u64>) -> Option<usize> {
         let at = self.pointer(name)?;
-        let wins = |outside: &Outside| revpos(value).is_none_or(|native| outside.wins_over(native));
+        let wins = |outside: &Outside| native.is_none_or(|native| outside.wins_over(native));
         self.outside.get(at).is_some_and(wins).then_some(at)
     }
 
@@ -189,5 +216,13 @@ fn revpos(entry: &[u8]) -> Option<u64> {
     Document::parse(entry).ok()?.value("revpos")?.as_u64()
 }
 
+/// Returns the generation in the beginning of an entry: CouchDB writes the data after it (`couch_att:to_json`).
+fn revpos_before_data(entry: &[u8]) -> Option<u64> {
+    // Within a text, the quotes would be escaped.
+    let end = entry.windows(DATA.len()).position(|window| window == DATA)?;
+    revpos(&[entry.get(..end)?, b"}"].concat())
+}
+
+const DATA: &[u8] = br#","data":"#;
 /// The most bytes of CouchDB's entries that are held so that a document's attachments come in their order: enough for hundreds of stubs.
 const MOST_HELD: usize = 64 << 10;

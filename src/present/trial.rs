@@ -151,6 +151,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_long_attachment_of_couchdbs_is_not_held_beside_a_pointer_of_its_name() {
+        let data = "A".repeat(200_000);
+        let entry = json!({ "content_type": "audio/mpeg", "length": 3, "revpos": 2,
+            "handler": { "kz_att_future": { "x": SECRET } } });
+        for (revpos, is_newer) in [(2, false), (3, true)] {
+            let native = format!(r#"{{"content_type":"x/y","revpos":{revpos},"digest":"md5-x","data":"{data}"}}"#);
+            let kept = match is_newer {
+                true => native.as_str(),
+                false => r#"{"content_type":"audio/mpeg","revpos":2,"length":3,"stub":true}"#,
+            };
+            let text = format!(
+                r#"{{"_id":"d","pvt_attachments":{{"a.mp3":{entry}}},"_attachments":{{"a.mp3":{native},"b":{{"stub":true}}}}}}"#
+            );
+            let expected = format!(r#"{{"_id":"d","_attachments":{{"a.mp3":{kept},"b":{{"stub":true}}}}}}"#);
+            for size in [1000, 70_000, 300_000] {
+                let left = shown(&cut(text.as_bytes(), &[size]), "", b"{}").swap_remove(0).unwrap();
+                assert!(left == expected.as_bytes(), "generation {revpos} in pieces of {size}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn no_secret_leaves_outside_of_documents(

@@ -29,3 +29,16 @@ async fn inline_data_of_couchdbs_own_may_be_larger_than_a_document() {
     }
     twins.stop().await;
 }
+
+#[tokio::test]
+async fn a_newer_attachment_of_couchdb_may_be_larger_than_a_document() {
+    let twins = Twins::over(Setup::default().set("limits.document_bytes", "64 KiB")).await;
+    let (rev, _) = twins.make("doc", &json!({"n": 1}), &[("a.mp3", b"sound")]).await;
+    let target = format!("/{}/doc/a.mp3?rev={rev}", twins.gateway.path());
+    let long = vec![b'x'; 900_000];
+    twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], &long).await.expect_status(201);
+    let shown = twins.gateway.ask("GET", "doc?attachments=true", &[("Accept", "application/json")], b"").await;
+    assert!(shown.status == 200 && shown.complete, "{}", shown.status);
+    assert_eq!(parsed(&shown)["_attachments"]["a.mp3"]["data"].as_str().unwrap().len(), 1_200_000);
+    twins.stop().await;
+}
