@@ -14,7 +14,7 @@ mod tests;
 const ACCOUNT_ID_LENGTH: usize = 32;
 
 /// The length in bytes of `AA/BB/REST28`, the form of an account id in a database name.
-const ACCOUNT_PATH_LENGTH: usize = ACCOUNT_ID_LENGTH + 2;
+pub(crate) const ACCOUNT_PATH_LENGTH: usize = ACCOUNT_ID_LENGTH + 2;
 
 /// An account's id: 32 printable ASCII characters without a slash, not necessarily hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -26,6 +26,7 @@ use stowage_base::settings::Settings;
 use stowage_storage::Location;
 
 use self::term::Term;
+use crate::database::{ACCOUNT_PATH_LENGTH, class_of};
 
 pub use link::Link;
 
@@ -56,7 +57,7 @@ pub struct Object {
     pub location: Location,
     /// The storage settings in the entry, credentials included, with the current name of the driver. Their id is KAZOO's name of the handler.
     pub inside: Settings,
-    /// Whether the object's name shows that it was stored for another document than the one being read.
+    /// Whether the object's name shows that it was stored for another document than the one being read, or for one in another database.
     pub foreign: bool,
 }
 
@@ -77,7 +78,7 @@ pub fn read(handler: &Value, at: AttachmentAddress<'_>) -> Option<KazooEntry> {
         "kz_att_onedrive" => vendors::onedrive(props),
         _ => return None,
     }?;
-    let foreign = read.name.is_some_and(|name| !names(&name, at.document));
+    let foreign = read.name.is_some_and(|name| !names(&name, at.document) || names_other_database(&name, at.database));
     let inside = Settings::new(module, read.handler, read.settings);
     Some(KazooEntry::Object(Object { location: read.location, inside, foreign }))
 }
@@ -120,3 +121,26 @@ fn names(name: &str, id: &str) -> bool {
         })
     })
 }
+
+/// Returns whether a name contains an account's database, raw or percent-encoded, other than the given one: a replicated document keeps its id, and its
+/// entries name the objects of the original.
+fn names_other_database(name: &str, database: &str) -> bool {
+    // Azure's names are encoded twice.
+    let once = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+    let plain = percent_encoding::percent_decode_str(&once).decode_utf8_lossy();
+    plain.match_indices(ACCOUNT).filter_map(|(at, _)| plain.get(at..)).any(|text| {
+        let account = text.split_at_checked(ACCOUNT.len() + ACCOUNT_PATH_LENGTH).map(|(account, _)| account);
+        account.is_some_and(|account| class_of(account).is_some()) && !begins_with(text, database)
+    })
+}
+
+/// Returns whether a text begins with this database's name, rather than with that of one of its months or years.
+fn begins_with(text: &str, database: &str) -> bool {
+    text.strip_prefix(database).is_some_and(|rest| {
+        let period = rest.strip_prefix('-').map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+        !rest.starts_with(char::is_alphanumeric) && !matches!(period, 4 | 6)
+    })
+}
+
+/// The beginning of the names of accounts' databases.
+const ACCOUNT: &str = "account/";

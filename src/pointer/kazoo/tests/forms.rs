@@ -138,3 +138,30 @@ fn a_name_with_another_documents_id_is_foreign() {
     };
     assert!(told("copy_call.mp3") && !told("doc_call.mp3"));
 }
+
+#[test]
+fn a_name_with_another_accounts_database_is_foreign() {
+    const ACCOUNT: &str = "account/12/34/567890abcdef1234567890abcdef";
+    let foreign = |database: &str, name: &str| {
+        let handler = json!({"kz_att_http": {"url": format!("http://h/{name}")}});
+        match read(&handler, AttachmentAddress { database, ..AT }) {
+            Some(KazooEntry::Object(object)) => object.foreign,
+            other => panic!("{other:?}"),
+        }
+    };
+    let month = format!("{ACCOUNT}-202011");
+    for (named, databases) in [(ACCOUNT, [&*month, "backup"]), (&*month, [ACCOUNT, "backup"])] {
+        for spelled in [named.to_owned(), named.replace('/', "%2F"), named.replace('/', "%252f")] {
+            for name in
+                [format!("{spelled}/doc_call.mp3"), format!("calls/{spelled}/doc/call.mp3"), format!("{spelled}-doc")]
+            {
+                assert!(!foreign(named, &name), "{name} in {named}");
+                for database in databases {
+                    assert!(foreign(database, &name), "{name} in {database}");
+                }
+                assert!(foreign(&month.replace("202011", "202012"), &name), "{name}");
+            }
+        }
+    }
+    assert!(!foreign("backup", "account/doc/call.mp3"));
+}
