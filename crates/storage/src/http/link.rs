@@ -112,6 +112,17 @@ impl Link {
         folders
     }
 
+    /// Returns whether a WebDAV server may take the URL for that of a folder, which it would remove with all that is in it.
+    pub(super) fn is_folder(&self) -> bool {
+        let (path, query) = self.target.split_once('?').unwrap_or((self.target.as_str(), ""));
+        let path: Vec<u8> = percent_decode_str(path).collect();
+        match path.rsplit(|byte| *byte == b'/').next().unwrap_or_default() {
+            b"." | b".." => true,
+            // A script may take an object's name from the query.
+            last => last.is_empty() && query.is_empty(),
+        }
+    }
+
     /// Returns the URL without user and password.
     pub(super) fn text(&self) -> String {
         format!("{}{}", self.origin, self.target)

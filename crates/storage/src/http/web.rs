@@ -97,6 +97,11 @@ impl Web {
     ) -> Result<(Link, Response<Body>)> {
         let mut trail = Trail::default();
         loop {
+            if method == Method::DELETE && link.is_folder() {
+                // As if the server refused this one object: the storage's other removals go on.
+                let error = Error::new(Kind::Refused, "the URL is that of a folder, which is never removed");
+                return Err(error.with_status(StatusCode::METHOD_NOT_ALLOWED));
+            }
             let mut request = self.request(method.clone(), &link, Body::empty())?;
             request.headers_mut().extend(extra.clone());
             let response = self.send(&link, request, patience).await?;

@@ -150,6 +150,26 @@ async fn a_removal_that_is_not_said_to_be_done_is_looked_at() {
     }
 }
 
+/// A WebDAV server removes a folder with all that is in it.
+#[tokio::test]
+async fn a_folder_is_never_removed() {
+    let server = Server::start(move |method, target, _| match (method, target) {
+        (&Method::DELETE, "/p/moved") => Reply::RedirectAtOnce(301, "/p/moved/".to_owned()),
+        _ => Reply::Normal,
+    })
+    .await;
+    let storage = open(json!({"url": server.url("/p")}));
+    for target in ["/p/", "/", "", "/p/?", "/p/n%2F", "/p/n/.", "/p/n/%2e%2E", "/p/moved"] {
+        let removed = storage.delete(&at(&server.url(target))).await.unwrap_err();
+        assert_eq!((removed.kind(), status(&removed)), (Kind::Refused, Some(405)), "{target}");
+    }
+    assert_eq!(server.targets(&Method::DELETE), ["/p/moved"]);
+    // A script may take the name from the query.
+    server.keep("/p/?path=a/", "x");
+    storage.delete(&at(&server.url("/p/?path=a/"))).await.unwrap();
+    assert_eq!(server.object("/p/?path=a/"), None);
+}
+
 #[tokio::test]
 async fn base64_and_multipart_carry_the_same_bytes() {
     let server = Server::normal().await;
