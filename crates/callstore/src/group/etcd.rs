@@ -87,7 +87,7 @@ impl Etcd {
         let known = self.token().clone();
         if let Some(token) = known {
             match self.answer(server, path, question, Some(token)).await {
-                Err(EtcdError::Refused(said)) if TOKEN_FAULTS.iter().any(|fault| said.contains(fault)) => {}
+                Err(EtcdError::Refused(said)) if is_token_fault(&said) => {}
                 answered => return answered,
             }
         }
@@ -97,7 +97,13 @@ impl Etcd {
         let mut token = token.ok_or_else(|| EtcdError::Refused("a token that is none".to_owned()))?;
         token.set_sensitive(true);
         *self.token() = Some(token.clone());
-        self.answer(server, path, question, Some(token)).await
+        match self.answer(server, path, question, Some(token)).await {
+            // The member does not know the token that it has just granted: another member may be able to respond.
+            Err(EtcdError::Refused(said)) if is_token_fault(&said) => {
+                Err(EtcdError::Unreachable(format!("{}: {said}", server.origin()).into()))
+            }
+            answered => answered,
+        }
     }
 
     fn token(&self) -> std::sync::MutexGuard<'_, Option<HeaderValue>> {
@@ -140,6 +146,10 @@ impl Etcd {
 /// Returns a member of a response by JSON pointer (RFC 6901); null if it is missing.
 pub(super) fn at<'a>(answer: &'a Value, path: &str) -> &'a Value {
     answer.pointer(path).unwrap_or(&Value::Null)
+}
+
+fn is_token_fault(said: &str) -> bool {
+    TOKEN_FAULTS.iter().any(|fault| said.contains(fault))
 }
 
 async fn exchange(

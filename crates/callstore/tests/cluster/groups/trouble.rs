@@ -7,6 +7,9 @@ use stowage_base::secret::Secret;
 use stowage_http::connect::Connector;
 use stowage_http::egress::Egress;
 use stowage_http::target::Origin;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{LEASE, SOON, Watch, config, join, join_by};
 use crate::servers::etcd::{Etcd, origin};
@@ -142,14 +145,7 @@ async fn epochs_grow_though_etcd_was_made_anew() {
 #[tokio::test]
 async fn an_etcd_with_accounts_is_asked_as_a_user_whose_tokens_expire() {
     let mut etcd = Etcd::start().await;
-    for (path, body) in [
-        ("user/add", r#"{"name":"root","password":"canary"}"#),
-        ("role/add", r#"{"name":"root"}"#),
-        ("user/grant", r#"{"user":"root","role":"root"}"#),
-        ("enable", "{}"),
-    ] {
-        etcd.ask(&format!("/v3/auth/{path}"), body);
-    }
+    wants_accounts(&etcd);
     let with = |password: &str| {
         let mut config = config(vec![etcd.origin()], 1);
         config.etcd.account = Some(("root".to_owned(), Secret::new(password)));
@@ -165,6 +161,49 @@ async fn an_etcd_with_accounts_is_asked_as_a_user_whose_tokens_expire() {
     etcd.kill();
     etcd.start_again().await;
     right.acts(Duration::from_secs(20)).await;
+}
+
+/// Makes etcd require an account: `root` with the password `canary`.
+fn wants_accounts(etcd: &Etcd) {
+    for (path, body) in [
+        ("user/add", r#"{"name":"root","password":"canary"}"#),
+        ("role/add", r#"{"name":"root"}"#),
+        ("user/grant", r#"{"user":"root","role":"root"}"#),
+        ("enable", "{}"),
+    ] {
+        etcd.ask(&format!("/v3/auth/{path}"), body);
+    }
+}
+
+/// A member that grants tokens and refuses each of them.
+async fn forgetful() -> (u16, AbortOnDropHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            // The body is a JSON object, and the end of the request.
+            while !request.ends_with(b"}") && stream.read_buf(&mut request).await.is_ok_and(|read| read > 0) {}
+            let (status, body) = match request.starts_with(b"POST /v3/auth/authenticate ") {
+                true => ("200 OK", r#"{"token":"x.1"}"#),
+                false => ("401 Unauthorized", r#"{"message":"etcdserver: invalid auth token","code":16}"#),
+            };
+            let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+            drop(stream.write_all(format!("{head}{body}").as_bytes()).await);
+        }
+    });
+    (port, AbortOnDropHandle::new(serving))
+}
+
+#[tokio::test]
+async fn a_member_of_etcd_that_knows_no_token_of_its_own_holds_nothing_up() {
+    let etcd = Etcd::start().await;
+    wants_accounts(&etcd);
+    let (port, _serving) = forgetful().await;
+    let mut config = config(vec![origin(port), etcd.origin()], 1);
+    config.etcd.account = Some(("root".to_owned(), Secret::new("canary")));
+    join(config).acts(SOON).await;
 }
 
 /// Of three members, one is silent and one absent: the third suffices for a client.
