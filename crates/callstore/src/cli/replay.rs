@@ -51,18 +51,23 @@ impl Replay {
 async fn send(talker: &super::talker::Talker, pieces: &[Piece]) -> Result<u64, BoxError> {
     let mut taken = 0;
     for some in pieces.chunks(AT_ONCE) {
-        let mut body = Vec::new();
-        for text in some.iter().filter_map(|piece| piece.text.as_ref()) {
+        let (mut body, mut sent) = (Vec::new(), Vec::new());
+        for piece in some {
+            let Some(text) = &piece.text else {
+                complain(&format!("event {}: is longer than {MOST} bytes", piece.number));
+                continue;
+            };
             // An object across several lines in the file becomes one line.
             let line: Value = serde_json::from_slice(text).unwrap_or_default();
             serde_json::to_writer(&mut body, &line)?;
             body.push(b'\n');
+            sent.push(piece.number);
         }
         let answer = talker.ask(Method::POST, "/v1/events", "application/x-ndjson", body.into()).await?;
         taken += answer.get("taken").and_then(Value::as_u64).unwrap_or_default();
         for bad in answer.get("bad").and_then(Value::as_array).into_iter().flatten() {
             let place = bad.get("line").and_then(Value::as_u64).and_then(|line| usize::try_from(line).ok());
-            let number = place.and_then(|place| some.get(place.saturating_sub(1))).map(|piece| piece.number);
+            let number = place.and_then(|place| sent.get(place.saturating_sub(1))).copied();
             complain(&format!("event {}: {}", number.unwrap_or_default(), bad.get("reason").unwrap_or(&Value::Null)));
         }
     }
@@ -71,5 +76,5 @@ async fn send(talker: &super::talker::Talker, pieces: &[Piece]) -> Result<u64, B
 
 /// The number of events per request.
 const AT_ONCE: usize = 256;
-/// The maximum size of an event, in bytes.
-const MOST: usize = 1 << 20;
+/// The maximum size of an event in memory, in bytes. The running call store has its own limit (`limits.event_bytes`), and says which events are above it.
+const MOST: usize = 4 << 20;

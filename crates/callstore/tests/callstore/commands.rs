@@ -97,3 +97,24 @@ async fn a_file_is_replayed_and_a_dialog_is_shown() {
     assert_eq!((shown["state"].clone(), shown["recorded"].clone()), (json!("ended"), json!(["sorm3"])));
     store.stop().await;
 }
+
+/// The first one is too long for the call store, the second one for the command too.
+#[tokio::test(flavor = "multi_thread")]
+async fn replay_names_the_events_that_are_too_long_and_those_after_them() {
+    let store = running::start(&[], World::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let long = |bytes: usize| format!("{{\"Event-Name\":\"{}\"}}\n", "x".repeat(bytes));
+    let event = begun("a1", "b1").remove(0);
+    let lines = format!("{event}\n{}{}nonsense\n", long(2 << 20), long(5 << 20));
+    std::fs::write(folder.path().join("lines"), lines).unwrap();
+    let (path, url) = (folder.path().to_owned(), format!("http://{}", store.address));
+    let replay = move || run(&["replay", "--url", &url, "lines"], &path);
+    let output = tokio::task::spawn_blocking(replay).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1 events were taken");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let events: Vec<_> = said.lines().filter_map(|line| line.split_once(": ")).collect();
+    assert_eq!(events[0], ("event 2", "\"is longer than 1048576 bytes\""), "{said}");
+    assert_eq!(events[1], ("event 3", "is longer than 4194304 bytes"), "{said}");
+    assert_eq!((events.len(), events[2].0), (3, "event 4"), "{said}");
+    store.stop().await;
+}
