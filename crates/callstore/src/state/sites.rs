@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::apply::Batch;
-use super::{State, StateError};
+use super::{Hot, State, StateError};
 use crate::decision::Decision;
 use crate::fold::Micros;
 
@@ -55,13 +55,24 @@ impl State {
     }
 
     /// Applies another site's decisions about this site's calls. They are durable on return, as they are never read again.
+    ///
+    /// After a failed write redb refuses the file until it is opened again, which only the follower of these calls may do: it has to fold again what
+    /// was not flushed. The next [`flush`](Self::flush) tells it.
     fn take_decided(&self, decisions: &[Decision], now: Micros) -> Result<u64, StateError> {
         let mut hot = self.hot();
+        let taken = self.decide(decisions, now, &mut hot);
+        if taken.is_err() {
+            hot.is_flushed = false;
+        }
+        taken
+    }
+
+    fn decide(&self, decisions: &[Decision], now: Micros, hot: &mut Hot) -> Result<u64, StateError> {
         let mut batch = Batch::new(self, now)?;
         let at = batch.meta.offset.unwrap_or_default();
         for decision in decisions {
             batch.decided(decision, at, &mut hot.items)?;
         }
-        Ok(self.commit(batch, &mut hot, true)?.dead)
+        Ok(self.commit(batch, hot, true)?.dead)
     }
 }

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use callstore::app::World;
+use callstore::decision::{Decision, What};
 use callstore::journal::{Draft, Embedded, Entry, Journal, JournalError, Options, SEGMENT};
 use callstore::state::State;
 use serde_json::Value;
@@ -119,6 +121,35 @@ fn a_state_goes_on_from_what_was_flushed() {
     assert!(state.index().live.len() >= shown);
     assert_eq!(state.index().offset, at.max(Some((offset - 1) * 200)));
     state.mend().unwrap();
+}
+
+/// The state of another site does not take a decision about its calls. Nothing of its own journal comes, so that only a flush tells its follower.
+#[test]
+fn a_site_s_state_that_failed_is_mended_by_its_follower() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let open = |path: &Path| State::open(path, Duration::from_secs(3)).unwrap();
+    let north = Arc::new(open(&disk.path().join("north.redb")));
+    let own = open(&folder.path().join("own.redb")).beside([("north".into(), Arc::clone(&north))].into());
+    let decided = |offset: u64| {
+        let entry = |number: u64| {
+            let what = What::NodeSeen { node: format!("{offset}x{number}{}", "x".repeat(1000)).into(), at: 1 };
+            let decision = Decision { group: 0, epoch: 0, by: "one".into(), site: Some("north".into()), what };
+            let body = decision.draft().unwrap().body;
+            Entry { offset: offset * 200 + number, taken: 0, body, is_decision: true }
+        };
+        own.apply(&(0..200).map(entry).collect::<Vec<_>>(), 0)
+    };
+    decided(0).unwrap();
+    disk.fill_but(0);
+    let refused =
+        (1..1000).find(|offset| decided(*offset).is_err()).expect("a disk that is full does not take everything");
+    disk.free();
+    assert!(decided(refused).is_err(), "it goes on by itself: nothing has to be mended");
+    assert!(north.flush().is_err(), "its follower does not hear of it");
+    north.mend().unwrap();
+    decided(refused).unwrap();
+    north.flush().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
