@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::journal::{Journal, Offset};
+use crate::journal::{Journal, JournalError, Offset};
 use crate::metrics::Metrics;
 use crate::state::{State, StateError};
 
@@ -80,12 +80,16 @@ impl Follower {
     pub async fn run(self, tasks: Tasks) {
         let mut told = String::new();
         let mut has_failed = false;
+        // Until the state is rewound: by the next query the journal may have grown past the state's offset again.
+        let mut is_shortened = false;
         loop {
             let outcome = tokio::select! {
-                outcome = self.follow(has_failed, &tasks) => outcome,
+                outcome = self.follow(has_failed, &mut is_shortened, &tasks) => outcome,
                 () = tasks.stopping() => return,
             };
             has_failed = outcome.is_err();
+            let error = outcome.as_ref().err().and_then(|error| error.downcast_ref::<JournalError>());
+            is_shortened |= matches!(error, Some(JournalError::Shortened(_)));
             let reason = outcome.err().map(|error| log::chain(&*error)).unwrap_or_default();
             // Log a repeated reason only once.
             if !reason.is_empty() && reason != told {
@@ -99,17 +103,18 @@ impl Follower {
         }
     }
 
-    async fn follow(&self, has_failed: bool, tasks: &Tasks) -> Result<(), BoxError> {
+    async fn follow(&self, has_failed: bool, is_shortened: &mut bool, tasks: &Tasks) -> Result<(), BoxError> {
         if has_failed {
             self.work(tasks, |state| state.mend()).await?;
         }
         let mut begin = self.state.index().offset;
         let end = self.journal.end().await?;
-        if begin.is_some_and(|begin| end.is_none_or(|end| end < begin)) {
+        if begin.is_some_and(|begin| *is_shortened || end.is_none_or(|end| end < begin)) {
             tracing::error!(begin, end, "the journal lost entries or was made anew: it is read from its beginning");
             self.work(tasks, |state| state.rewind()).await?;
             begin = None;
         }
+        *is_shortened = false;
         self.note(begin, end);
         let mut entries = self.journal.follow(begin).await?;
         loop {

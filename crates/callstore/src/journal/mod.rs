@@ -83,6 +83,9 @@ pub enum JournalError {
     /// The stored data is damaged.
     #[error("the journal is damaged")]
     Damaged(#[source] BoxError),
+    /// The journal ended before what was read of it: new entries have the offsets of lost ones, so it has to be read from its beginning.
+    #[error("the journal lost entries that were read")]
+    Shortened(#[source] BoxError),
 }
 
 impl JournalError {
@@ -93,6 +96,7 @@ impl JournalError {
             Self::Full => Self::Full,
             Self::Unavailable(source) => Self::Unavailable(stowage_base::log::chain(&**source).into()),
             Self::Damaged(source) => Self::Damaged(stowage_base::log::chain(&**source).into()),
+            Self::Shortened(source) => Self::Shortened(stowage_base::log::chain(&**source).into()),
         }
     }
 }

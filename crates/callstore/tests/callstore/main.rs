@@ -16,6 +16,7 @@ mod disk;
 mod events;
 mod faults;
 mod fold;
+mod follow;
 mod groups;
 mod journal;
 mod killed;

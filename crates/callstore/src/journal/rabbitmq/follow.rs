@@ -177,7 +177,7 @@ impl Reader {
             "the stream {} ends before what was read of it: it lost entries or was made anew",
             self.config.stream
         );
-        drop(self.entries.send(Err(JournalError::Damaged(what.into()))).await);
+        drop(self.entries.send(Err(JournalError::Shortened(what.into()))).await);
         Ok(())
     }
 

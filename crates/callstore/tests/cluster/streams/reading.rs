@@ -104,7 +104,7 @@ async fn a_stream_that_ends_before_what_was_read_is_another_one() {
     let journal = journal(&broker);
     journal.append(events(0..10)).await.unwrap();
     let mut entries = journal.follow(Some(100)).await.unwrap();
-    assert!(matches!(entries.recv().await, Some(Err(JournalError::Damaged(_)))));
+    assert!(matches!(entries.recv().await, Some(Err(JournalError::Shortened(_)))));
     assert!(entries.recv().await.is_none());
     assert_eq!(journal.inlet().borrow().lost, 91, "offsets 10 to 100");
 }
