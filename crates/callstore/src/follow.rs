@@ -108,7 +108,7 @@ impl Follower {
             self.work(tasks, |state| state.mend()).await?;
         }
         let mut begin = self.state.index().offset;
-        let end = self.journal.end().await?;
+        let end = self.journal.end_after(begin).await?;
         if begin.is_some_and(|begin| *is_shortened || end.is_none_or(|end| end < begin)) {
             tracing::error!(begin, end, "the journal lost entries or was made anew: it is read from its beginning");
             self.work(tasks, |state| state.rewind()).await?;

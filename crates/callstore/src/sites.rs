@@ -188,7 +188,8 @@ impl Site {
         if asked.is_some_and(|asked| asked.elapsed() < ENDS) {
             return asked;
         }
-        match self.journal.end().await {
+        let known = self.state.index().offset;
+        match self.journal.end_after(known).await {
             Ok(end) => self.seen.send_modify(|seen| (seen.end, seen.openings) = (end, inlet.openings)),
             Err(error) => tracing::debug!(site = self.name, error = log::chain(&error), "its end cannot be asked for"),
         }

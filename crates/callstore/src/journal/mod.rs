@@ -69,6 +69,18 @@ pub trait Journal: Send + Sync + fmt::Debug {
     /// # Errors
     /// If the journal cannot be queried.
     async fn end(&self) -> Result<Option<Offset>, JournalError>;
+
+    /// Returns the same to a reader that has an entry already: if no entry is shown then, the journal is not empty but does not answer, as another
+    /// site's that delivers nothing within the timeout.
+    ///
+    /// # Errors
+    /// As for [`end`](Self::end).
+    async fn end_after(&self, known: Option<Offset>) -> Result<Option<Offset>, JournalError> {
+        match self.end().await? {
+            None if known.is_some() => Err(JournalError::Unavailable("it does not show its last entry".into())),
+            end => Ok(end),
+        }
+    }
 }
 
 /// An error of the journal.

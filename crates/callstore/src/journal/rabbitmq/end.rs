@@ -38,7 +38,8 @@ pub(super) async fn end(link: &Link, stream: &str) -> Result<Offset, BrokerError
     Ok(end)
 }
 
-/// Returns the last offset of a read-only stream; `None` if it is empty. Concurrent appends may be missing.
+/// Returns the last offset of a read-only stream; `None` if nothing arrives in time, as from an empty stream or a slow broker. Concurrent appends may
+/// be missing.
 ///
 /// The broker sends the last chunk immediately and does not indicate its end, so whatever arrives within [`CHUNK`] counts.
 pub(super) async fn last(link: &Link, stream: &str, wanted: Option<Offset>) -> Result<Option<Offset>, BrokerError> {

@@ -70,8 +70,8 @@ impl Reader {
         if let Some(last) = self.last {
             match self.end(&link, last).await {
                 Ok(end) if end <= last => return self.give_up(last, end).await,
-                // A stream without a majority of its replicas accepts no marker, but can be read.
-                Err(error) if error.kind != Kind::Silent => return Err(error),
+                // A stream without a majority of its replicas accepts no marker, but can be read. Another site's needs no marker.
+                Err(error) if error.kind != Kind::Silent || self.is_foreign => return Err(error),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -119,12 +119,13 @@ impl Reader {
         }
     }
 
-    /// Returns an offset past all entries; for another site's stream, where no marker may be published, one past the last known entry.
+    /// Returns an offset past all entries; for another site's stream, where no marker may be published, one past the last known entry. If that
+    /// delivers nothing in time, it may be slow or empty: only an entry shows that it ends before what was read.
     async fn end(&self, link: &Link, last: Offset) -> Result<Offset, BrokerError> {
         if !self.is_foreign {
             return end::end(link, &self.config.stream).await;
         }
-        Ok(end::last(link, &self.config.stream, Some(last)).await?.map_or(0, |end| end + 1))
+        Ok(end::last(link, &self.config.stream, Some(last)).await?.ok_or(Kind::Silent)? + 1)
     }
 
     /// Redeclares KAZOO's exchanges if one was deleted while the connection was up.

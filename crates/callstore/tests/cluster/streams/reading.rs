@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use callstore::broker::Broker;
+use callstore::journal::rabbitmq::StreamJournal;
 use callstore::journal::{Draft, Journal, JournalError};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
+use stowage_base::tasks::Tasks;
 
-use super::{Followed, broker, event, events, journal, kazoo, number, publish, read, take};
+use super::{Followed, broker, config, connector, event, events, journal, kazoo, number, publish, read, stream, take};
 use crate::servers::rabbitmq::place;
 use crate::servers::soon;
 
@@ -109,13 +112,31 @@ async fn a_stream_that_ends_before_what_was_read_is_another_one() {
     assert_eq!(journal.inlet().borrow().lost, 91, "offsets 10 to 100");
 }
 
+/// Another site's broker that delivers nothing in time may be slow: only an entry shows that its stream is another one.
+#[tokio::test]
+async fn another_site_that_delivers_nothing_has_lost_nothing() {
+    let place = place().await;
+    let mut patient = config(vec![place.node.clone()], &place.vhost);
+    patient.patience = Duration::from_secs(2);
+    let there = Broker::new(patient, connector(), Tasks::default());
+    let own = journal(&there);
+    own.prepare().await.unwrap();
+    let other = StreamJournal::of_another_site(there, stream(), Tasks::default());
+    assert_eq!(other.end_after(None).await.unwrap(), None);
+    assert!(matches!(other.end_after(Some(7)).await, Err(JournalError::Unavailable(_))));
+    let mut entries = other.follow(Some(7)).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(3), entries.recv()).await.is_err(), "it gave up");
+    own.append(vec![event(0)]).await.unwrap();
+    assert!(matches!(entries.recv().await, Some(Err(JournalError::Shortened(_)))));
+    assert_eq!(other.end_after(Some(7)).await.unwrap(), Some(0));
+}
+
 #[tokio::test]
 async fn entries_that_expired_before_they_were_read_are_told_of() {
     let broker = broker(&place().await);
-    let mut config = super::stream();
+    let mut config = stream();
     (config.max_bytes, config.segment_bytes) = (Some(40_000), Some(20_000));
-    let journal =
-        callstore::journal::rabbitmq::StreamJournal::new(broker, config, stowage_base::tasks::Tasks::default());
+    let journal = StreamJournal::new(broker, config, Tasks::default());
     let large = |_| Draft { body: format!("{{\"n\":1,\"x\":\"{}\"}}", "x".repeat(1_000)).into(), is_decision: false };
     for _ in 0..20 {
         journal.append((0..20).map(large).collect()).await.unwrap();
