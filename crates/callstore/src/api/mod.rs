@@ -88,7 +88,7 @@ impl Api {
             "/ready" if self.0.stopping.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
             "/ready" if !self.0.progress.is_ready() => text(StatusCode::SERVICE_UNAVAILABLE, "reading the journal\n"),
             "/ready" => text(StatusCode::OK, "ready\n"),
-            "/metrics" => self.metrics().await,
+            "/metrics" => self.metrics(),
             "/v1/events" if *request.method() == Method::POST => self.take(request).await,
             path if path.starts_with(sites::BELOW) => self.adopt(request.into_parts().0).await,
             path if path.starts_with("/v1/") && is_read => self.show(request.into_parts().0).await,
@@ -170,9 +170,10 @@ impl Api {
         })
     }
 
-    async fn metrics(&self) -> Response<Body> {
+    /// Asks no broker: a scrape neither waits for it nor writes to the stream.
+    fn metrics(&self) -> Response<Body> {
         let Own { journal, state, leading, .. } = &self.0.own;
-        let end = journal.end().await.ok().flatten();
+        let end = journal.last_known();
         let at = state.index().offset;
         let lag = end.map_or(0, |end| at.map_or(end + 1, |at| end.saturating_sub(at)));
         for site in &self.0.others {

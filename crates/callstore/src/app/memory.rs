@@ -115,6 +115,22 @@ impl Memory {
     }
 }
 
+/// Periodically asks for the journal's end, which the metrics show.
+pub(super) async fn look(parts: Shared, tasks: Tasks) {
+    let looking = async {
+        loop {
+            if let Err(error) = parts.memory.journal.end().await {
+                tracing::debug!(error = log::chain(&error), "the journal's end cannot be asked for");
+            }
+            tokio::time::sleep(ENDS).await;
+        }
+    };
+    tokio::select! {
+        () = looking => {}
+        () = tasks.stopping() => {}
+    }
+}
+
 /// Periodically removes old calls from the states, and old folded entries from the journal.
 pub(super) async fn keep(parts: Shared, tasks: Tasks) {
     loop {
@@ -187,3 +203,5 @@ fn at(path: &Path, what: &str) -> BoxError {
 const OLDER: &str = "journal.redb";
 /// The interval of the removal.
 const KEEP: Duration = Duration::from_secs(10);
+/// The interval between queries of the journal's end.
+const ENDS: Duration = Duration::from_secs(5);

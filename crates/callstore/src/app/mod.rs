@@ -104,6 +104,7 @@ impl App {
             drop(background.spawn("actor", actor.run(background.clone())));
         }
         drop(background.spawn("forgetting", memory::keep(parts.clone(), background.clone())));
+        drop(background.spawn("end of the journal", memory::look(parts.clone(), background.clone())));
         let api = parts.api(&background, &stopping);
         let config = &parts.config;
         let server = Server::new(api, parts.metrics.clone(), bounds(config), connections.clone(), stopping.clone());

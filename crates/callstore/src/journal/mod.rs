@@ -81,6 +81,9 @@ pub trait Journal: Send + Sync + fmt::Debug {
             end => Ok(end),
         }
     }
+
+    /// Returns the last entry's offset as it is known without a query; `None` if it is not.
+    fn last_known(&self) -> Option<Offset>;
 }
 
 /// An error of the journal.

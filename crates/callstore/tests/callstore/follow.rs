@@ -36,6 +36,10 @@ impl Journal for Regrown {
     async fn end(&self) -> Result<Option<Offset>, JournalError> {
         Ok(Some(1000))
     }
+
+    fn last_known(&self) -> Option<Offset> {
+        Some(1000)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

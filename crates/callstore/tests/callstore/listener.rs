@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use callstore::api::Inlet;
@@ -229,6 +230,20 @@ async fn a_token_of_an_account_shows_nothing_of_the_other_account_of_a_call() {
     store.stop().await;
 }
 
+/// The broker accepts connections, and says nothing over them.
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_do_not_wait_for_a_broker_that_hangs() {
+    let broker = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("amqp://{}", broker.local_addr().unwrap());
+    let settings = [("JOURNAL__KIND", "rabbitmq"), ("BROKER__URLS", url.as_str()), ("BROKER__TIMEOUT", "6s")];
+    let store = running::start(&settings, World::default()).await;
+    let scrape = store.ask("GET", "/metrics", &[], b"");
+    let answer = tokio::time::timeout(Duration::from_secs(5), scrape).await.expect("an answer without the broker's");
+    assert!(answer.text().contains("callstore_lag_entries 0"), "{}", answer.text());
+    // The handshake with the broker is cut off.
+    stowage_base::signals::Program::stop(store.app).await;
+}
+
 /// A journal that can be full or slow.
 #[derive(Debug)]
 struct Moody {
@@ -254,6 +269,10 @@ impl Journal for Moody {
 
     async fn end(&self) -> Result<Option<Offset>, JournalError> {
         Ok(None)
+    }
+
+    fn last_known(&self) -> Option<Offset> {
+        None
     }
 }
 

@@ -158,7 +158,11 @@ impl Journal for Embedded {
     }
 
     async fn end(&self) -> Result<Option<Offset>, JournalError> {
-        Ok(self.0.end.borrow().checked_sub(1))
+        Ok(self.last_known())
+    }
+
+    fn last_known(&self) -> Option<Offset> {
+        self.0.end.borrow().checked_sub(1)
     }
 }
 

@@ -56,6 +56,8 @@ pub struct StreamJournal {
     publisher: Publisher,
     /// The connection for queries of the end.
     asking: Mutex<Option<Link>>,
+    /// The answer to the last query of the end.
+    ended: watch::Sender<Option<Offset>>,
     inlet: watch::Sender<Inlet>,
     /// Whether events are taken before a majority of the replicas has them.
     is_local: bool,
@@ -71,7 +73,8 @@ impl StreamJournal {
         let config = Arc::new(config);
         let publisher = Publisher::new(broker.clone(), Arc::clone(&config), tasks.clone());
         let inlet = watch::Sender::new(Inlet::default());
-        Self { broker, config, publisher, asking: Mutex::new(None), inlet, is_local: false, is_foreign: false, tasks }
+        let (asking, ended) = (Mutex::new(None), watch::Sender::default());
+        Self { broker, config, publisher, asking, ended, inlet, is_local: false, is_foreign: false, tasks }
     }
 
     /// Creates the journal of another site. Its user there only needs permission to read the stream: nothing is declared, bound or published.
@@ -162,9 +165,14 @@ impl Journal for StreamJournal {
                 false => Some(end::end(&link, &self.config.stream).await?),
             };
             *kept = Some(link);
+            self.ended.send_replace(end);
             Ok(end)
         };
         ended.await.map_err(|error: BrokerError| JournalError::Unavailable(error.into()))
+    }
+
+    fn last_known(&self) -> Option<Offset> {
+        *self.ended.borrow()
     }
 }
 
