@@ -254,13 +254,16 @@ impl Shared {
 /// Checks what can be checked without starting: the certificates, and the form of the journal.
 ///
 /// # Errors
-/// Files that cannot be read, hold no certificate or key, or do not match; a journal that is not read any more.
+/// Files that cannot be read, hold no certificate or key, or do not match; a journal that is not read any more. A line for each.
 pub fn check(config: &Config) -> Result<(), BoxError> {
-    cluster::check(config)?;
-    if config.journal.kind == JournalKind::Embedded {
-        memory::refuse_older(config)?;
-    }
-    config.listen.tls.as_ref().map_or(Ok(()), |(_, files)| Certificates::load(files).map(drop))
+    let journal = match config.journal.kind {
+        JournalKind::Embedded => memory::refuse_older(config),
+        JournalKind::Rabbitmq => Ok(()),
+    };
+    let listener = config.listen.tls.as_ref().map_or(Ok(()), |(_, files)| Certificates::load(files).map(drop));
+    let checked = [cluster::check(config), journal, listener].into_iter();
+    let problems: Vec<_> = checked.filter_map(Result::err).map(|error| stowage_base::log::chain(&*error)).collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n").into()) }
 }
 
 fn client(config: &Config, upstream: &Tasks) -> Result<Client, BoxError> {

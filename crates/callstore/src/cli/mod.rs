@@ -60,16 +60,30 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Serve(file) => with_config(&file, serve::serve),
-        Command::Check(file) => with_config(&file, |config| {
-            app::check(&config)?;
-            complain("the configuration is sound");
-            Ok(())
-        }),
+        Command::Check(file) => check(&file),
         Command::Demo(demo) => finish(demo.run()),
         Command::Replay(replay) => finish(replay.run()),
         Command::Show(show) => finish(show.run()),
         Command::Adopt(adopt) => finish(adopt.run()),
     }
+}
+
+/// Prints every problem of the configuration, or every one of what it names: the list of roles, certificates, and the journal's form.
+fn check(file: &ConfigFile) -> ExitCode {
+    let config = match source::configuration(file.config.as_deref()) {
+        Ok(config) => config,
+        Err(problems) => {
+            problems.iter().for_each(|problem| complain(problem));
+            return bad_usage();
+        }
+    };
+    let (roles, files) = (source::roles(&config), app::check(&config));
+    roles.iter().for_each(|problem| complain(problem));
+    if roles.is_empty() && files.is_ok() {
+        complain("the configuration is sound");
+    }
+    let outcome = finish(files);
+    if roles.is_empty() { outcome } else { bad_usage() }
 }
 
 fn with_config(file: &ConfigFile, command: impl FnOnce(Config) -> Result<(), BoxError>) -> ExitCode {

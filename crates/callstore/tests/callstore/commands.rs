@@ -61,6 +61,11 @@ fn check_says_what_is_wrong_with_certificates() {
         assert_eq!(code, Some(1), "{said}");
         assert!(said.starts_with("group: ") && said.contains(wrong.to_str().unwrap()), "{said}");
     }
+    // The certificates are judged though the list of roles has a problem.
+    std::fs::write(folder.path().join("roles.json"), "[]").unwrap();
+    let (code, said) = check(&certs.client(), &certs.client());
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("roles.json: roles no group serves the root") && said.contains("\ngroup: "), "{said}");
 }
 
 #[test]
