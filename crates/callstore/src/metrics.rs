@@ -42,11 +42,11 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -
 }
 
 impl Metrics {
-    /// Creates all metrics, at zero.
+    /// Creates all metrics, at zero, of an instance of this group; 0 without groups.
     ///
     /// # Errors
     /// An invalid or duplicate name, which is a bug.
-    pub fn new() -> Result<Self, prometheus::Error> {
+    pub fn new(group: u32) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
         let counters = |name: &str, help: &str, label: &str, known: &[&str]| {
@@ -56,6 +56,11 @@ impl Metrics {
             Ok::<_, prometheus::Error>(made)
         };
         let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(format!("callstore_{name}"), help)?);
+        // Of these, one instance of each group has the value that counts.
+        let of_group = |name: &str, help: &str| {
+            let options = Opts::new(format!("callstore_{name}"), help).const_label("group", group.to_string());
+            register(&registry, IntGauge::with_opts(options)?)
+        };
         let sites = |name: &str, help: &str| {
             register(&registry, IntGaugeVec::new(Opts::new(format!("callstore_site_{name}"), help), &["site"])?)
         };
@@ -66,11 +71,11 @@ impl Metrics {
             inlet: counters("inlet_events_total", "events that came over HTTP", "outcome", &INLET)?,
             requests: counters("requests_total", "requests, by status", "status", &[])?,
             records: counters("records_total", "records, by what became of them", "outcome", &RECORDS)?,
-            records_waiting: gauge("records_waiting", "dialogs and legs whose records are not written yet")?,
+            records_waiting: of_group("records_waiting", "dialogs and legs whose records are not written yet")?,
             live: register(&registry, live)?,
             nodes: gauge("nodes", "switches that are known")?,
             lag: gauge("lag_entries", "entries of the journal that are not folded yet")?,
-            active: gauge("active", "1 while this instance acts")?,
+            active: of_group("active", "1 while this instance acts")?,
             epoch: gauge("epoch", "the newest epoch")?,
             ready: gauge("ready", "1 once the journal was read to its end")?,
             connections: gauge("connections", "connections of clients")?,

@@ -167,7 +167,7 @@ fn send(program: &Program, events: std::ops::Range<usize>, request: fn(usize) ->
     });
     let mut client = Client::connect(program.address);
     program::until(|| client.metric("callstore_lag_entries") == 0.0);
-    program::until(|| client.metric("callstore_records_waiting") == 0.0);
+    program::until(|| client.metric("callstore_records_waiting{group=\"0\"}") == 0.0);
 }
 
 /// Begins all calls, and waits until they are folded.

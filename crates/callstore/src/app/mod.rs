@@ -86,7 +86,7 @@ impl App {
         let broker = cluster::broker(&config, &background)?;
         let memory = Box::pin(Memory::open(&config, &groups, broker.as_ref(), &background)).await?;
         let state = Arc::clone(&memory.state);
-        let metrics = Metrics::new()?;
+        let metrics = Metrics::new(groups.serves.group())?;
         let client = client(&config, &upstream)?;
         let (store, couch) = couch(&config, &client, &background, &closing).await?;
         let progress = Progress::new(state.index().offset);

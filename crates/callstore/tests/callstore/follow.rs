@@ -53,7 +53,7 @@ async fn a_journal_that_lost_its_end_is_read_from_its_beginning_though_it_grew_a
     let follower = Follower {
         journal: Arc::new(Regrown(sender)),
         state: Arc::clone(&state),
-        metrics: Metrics::new().unwrap(),
+        metrics: Metrics::new(0).unwrap(),
         clock: Clock::default(),
         progress: Progress::new(at),
     };

@@ -128,7 +128,7 @@ async fn all_of(acknowledged: &BTreeSet<String>, couch: &Couch, address: SocketA
     let (mut before, mut since) = (Vec::new(), Instant::now());
     loop {
         let metrics = ask(address, "/metrics").await;
-        let is_done = says(&metrics, "callstore_ready 1") && says(&metrics, "callstore_records_waiting 0");
+        let is_done = says(&metrics, "callstore_ready 1") && says(&metrics, "callstore_records_waiting{group=\"0\"} 0");
         let records = if is_done { documents(couch, SORM).await } else { Vec::new() };
         let known: BTreeSet<_> = records.iter().filter_map(|record| record["dialog_id"].as_str()).collect();
         let missing: Vec<_> = acknowledged.iter().filter(|dialog| !known.contains(dialog.as_str())).collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use callstore::app::World;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::running;
 
@@ -35,6 +35,26 @@ async fn metrics_alerts_and_dashboard_are_about_what_is_there() {
         assert!(PAGE.contains(&format!("| `{alert}` |")), "docs/call-store.md says nothing of {alert}");
     }
     serde_json::from_str::<Value>(DASHBOARD).unwrap();
+    store.stop().await;
+}
+
+/// A standby has no failures, and one group may have its active instance while another has none.
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_watch_each_group_by_the_instance_that_acts() {
+    let folder = tempfile::tempdir().unwrap();
+    let roles = folder.path().join("roles.json");
+    let role = json!([{ "name": "one", "roletype": "callstore", "iface": "lan", "group": 11010, "order": 1 }]);
+    std::fs::write(&roles, role.to_string()).unwrap();
+    let settings = [("ROLES", roles.to_str().unwrap()), ("INSTANCE", "one")];
+    let store = running::start(&settings, World::default()).await;
+    let scraped = store.ask("GET", "/metrics", &[], b"").await.text();
+    let alerts: Vec<_> = ALERTS.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
+    for name in ["callstore_active", "callstore_records_waiting"] {
+        assert!(scraped.contains(&format!("{name}{{group=\"11010\"}} ")), "{scraped}");
+        let of_group = format!("max by (group) ({name}");
+        assert!(alerts.iter().any(|alert| alert.starts_with(&of_group)), "{alerts:?}");
+    }
+    assert!(alerts.iter().all(|alert| !alert.contains("min(")), "{alerts:?}");
     store.stop().await;
 }
 

@@ -292,7 +292,7 @@ async fn a_call_that_nobody_answered_has_no_record_and_waits_for_none() {
     store.record("a2+b2").await;
     until("nothing to wait", || async {
         let metrics = store.ask("GET", "/metrics", &[], b"").await.text();
-        metrics.contains("callstore_records_waiting 0").then_some(())
+        metrics.contains("callstore_records_waiting{group=\"0\"} 0").then_some(())
     })
     .await;
     assert_eq!(store.documents(SORM).await.len(), 1);
@@ -314,7 +314,7 @@ async fn records_wait_for_a_couchdb_that_is_away_and_are_written_in_order() {
     }
     until("a failure", || async {
         let metrics = store.ask("GET", "/metrics", &[], b"").await.text();
-        (metrics.contains("callstore_records_waiting 5")
+        (metrics.contains("callstore_records_waiting{group=\"0\"} 5")
             && !metrics.contains("callstore_records_total{outcome=\"failed\"} 0"))
         .then_some(())
     })

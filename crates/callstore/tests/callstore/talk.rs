@@ -10,7 +10,7 @@ use crate::running::{self, Running, SORM, until};
 async fn written(store: &Running) -> Vec<Value> {
     until("nothing to wait", || async {
         let metrics = store.ask("GET", "/metrics", &[], b"").await.text();
-        metrics.contains("callstore_records_waiting 0").then_some(())
+        metrics.contains("callstore_records_waiting{group=\"0\"} 0").then_some(())
     })
     .await;
     store.documents(SORM).await

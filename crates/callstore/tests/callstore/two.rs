@@ -54,7 +54,7 @@ async fn two_that_act_at_once_write_each_record_once() {
     // Both believe that they are active in the same epoch, which is the worst case.
     for name in ["one", "two"] {
         let state = Arc::new(State::open(&folder.path().join(name), Duration::from_millis(1)).unwrap());
-        let (progress, metrics, clock) = (Progress::new(None), Metrics::new().unwrap(), Clock::default());
+        let (progress, metrics, clock) = (Progress::new(None), Metrics::new(0).unwrap(), Clock::default());
         let follower = Follower {
             journal: Arc::clone(&journal),
             state: Arc::clone(&state),

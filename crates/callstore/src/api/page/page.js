@@ -17,7 +17,7 @@ async function ask(path) {
 
 async function readMetrics() {
   const text = await (await fetch("metrics", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) })).text();
-  return new Map(text.split("\n").filter((line) => line && !line.startsWith("#")).map((line) => line.split(" ")));
+  return new Map(text.split("\n").filter((line) => line && !line.startsWith("#")).map((line) => line.replace(/\{group="\d+"\}/, "").split(" ")));
 }
 
 const time = (text) => (text ? plain(text) : "–");
