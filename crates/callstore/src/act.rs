@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::orders::{Orders, Undeliverable};
 use crate::records::{self, Failing, Outcome, Subject, Writer, records};
 use crate::roles::Serves;
-use crate::state::{State, standing_of};
+use crate::state::{State, standing_of, talk_of};
 
 /// The dependencies of an actor; cheap to clone.
 #[derive(Debug, Clone)]
@@ -235,7 +235,8 @@ impl Actor {
         let ended = ended.unwrap_or_else(|| stored.item.last.unwrap_or_default());
         let recording = if key.is_dialog() { None } else { self.state.recording_of(&stored)? };
         let recording = recording.as_deref();
-        let subject = Subject { key, stored: &stored, standing, ended, legs: &legs, recording, call: &call };
+        let talk = talk_of(&stored, &legs).filter(|_| key.is_dialog());
+        let subject = Subject { key, stored: &stored, standing, ended, talk, legs: &legs, recording, call: &call };
         // Leave KAZOO time to write its own document first.
         let wait = micros(self.records.kazoo_wait);
         let is_early =

@@ -47,6 +47,8 @@ pub struct Subject<'a> {
     pub standing: Standing,
     /// When it ended.
     pub ended: Micros,
+    /// When its parties began to talk, if it is a dialog and they did.
+    pub talk: Option<Micros>,
     /// The legs of a dialog.
     pub legs: &'a [(Key, Stored)],
     /// Where the recording of a leg's dialog is stored for good: `/database/document/attachment`, encoded.

@@ -14,7 +14,7 @@ pub(super) fn record(subject: &Subject<'_>, options: &Options) -> Option<Record>
     let item = &subject.stored.item;
     let begin =
         subject.leg_a().and_then(|leg| leg.num(Attr::Created)).or_else(|| item.num(Attr::Created)).or(item.first)?;
-    let talk = subject.stored.talk?;
+    let talk = subject.talk?;
     let term = subject.term();
     let ended = subject.ended.max(begin);
     let lasted = ended.saturating_sub(talk).max(0).div_euclid(1_000_000);

@@ -75,6 +75,21 @@ pub fn standing_of(stored: &Stored, legs: &[(Key, Stored)]) -> (Standing, Option
     standing(stored, known)
 }
 
+/// Returns when the parties of a dialog with these legs began to talk. It does not depend on [`Stored::talk`], which a file of an older version lacks.
+#[must_use]
+pub fn talk_of(stored: &Stored, legs: &[(Key, Stored)]) -> Option<Micros> {
+    let mut known = Legs::default();
+    legs.iter().for_each(|(_, leg)| known.add(leg));
+    talk_before_end(stored, known, standing(stored, known))
+}
+
+/// Returns when they began to talk, given the dialog's status and end. Legs that were answered only after they had been disconnected did not talk
+/// with each other.
+fn talk_before_end(stored: &Stored, legs: Legs, (standing, ended): (Standing, Option<Micros>)) -> Option<Micros> {
+    let before = ended.filter(|_| standing == Standing::Ended);
+    talk(&stored.item, legs).filter(|at| before.is_none_or(|end| *at <= end))
+}
+
 /// Returns whether a one-legged dialog was replaced by a conversation of two legs.
 pub(super) fn is_absorbed(key: &Key, stored: &Stored, legs: Legs) -> bool {
     key.is_dialog()
@@ -138,9 +153,7 @@ impl State {
         let (standing, ended) = standing(stored, legs);
         stored.over = ended.filter(|_| standing.is_over());
         stored.standing = Some(standing);
-        // Legs that were answered only after they had been disconnected did not talk with each other.
-        let before = ended.filter(|_| standing == Standing::Ended);
-        stored.talk = talk(&stored.item, legs).filter(|at| key.is_dialog() && before.is_none_or(|end| *at <= end));
+        stored.talk = talk_before_end(stored, legs, (standing, ended)).filter(|_| key.is_dialog());
         stored.is_absorbed = is_absorbed(key, stored, legs);
         stored.call = stored.item.text(Attr::Call).map(Box::from).or_else(|| Some(key.id().into()));
         if !standing.is_over() || stored.is_absorbed {

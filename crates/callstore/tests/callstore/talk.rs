@@ -1,9 +1,10 @@
 //! When the parties of KAZOO's dialogs talk, and how long.
 
 use callstore::app::World;
+use redb::ReadableTable;
 use serde_json::{Value, json};
 
-use crate::events::{kazoo, with};
+use crate::events::{begun, ended, kazoo, with};
 use crate::running::{self, Running, SORM, until};
 
 /// Waits until all records are written.
@@ -115,5 +116,34 @@ async fn each_conversation_before_and_after_a_transfer_has_its_own_length() {
     let expected =
         expected.map(|(dialog, begin, end)| (dialog.to_owned(), begin.to_owned(), end.to_owned(), json!(60)));
     assert_eq!(times.collect::<Vec<_>>(), expected);
+    store.stop().await;
+}
+
+/// A state file of an older version does not say when the parties began to talk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_waited_through_an_upgrade_is_written() {
+    let store = running::start(&[("COUCHDB__URL", "http://127.0.0.1:1")], World::default()).await;
+    store.post(&[begun("a1", "b1"), ended("a1", "b1")].concat()).await;
+    until("a record to wait", || async {
+        let metrics = store.ask("GET", "/metrics", &[], b"").await.text();
+        metrics.contains("callstore_records_waiting{group=\"0\"} 1").then_some(())
+    })
+    .await;
+    let (couch, folder) = store.stop().await;
+    {
+        let db = redb::Database::open(folder.path().join("state.redb")).unwrap();
+        let writing = db.begin_write().unwrap();
+        {
+            let mut items = writing.open_table(redb::TableDefinition::<&str, &[u8]>::new("items")).unwrap();
+            let bytes = items.get("dialog/a1+b1").unwrap().unwrap().value().to_vec();
+            let mut dialog: Value = serde_json::from_slice(&bytes).unwrap();
+            assert!(dialog.as_object_mut().unwrap().remove("talk").is_some());
+            let bytes = dialog.to_string().into_bytes();
+            items.insert("dialog/a1+b1", &*bytes).unwrap();
+        }
+        writing.commit().unwrap();
+    }
+    let store = running::start_over(couch, folder, &[], World::default()).await;
+    assert_eq!(store.record("a1+b1").await["duration"], 55);
     store.stop().await;
 }
