@@ -225,6 +225,9 @@ impl<'a> Batch<'a> {
             let Some(ended) = stored.over.filter(|_| is_dead && !was_over) else { continue };
             // One leg's death suffices; the other leg may be from an earlier batch, and may be the recorded one.
             let legs = self.state.items_of(stored, &[&self.fresh, hot])?;
+            if self.state.rang_only(stored, &legs, &[&self.fresh, hot])? {
+                continue;
+            }
             let items = || std::iter::once(&stored.item).chain(legs.iter().map(|leg| &leg.item));
             let death = stored.item.standing_death().or_else(|| items().filter_map(Item::standing_death).min());
             let Some(death) = death else { continue };

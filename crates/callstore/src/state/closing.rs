@@ -120,6 +120,23 @@ impl State {
         Ok(items)
     }
 
+    /// Returns whether the dialog is one that rang only, between a leg and the exchange that it is still connected with: the dialog of these two
+    /// stands for both.
+    pub(super) fn rang_only(
+        &self,
+        dialog: &Stored,
+        legs: &[Stored],
+        known: &[&HashMap<Key, Stored>],
+    ) -> Result<bool, StateError> {
+        let item = &dialog.item;
+        if dialog.talk.is_some() || item.get(Attr::LegB).is_none() || item.text(Attr::Source) != Some("kazoo") {
+            return Ok(false);
+        }
+        let mut found = false;
+        self.each(legs.iter().flat_map(|leg| leg.item.linked("alone")), known, |alone| found |= !alone.is_absorbed)?;
+        Ok(found)
+    }
+
     fn each<'k>(
         &self,
         keys: impl Iterator<Item = &'k Key>,

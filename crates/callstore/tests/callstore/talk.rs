@@ -1,11 +1,16 @@
 //! When the parties of KAZOO's dialogs talk, and how long.
 
+use std::time::Duration;
+
 use callstore::app::World;
+use callstore::fold::Key;
+use callstore::state::State;
 use redb::ReadableTable;
 use serde_json::{Value, json};
 
-use crate::events::{begun, ended, kazoo, with};
+use crate::events::{BEGIN, SECOND, begun, ended, entries, kazoo, with};
 use crate::running::{self, Running, SORM, until};
+use crate::state::{death, decision};
 
 /// Waits until all records are written.
 async fn written(store: &Running) -> Vec<Value> {
@@ -146,4 +151,25 @@ async fn a_record_that_waited_through_an_upgrade_is_written() {
     let store = running::start_over(couch, folder, &[], World::default()).await;
     assert_eq!(store.record("a1+b1").await["duration"], 55);
     store.stop().await;
+}
+
+/// The caller was answered by a greeting, and hears another leg ring: that is no second conversation to be told of.
+#[test]
+fn a_death_in_early_media_after_a_greeting_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(&folder.path().join("state.redb"), Duration::ZERO).unwrap();
+    let now = BEGIN + 60 * SECOND;
+    let events = [
+        kazoo("CHANNEL_CREATE", "a1", 0.0),
+        kazoo("CHANNEL_ANSWER", "a1", 1.0),
+        kazoo("CHANNEL_CREATE", "b1", 2.0),
+        kazoo("CHANNEL_BRIDGE", "a1", 3.0),
+    ];
+    state.apply(&entries(0, &events), now).unwrap();
+    let (a, b) = (Key::leg("a1"), Key::leg("b1"));
+    let seen = state.item(&a).unwrap().unwrap().item.last.unwrap();
+    state.apply(&[decision(10, 1, death(&a, seen)), decision(11, 1, death(&b, seen))], now).unwrap();
+    let told = state.news(10).unwrap().into_iter().map(|(_, news)| serde_json::from_slice::<Value>(&news).unwrap());
+    let dialogs: Vec<_> = told.map(|told| told["dialog_id"].clone()).collect();
+    assert_eq!(dialogs, ["a1"]);
 }
