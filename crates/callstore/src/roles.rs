@@ -264,6 +264,9 @@ fn whole(roles: &[(usize, Role)], problems: &mut Vec<Problem>) {
         if let Some(first) = names.insert(&role.name, *place) {
             problem(*place, "name", format!("is that of roles[{first}] too"));
         }
+        if u32::try_from(role.order).is_err() {
+            problem(*place, "order", format!("must be a whole number from 0 to {}", u32::MAX));
+        }
         if let Some(first) = orders.insert((role.group, role.order), *place) {
             problem(*place, "order", format!("is taken in group {} by roles[{first}]", role.group));
         }

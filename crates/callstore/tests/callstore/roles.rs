@@ -79,5 +79,12 @@ fn every_problem_is_named_with_its_path() {
         problems(&json!([role("a1", 1, 1, &["x.example"])])),
         ["roles no group serves the root: one has to have no include_domains"]
     );
+    assert_eq!(
+        problems(&json!([role("a1", 1, -1, &[]), role("a2", 1, 1 << 32, &[]), role("a3", 1, (1 << 32) - 1, &[])])),
+        [
+            "roles[0].order must be a whole number from 0 to 4294967295",
+            "roles[1].order must be a whole number from 0 to 4294967295"
+        ]
+    );
     assert_eq!(problems(&json!({})), ["roles must be a list"]);
 }
