@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use stowage_base::console::complain;
 use stowage_base::secret::Secret;
 use stowage_base::signals::Program;
 use stowage_base::tasks::Tasks;
@@ -83,6 +84,9 @@ impl App {
         let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
         let (background, connections, upstream) = (Tasks::default(), Tasks::default(), Tasks::default());
         let groups = crate::roles::of_config(&config)?;
+        if let Some(doubt) = &groups.doubt {
+            tracing::warn!("{doubt}");
+        }
         let broker = cluster::broker(&config, &background)?;
         let memory = Box::pin(Memory::open(&config, &groups, broker.as_ref(), &background)).await?;
         let state = Arc::clone(&memory.state);
@@ -251,11 +255,16 @@ impl Shared {
     }
 }
 
-/// Checks what can be checked without starting: the certificates, and the form of the journal.
+/// Checks what can be checked without starting: the certificates, and the form of the journal. Prints what is sound and yet may be an oversight.
 ///
 /// # Errors
 /// Files that cannot be read, hold no certificate or key, or do not match; a journal that is not read any more. A line for each.
 pub fn check(config: &Config) -> Result<(), BoxError> {
+    if let Ok(groups) = crate::roles::of_config(config)
+        && let Some(doubt) = groups.doubt
+    {
+        complain(&doubt);
+    }
     let journal = match config.journal.kind {
         JournalKind::Embedded => memory::refuse_older(config),
         JournalKind::Rabbitmq => Ok(()),
@@ -319,6 +328,8 @@ pub struct Groups {
     pub acts: bool,
     /// Whether this instance writes `cdr/COPM3/dialogs`.
     pub sorm3: bool,
+    /// What of the configuration the role overrides, where that may be an oversight.
+    pub doubt: Option<String>,
     /// Whether events are acknowledged before a majority of the journal's replicas has them (`sync`).
     pub is_local: bool,
     /// The calls that this instance follows to their ends.

@@ -14,7 +14,7 @@ use stowage_base::reader::Problem;
 use stowage_http::body::BoxError;
 
 use crate::app::Groups;
-use crate::config::Config;
+use crate::config::{Config, CouchTarget};
 use crate::state::is_within;
 use reading::Reading;
 
@@ -196,7 +196,14 @@ pub fn read_file(path: &Path, instance: &str) -> Result<Roles, Vec<Problem>> {
 /// An invalid list.
 pub fn of_config(config: &Config) -> Result<Groups, BoxError> {
     let Some(path) = &config.roles else {
-        return Ok(Groups { shown: json!([]), acts: true, sorm3: true, is_local: false, serves: Serves::default() });
+        return Ok(Groups {
+            shown: json!([]),
+            acts: true,
+            sorm3: true,
+            doubt: None,
+            is_local: false,
+            serves: Serves::default(),
+        });
     };
     let roles = read_file(path, &config.instance).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(|problem| format!("{} {}", problem.key, problem.message)).collect();
@@ -213,5 +220,9 @@ pub fn of_config(config: &Config) -> Result<Groups, BoxError> {
     });
     let (acts, sorm3) = (own.cdr_enabled, own.cdr_enabled && own.sorm3_enabled);
     let (shown, group, is_local) = (shown.collect(), own.group, !own.is_transactional);
-    Ok(Groups { shown, acts, sorm3, is_local, serves: Serves::group_of(roles.clone(), group) })
+    let is_silent = acts && !sorm3 && config.records.sorm3 && config.couchdb.target != CouchTarget::Off;
+    let doubt = is_silent.then(|| {
+        format!("records.sorm3 is on, but not sorm3_enabled of the role {}: no conversation gets a record", own.name)
+    });
+    Ok(Groups { shown, acts, sorm3, doubt, is_local, serves: Serves::group_of(roles.clone(), group) })
 }

@@ -35,6 +35,26 @@ fn check_says_every_problem_and_that_there_is_none() {
 }
 
 #[test]
+fn check_warns_of_a_role_that_turns_the_records_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "instance = \"callstore1\"\nroles = \"roles.json\"\n[couchdb]\nurl = \"embedded\"\n";
+    std::fs::write(folder.path().join("c.toml"), text).unwrap();
+    let check = |more: &Value| {
+        let mut role = json!({ "name": "callstore1", "roletype": "callstore", "iface": "lan", "group": 1, "order": 1 });
+        role.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        std::fs::write(folder.path().join("roles.json"), json!([role]).to_string()).unwrap();
+        let output = run(&["check", "--config", "c.toml"], folder.path());
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = check(&json!({}));
+    assert!(said.contains("sorm3_enabled of the role callstore1"), "{said}");
+    for more in [json!({ "sorm3_enabled": true }), json!({ "cdr_enabled": false })] {
+        assert_eq!(check(&more), "the configuration is sound\n");
+    }
+}
+
+#[test]
 fn check_says_what_is_wrong_with_certificates() {
     let (folder, certs, others) = (tempfile::tempdir().unwrap(), Certs::make(&[]), Certs::make(&[]));
     let role = json!([{ "name": "callstore1", "roletype": "callstore", "iface": "lan", "group": 1, "order": 1 }]);
