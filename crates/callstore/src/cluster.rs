@@ -92,7 +92,8 @@ impl Orders for Both {
     }
 }
 
-/// Joins the instance's group, in which etcd decides who acts. It is a candidate once it has caught up with the journal.
+/// Joins the instance's group, in which etcd decides who acts. It is a candidate once it has caught up with the journal, unless its role has
+/// `cdr_enabled` off.
 ///
 /// # Errors
 /// If the role has no place in a group, or a certificate file cannot be used.
@@ -119,7 +120,10 @@ pub fn group(
     };
     let client = Client::new(connector(config, &options.tls)?, tasks.clone(), config.limits.header_bytes);
     let group = Group::join(part, &client, tasks);
-    drop(tasks.spawn("epochs", stand(group.clone(), Arc::clone(state), progress.clone(), tasks.clone())));
+    // An instance that follows no call to its end would keep the group from doing so: it only hears who acts.
+    if own.cdr_enabled {
+        drop(tasks.spawn("epochs", stand(group.clone(), Arc::clone(state), progress.clone(), tasks.clone())));
+    }
     Ok(Some(group))
 }
 

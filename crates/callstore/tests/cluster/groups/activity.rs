@@ -1,8 +1,16 @@
 //! Order of activation, hand-over and fail-back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use callstore::clock::Clock;
+use callstore::follow::{Follower, Progress};
 use callstore::group::Standing;
+use callstore::journal::{Embedded, Options, SEGMENT};
+use callstore::metrics::Metrics;
+use callstore::state::State;
+use serde_json::json;
+use stowage_base::tasks::Tasks;
 
 use super::{LEASE, SOON, Watch, config, join};
 use crate::servers::etcd::Etcd;
@@ -89,4 +97,41 @@ async fn activity_is_handed_over_on_demand_and_by_who_cannot_act() {
     second.group.set_ready(true);
     second.acts(SOON).await;
     watch.ends();
+}
+
+#[tokio::test]
+async fn an_instance_without_cdr_enabled_leaves_the_activity_to_others() {
+    let (etcd, folder, tasks) = (Etcd::start().await, tempfile::tempdir().unwrap(), Tasks::default());
+    let roles = folder.path().join("roles.json");
+    let role = json!({
+        "name": "callstore1", "roletype": "callstore", "iface": "lan", "group": 11010, "order": 1, "cdr_enabled": false,
+    });
+    std::fs::write(&roles, json!([role]).to_string()).unwrap();
+    let environment = [
+        ("INSTANCE", "callstore1".to_owned()),
+        ("ROLES", roles.display().to_string()),
+        ("JOURNAL__KIND", "rabbitmq".to_owned()),
+        ("BROKER__URLS", "amqp://127.0.0.1:1".to_owned()),
+        ("GROUP__ETCD", format!("http://127.0.0.1:{}", etcd.port)),
+    ];
+    let environment = environment.map(|(name, value)| (format!("CALLSTORE__{name}"), value)).to_vec();
+    let own = callstore::config::load(&callstore::config::Source { text: String::new(), environment }).unwrap();
+    let state = Arc::new(State::open(&folder.path().join("state.redb"), Duration::ZERO).unwrap());
+    let options = Options { path: folder.path().join("journal"), reserve: 0, segment: SEGMENT, room: None };
+    let journal = Arc::new(Embedded::open(&options, &tasks).unwrap());
+    let progress = Progress::new(None);
+    let (metrics, clock) = (Metrics::new(0).unwrap(), Clock::default());
+    let follower = Follower { journal, state: Arc::clone(&state), metrics, clock, progress: progress.clone() };
+    drop(tasks.spawn("fold", follower.run(tasks.clone())));
+    progress.until_ready().await;
+    let group = callstore::cluster::group(&own, &state, &progress, &tasks).unwrap().unwrap();
+    let mut standing = group.standing();
+    let known = standing.wait_for(|standing| *standing != Standing::Unknown);
+    drop(tokio::time::timeout(SOON, known).await.expect("etcd answers").expect("a member"));
+    let second = join(config(vec![etcd.origin()], 2));
+    second.acts(SOON).await;
+    assert_eq!(group.may_act(), None);
+    second.stop().await;
+    tasks.stop();
+    assert_eq!(tasks.drain(SOON).await, 0);
 }
