@@ -152,7 +152,7 @@ async fn forget(parts: &Shared) -> Result<(), BoxError> {
     let over = before(config.state.keep);
     tokio::task::spawn_blocking(move || {
         for state in states {
-            while state.purge(over)? > 0 {}
+            state.purge(over)?;
         }
         Ok::<_, StateError>(())
     })

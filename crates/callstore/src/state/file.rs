@@ -1,5 +1,6 @@
 //! The file of the state: the items, the position in the journal, and the pending work, updated in one commit per batch.
 
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -141,10 +142,15 @@ impl Reading {
         times(table.range(..before).map_err(StateError::file)?.rev(), most)
     }
 
-    /// Returns items that ended before a time, oldest first.
-    pub(super) fn long_over(&self, before: Micros, most: usize) -> Result<Vec<(Micros, Key)>, StateError> {
+    /// Returns items that ended before a time, oldest first, after this end and key.
+    pub(super) fn long_over(
+        &self,
+        after: (Micros, &str),
+        before: Micros,
+        most: usize,
+    ) -> Result<Vec<(Micros, Key)>, StateError> {
         let table = self.0.open_table(OVER).map_err(StateError::file)?;
-        times(table.range(..(before, "")).map_err(StateError::file)?, most)
+        between(&table, after, (before, ""), most)
     }
 
     /// Returns the items with due records, oldest first.
@@ -174,6 +180,20 @@ impl Items {
 }
 
 type Row<'a> = Result<(redb::AccessGuard<'a, (i64, &'static str)>, redb::AccessGuard<'a, ()>), redb::StorageError>;
+
+/// Returns the rows after one and before another; none if those are not in order.
+fn between(
+    table: &ReadOnlyTable<(i64, &'static str), ()>,
+    after: (Micros, &str),
+    before: (Micros, &str),
+    most: usize,
+) -> Result<Vec<(Micros, Key)>, StateError> {
+    if after >= before {
+        return Ok(Vec::new());
+    }
+    let range = (Bound::Excluded(after), Bound::Excluded(before));
+    times(table.range(range).map_err(StateError::file)?, most)
+}
 
 fn times<'a>(rows: impl Iterator<Item = Row<'a>>, most: usize) -> Result<Vec<(Micros, Key)>, StateError> {
     let mut found = Vec::new();

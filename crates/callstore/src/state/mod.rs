@@ -222,26 +222,31 @@ impl State {
     /// # Errors
     /// If the file cannot be written.
     pub fn purge(&self, before: Micros) -> Result<usize, StateError> {
-        let mut hot = self.hot();
-        let reading = self.file.read()?;
-        let old = reading.long_over(before, PURGE)?;
-        let writing = self.file.write(false)?;
-        let mut tables = writing.tables()?;
-        let mut count = 0;
-        for (_, key) in old {
-            let Some(stored) = reading.item(&key)?.filter(|stored| stored.due.is_none()) else { continue };
-            // A dialog whose record is pending still needs its legs.
-            let dialogs =
-                ["dialog", "alone"].iter().flat_map(|kind| stored.item.linked(kind)).cloned().collect::<Vec<_>>();
-            if wants(&reading, &dialogs)? {
-                continue;
+        let (mut count, mut after) = (0, (Micros::MIN, String::new()));
+        loop {
+            let mut hot = self.hot();
+            let reading = self.file.read()?;
+            let old = reading.long_over((after.0, after.1.as_str()), before, PURGE)?;
+            // Go on behind what has to stay: it may be more than a commit's worth.
+            let Some((at, key)) = old.last() else { break };
+            after = (*at, key.as_str().to_owned());
+            let writing = self.file.write(false)?;
+            let mut tables = writing.tables()?;
+            for (_, key) in old {
+                let Some(stored) = reading.item(&key)?.filter(|stored| stored.due.is_none()) else { continue };
+                // A dialog whose record is pending still needs its legs.
+                let dialogs =
+                    ["dialog", "alone"].iter().flat_map(|kind| stored.item.linked(kind)).cloned().collect::<Vec<_>>();
+                if wants(&reading, &dialogs)? {
+                    continue;
+                }
+                tables.forget(&key, &stored)?;
+                hot.items.remove(&key);
+                count += 1;
             }
-            tables.forget(&key, &stored)?;
-            hot.items.remove(&key);
-            count += 1;
+            drop(tables);
+            writing.commit()?;
         }
-        drop(tables);
-        writing.commit()?;
         self.names().forget();
         Ok(count)
     }
@@ -301,5 +306,5 @@ impl StateError {
 
 /// The number of changes buffered for a slow subscriber.
 const CHANGES: usize = 1024;
-/// The maximum number of items removed per commit.
+/// The maximum number of items looked at, and removed, per commit.
 const PURGE: usize = 1000;

@@ -240,6 +240,24 @@ fn what_is_over_for_long_is_forgotten_once_it_is_recorded() {
     assert_eq!(all(&state, &Filter { is_dialog: Some(true), ..Filter::default() }), ["a2+b2 live"]);
 }
 
+/// Each call that waits has three items that have to stay; more than a thousand of them ended before the one that may go.
+#[test]
+fn what_waits_for_its_record_does_not_keep_what_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(&folder.path().join("state.redb"), CLOSE).unwrap();
+    let waiting = (0..400).flat_map(|number| {
+        let (a, b) = (format!("a{number}"), format!("b{number}"));
+        [begun(&a, &b), ended(&a, &b)].concat()
+    });
+    let events: Vec<_> = waiting.chain([era("dlg_start", 5), era("dlg_end", 70)]).collect();
+    state.apply(&entries(0, &events), NOW).unwrap();
+    let recorded = What::Recorded { key: Key::dialog("era-dialog"), prints: [].into(), through: 9_000 };
+    state.apply(&[decision(9_001, 1, recorded)], NOW).unwrap();
+    state.purge(NOW).unwrap();
+    assert!(state.item(&Key::dialog("era-dialog")).unwrap().is_none());
+    assert!(state.item(&Key::dialog("a0+b0")).unwrap().is_some());
+}
+
 /// The recorded leg is from an earlier batch than the other leg's death.
 #[test]
 fn a_recording_that_nobody_stopped_is_known_by_any_leg() {
