@@ -2,6 +2,7 @@
 
 mod cdr;
 mod parts;
+mod rests;
 mod sorm;
 mod writer;
 
@@ -9,7 +10,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 pub(crate) use cdr::KIND as CDR;
-pub(crate) use writer::Failing;
+pub(crate) use rests::Rests;
+pub(crate) use writer::Unable;
 pub use writer::{Outcome, Writer};
 
 use crate::fold::{Key, Micros, Standing};

@@ -20,8 +20,10 @@ pub enum Outcome {
     Corrected,
     /// Another writer created the record: it was left unchanged.
     Foreign,
-    /// CouchDB rejected it, or the creation of its database, with this status.
+    /// CouchDB rejected it with this status.
     Refused(u16),
+    /// CouchDB rejected access to its database, or the creation of that, with this status.
+    Barred(u16),
 }
 
 impl Outcome {
@@ -32,7 +34,7 @@ impl Outcome {
             Self::Known => "known",
             Self::Corrected => "corrected",
             Self::Foreign => "foreign",
-            Self::Refused(_) => "refused",
+            Self::Refused(_) | Self::Barred(_) => "refused",
         }
     }
 }
@@ -40,32 +42,10 @@ impl Outcome {
 /// CouchDB answered that it cannot save a record now; other databases may be able to.
 #[derive(Debug, thiserror::Error)]
 #[error("CouchDB answered {status} for {database}")]
-struct Unable {
-    database: String,
+pub(crate) struct Unable {
+    /// The database, unencoded.
+    pub(crate) database: String,
     status: u16,
-}
-
-/// The database that could not save a record, if one could not.
-#[derive(Debug, Default)]
-pub(crate) struct Failing(Option<String>);
-
-impl Failing {
-    /// Returns whether it is this one.
-    pub(crate) fn is(&self, database: &str) -> bool {
-        self.0.as_deref() == Some(database)
-    }
-
-    /// Records the failure if it is that of one database. Returns false if the whole of CouchDB may have failed: it gave no such answer, or this is
-    /// the second database.
-    pub(crate) fn begins(&mut self, error: &BoxError) -> bool {
-        match error.downcast_ref::<Unable>() {
-            Some(unable) if self.0.is_none() => {
-                self.0 = Some(unable.database.clone());
-                true
-            }
-            _ => false,
-        }
-    }
 }
 
 /// Writes records with the call store's own account.
@@ -94,7 +74,7 @@ impl Writer {
                         return Ok(refused);
                     }
                 }
-                status => return refused(record, status),
+                status => return self.refused(&path, record, status).await,
             }
         }
         Err("the database is gone again".into())
@@ -125,7 +105,7 @@ impl Writer {
             match self.put(path, record, Some(&rev)).await? {
                 StatusCode::CREATED | StatusCode::ACCEPTED => return Ok(Outcome::Corrected),
                 StatusCode::CONFLICT => {}
-                status => return refused(record, status),
+                status => return self.refused(path, record, status).await,
             }
         }
         Err("the record changes all the time".into())
@@ -138,20 +118,24 @@ impl Writer {
             StatusCode::CREATED | StatusCode::ACCEPTED | StatusCode::PRECONDITION_FAILED => Ok(None),
             // An account that is no server admin gets 401, though its password is right: records of other databases can be written.
             status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                Ok(Some(Outcome::Refused(status.as_u16())))
+                Ok(Some(Outcome::Barred(status.as_u16())))
             }
             status => Err(unable(record, status)),
         }
     }
-}
 
-/// Separates permanent rejections from transient failures.
-fn refused(record: &Record, status: StatusCode) -> Result<Outcome, BoxError> {
-    match status {
-        StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE => {
-            Ok(Outcome::Refused(status.as_u16()))
+    /// Separates permanent rejections from transient failures.
+    async fn refused(&self, path: &DocumentPath, record: &Record, status: StatusCode) -> Result<Outcome, BoxError> {
+        match status {
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Ok(Outcome::Refused(status.as_u16())),
+            // A validation function refuses one document; an account that is no member cannot read the database either.
+            StatusCode::FORBIDDEN => {
+                let answer = self.0.own_account().send(Method::GET, &path.database, Bytes::new()).await?;
+                let outcome = if answer.status() == StatusCode::OK { Outcome::Refused } else { Outcome::Barred };
+                Ok(outcome(status.as_u16()))
+            }
+            status => Err(unable(record, status)),
         }
-        status => Err(unable(record, status)),
     }
 }
 

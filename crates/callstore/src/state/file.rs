@@ -153,10 +153,15 @@ impl Reading {
         between(&table, after, (before, ""), most)
     }
 
-    /// Returns the items with due records, oldest first.
-    pub(super) fn due(&self, until: Micros, most: usize) -> Result<Vec<(Micros, Key)>, StateError> {
+    /// Returns the items with due records, oldest first, after this time and key.
+    pub(super) fn due(
+        &self,
+        after: (Micros, &str),
+        until: Micros,
+        most: usize,
+    ) -> Result<Vec<(Micros, Key)>, StateError> {
         let table = self.0.open_table(DUE).map_err(StateError::file)?;
-        times(table.range(..(until.saturating_add(1), "")).map_err(StateError::file)?, most)
+        between(&table, after, (until.saturating_add(1), ""), most)
     }
 
     /// Returns the notices to be sent, oldest first.

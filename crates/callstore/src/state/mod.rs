@@ -206,7 +206,20 @@ impl State {
     /// # Errors
     /// If the file cannot be read.
     pub fn due(&self, until: Micros, most: usize) -> Result<Vec<(Micros, Key)>, StateError> {
-        self.file.read()?.due(until, most)
+        self.due_after((Micros::MIN, ""), until, most)
+    }
+
+    /// Returns the items with due records, oldest first, after one of them.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn due_after(
+        &self,
+        after: (Micros, &str),
+        until: Micros,
+        most: usize,
+    ) -> Result<Vec<(Micros, Key)>, StateError> {
+        self.file.read()?.due(after, until, most)
     }
 
     /// Returns the notices to be sent, oldest first, as ids and JSON.

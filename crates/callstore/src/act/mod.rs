@@ -1,7 +1,9 @@
 //! The work of the active instance: declaring deaths, writing records and notifying others. Each decision is derived from the state and appended to
 //! the journal.
 
-use std::collections::{BTreeMap, HashMap};
+mod writing;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,18 +11,18 @@ use stowage_base::log;
 use stowage_base::tasks::Tasks;
 use stowage_http::body::BoxError;
 
-use crate::clock::{Clock, micros};
+use crate::clock::Clock;
 use crate::dead::{Rules, Switches, Watchdog};
 use crate::decision::{Decision, What};
-use crate::fold::{Key, Micros};
+use crate::fold::Micros;
 use crate::follow::Progress;
 use crate::journal::{Journal, JournalError};
 use crate::lead::Leading;
 use crate::metrics::Metrics;
 use crate::orders::{Orders, Undeliverable};
-use crate::records::{self, Failing, Outcome, Subject, Writer, records};
+use crate::records::{self, Writer};
 use crate::roles::Serves;
-use crate::state::{State, standing_of, talk_of};
+use crate::state::State;
 
 /// The dependencies of an actor; cheap to clone.
 #[derive(Debug, Clone)]
@@ -166,106 +168,6 @@ impl Actor {
         }
     }
 
-    /// Writes due records in order, and waits while CouchDB is unavailable.
-    async fn write_records(&self, epoch: u64) {
-        // A record that CouchDB refused is retried later, without delaying the others.
-        let mut refused: HashMap<Key, Micros> = HashMap::new();
-        let mut pause = IDLE;
-        loop {
-            tokio::time::sleep(pause).await;
-            let now = self.clock.now();
-            refused.retain(|_, until| *until > now);
-            match self.write_due(epoch, &mut refused, now).await {
-                Ok(0) => pause = IDLE,
-                Ok(_) => pause = Duration::ZERO,
-                Err(error) => {
-                    self.metrics.record("failed");
-                    pause = (pause * 2).clamp(AGAIN, LONGEST);
-                    tracing::warn!(error = log::chain(&*error), again = ?pause, "records cannot be written; they wait");
-                }
-            }
-        }
-    }
-
-    /// Writes a batch of due records, and returns how many calls were tried.
-    async fn write_due(&self, epoch: u64, refused: &mut HashMap<Key, Micros>, now: Micros) -> Result<usize, BoxError> {
-        let due = self.state.due(now, AT_ONCE + refused.len())?;
-        let (mut decided, mut tried) = (Vec::new(), 0);
-        let (mut failing, mut failed) = (Failing::default(), None);
-        for (_, key) in due {
-            if refused.contains_key(&key) {
-                continue;
-            }
-            tried += 1;
-            let written = self.write_one(epoch, &key, &failing).await;
-            match written {
-                Ok(Some(what)) => decided.push(what),
-                Ok(None) => drop(refused.insert(key, now.saturating_add(REFUSED))),
-                // One database may fail alone: its records wait, and those of the others are tried.
-                Err(error) if failing.begins(&error) => {
-                    self.metrics.record("failed");
-                    tracing::warn!(error = log::chain(&*error), "a database takes no records; they wait");
-                    refused.insert(key, now.saturating_add(REFUSED));
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
-            }
-        }
-        if !decided.is_empty() {
-            self.decide(epoch, decided).await?;
-            // Wait until the decisions are folded: until then the same records count as due.
-            if let Some(end) = self.journal.end().await? {
-                self.progress.reaches(end).await;
-            }
-        }
-        failed.map_or(Ok(tried), Err)
-    }
-
-    /// Writes the records of one call. Returns `None` if it has to wait, or if CouchDB refused a record.
-    async fn write_one(&self, epoch: u64, key: &Key, failing: &Failing) -> Result<Option<What>, BoxError> {
-        let through = self.state.index().offset.unwrap_or_default();
-        let Some((stored, legs)) = self.state.dialog(key)? else { return Ok(None) };
-        let (standing, ended) = standing_of(&stored, &legs);
-        let call = match stored.call.as_deref() {
-            Some(call) if self.records.invites || self.records.forks => self.state.call(call)?,
-            _ => Vec::new(),
-        };
-        let ended = ended.unwrap_or_else(|| stored.item.last.unwrap_or_default());
-        let recording = if key.is_dialog() { None } else { self.state.recording_of(&stored)? };
-        let recording = recording.as_deref();
-        let talk = talk_of(&stored, &legs).filter(|_| key.is_dialog());
-        let subject = Subject { key, stored: &stored, standing, ended, talk, legs: &legs, recording, call: &call };
-        // Leave KAZOO time to write its own document first.
-        let wait = micros(self.records.kazoo_wait);
-        let is_early =
-            stored.item.standing_death().is_some_and(|death| death.found.saturating_add(wait) > self.clock.now());
-        if !key.is_dialog() && self.records.kazoo && is_early {
-            return Ok(None);
-        }
-        let mut prints = BTreeMap::new();
-        for record in records(&subject, &self.records) {
-            let Some(writer) = &self.writer else { continue };
-            prints.insert(record.kind.into(), record.print.as_str().into());
-            let known = stored.item.recorded.get(record.kind);
-            if known.is_some_and(|known| **known == *record.print) {
-                continue;
-            }
-            if failing.is(&record.database) {
-                return Ok(None);
-            }
-            self.may_act(epoch)?;
-            let outcome = writer.save(&record).await?;
-            self.metrics.record(outcome.word());
-            if let Outcome::Refused(status) = outcome {
-                tracing::error!(status, kind = record.kind, "CouchDB refuses a record; it is tried again later");
-                return Ok(None);
-            }
-        }
-        Ok(Some(What::Recorded { key: key.clone(), prints, through }))
-    }
-
     /// Sends notices of deaths in order.
     async fn tell(&self, epoch: u64) {
         // A notice that its recipient does not take is tried again later, without holding back the others.
@@ -337,9 +239,5 @@ const SHORTEST: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_millis(200);
 /// The delay before a retry.
 const AGAIN: Duration = Duration::from_secs(1);
-/// The maximum delay before a retry.
-const LONGEST: Duration = Duration::from_secs(30);
-/// The delay before a record that had to wait or was refused is tried again, in microseconds.
-const REFUSED: Micros = 5_000_000;
 /// The delay before a notice that its recipient did not take is tried again, in microseconds.
 const NOT_TAKEN: Micros = 60_000_000;
