@@ -1,6 +1,7 @@
 //! A job that this gateway leases while it works on something.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -65,7 +66,7 @@ impl Lease {
     /// Renews the lease; returns false if another gateway holds the job now, or if the save failed. Then the lease must be renewed before it is
     /// trusted again.
     async fn renew(&self, state: &mut (Job, Option<Instant>)) -> bool {
-        match self.jobs.save(self.jobs.held(state.0.clone())).await {
+        match self.save(&state.0).await {
             Ok(Some(held)) => *state = (held, Some(Instant::now())),
             // Another gateway holds the job.
             Ok(None) => state.1 = None,
@@ -75,5 +76,24 @@ impl Lease {
             }
         }
         state.1.is_some()
+    }
+
+    /// Saves the job for another lease, or returns `None` if another gateway holds it.
+    async fn save(&self, job: &Job) -> Result<Option<Job>, String> {
+        let jobs = &self.jobs;
+        if let Some(held) = jobs.save(jobs.held(job.clone())).await? {
+            return Ok(Some(held));
+        }
+        // An earlier save may have succeeded without an answer. Before the lease ends, nothing else makes this gateway the holder.
+        if job.holder.as_ref().is_none_or(|holder| holder.until <= SystemTime::now()) {
+            return Ok(None);
+        }
+        match jobs.read(&job.id).await? {
+            // An operator's request for the job ends the lease.
+            Some(known) if jobs.holds(&known) && known.asked == job.asked => {
+                jobs.save(jobs.held(Job { rev: known.rev, ..job.clone() })).await
+            }
+            Some(_) | None => Ok(None),
+        }
     }
 }

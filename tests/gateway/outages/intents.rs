@@ -8,10 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use stowage_testing::gateway::{Running, STORAGE, Setup, json};
 use stowage_testing::storages::{ALL, Storage};
+use stowage_testing::upstream::until;
 use tokio::sync::Notify;
 
 use super::world::{falling_back, jobs, working};
-use crate::faults::gate::Act;
+use crate::faults::gate::{Act, End};
 use crate::faults::world::World;
 
 /// Saves the intents of finished uploads again, as a gateway that was killed before it dropped them leaves them.
@@ -79,6 +80,11 @@ async fn only_what_no_document_names_is_removed_from_any_storage() {
     }
 }
 
+/// Returns how often a job was saved.
+fn generation(job: &Value) -> Option<u32> {
+    job["_rev"].as_str()?.split('-').next()?.parse().ok()
+}
+
 /// The second recording of a document takes longer than the lease on the first one's job.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leases_last_until_a_document_is_saved() {
@@ -89,10 +95,7 @@ async fn the_leases_last_until_a_document_is_saved() {
     let carried = |text: &str| json!({ "content_type": "audio/mpeg", "data": STANDARD.encode(text) });
     let document = json!({ "_attachments": { "one.mp3": carried("one"), "two.mp3": carried("two") } }).to_string();
     // A job is renewed three times in each lease.
-    let is_renewed = |job: &Value| {
-        let generation = job["_rev"].as_str().and_then(|rev| rev.split('-').next()?.parse::<u32>().ok());
-        generation > Some(5)
-    };
+    let is_renewed = |job: &Value| generation(job) > Some(5);
     let renewed = async {
         world.bucket.struck(1).await;
         while jobs(&world).await.iter().filter(|job| is_renewed(job)).count() < 2 {
@@ -108,6 +111,31 @@ async fn the_leases_last_until_a_document_is_saved() {
     for name in ["one", "two"] {
         assert_eq!(world.gateway.get(&format!("doc/{name}.mp3")).await.body, name.as_bytes());
     }
+    assert!(jobs(&world).await.is_empty());
+    world.audit_and_stop(&["doc"]).await;
+}
+
+/// CouchDB saves a renewal, and its answer is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_survives_a_renewal_without_an_answer() {
+    let patient = working(Setup::default()).set("timeouts.response_head", "60s").set("timeouts.answer", "60s");
+    let world = World::with(patient.set("jobs.intents", "true").set("jobs.lease", "3s")).await;
+    let rev = world.document("doc").await;
+    let gate = Arc::new(Notify::new());
+    world.bucket.rule("PUT", "call.", 1, Act::Hold(Arc::clone(&gate)));
+    let renewed = async {
+        world.bucket.struck(1).await;
+        let before = jobs(&world).await.first().and_then(generation);
+        world.store.rule("PUT", "-jobs/remove-", 1, Act::CutAnswer(0, End::Reset));
+        world.store.struck(1).await;
+        // The lost renewal is one of the two.
+        let is_renewed = async || jobs(&world).await.first().and_then(generation) >= before.map(|before| before + 2);
+        until("the lease is renewed", is_renewed).await;
+        gate.notify_one();
+    };
+    let (put, ()) = tokio::join!(world.gateway.put("doc", "call.mp3", &rev, b"call"), renewed);
+    put.expect_status(201);
+    world.gateway.settled().await;
     assert!(jobs(&world).await.is_empty());
     world.audit_and_stop(&["doc"]).await;
 }
