@@ -2,8 +2,8 @@
 //! the document saved without a pointer to the removed object.
 //!
 //! The save decides. If it succeeds, the attachments are acknowledged and the objects they replaced are removed; if it is refused, the new objects
-//! are removed, after a conflict only those that no leaf names. If its outcome is unknown, the document is read again rather than guessed. A removal
-//! works the same way, without new objects.
+//! are removed: after a conflict only those that no leaf names, after another refusal by a job if another gateway may have used their names. If its
+//! outcome is unknown, the document is read again rather than guessed. A removal works the same way, without new objects.
 
 pub(crate) mod armed;
 pub(crate) mod cleanup;

@@ -177,7 +177,8 @@ impl Outgoing<'_> {
         }
         let pointer = report.digests().map(|digests| self.pointer(&stored, &digests));
         let removal = Box::new(Job::removal(self.target, self.document, &self.place(&stored)));
-        Ok(NewObject { backend, stored, removal, intent, pointer })
+        let is_unique = object.taken || stored.location == backend.place(&object.spare);
+        Ok(NewObject { backend, stored, removal, intent, pointer, is_unique })
     }
 
     /// Saves the intent for the upload, if `jobs.intents` is on. A copy has none: no document names it, so a worker would remove it.

@@ -79,7 +79,7 @@ impl Unsaved {
         }
     }
 
-    /// Removes the objects, since no document will name them.
+    /// Removes the objects, since this gateway's document will not name them.
     pub(crate) async fn discard(mut self) {
         self.is_last = true;
         // Each stays in the list until it is removed, so that a removal cut off by the program's end is logged.

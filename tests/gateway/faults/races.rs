@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tracing::Level;
 
-use super::gate::{Act, End};
+use super::gate::{Act, End, answer};
 use super::world::{BUCKET, World, bytes, soon};
 use stowage_testing::gateway::{JSON, Running, Setup, authorization, rev};
 use stowage_testing::log::Log;
@@ -124,6 +124,30 @@ async fn two_uploads_of_one_name_with_different_bytes_are_an_error_in_the_log() 
     let lines = log.lines("two uploads of an attachment had one name");
     assert!(lines.len() == 1 && lines[0].contains("attachment=call.mp3"), "{}", log.text());
     other.stop().await;
+    world.stop().await;
+}
+
+/// Another gateway may have stored the object too, and be saving its document.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forbidden_save_leaves_the_object_of_a_shared_name_to_a_job() {
+    let world = World::unplanned(Setup::default()).await;
+    let server = Recorder::start().await;
+    world.gateway.plan("http", json!({ "url": server.url("/recordings") })).await;
+    let (single, batched) = (world.document("single").await, world.document("batched").await);
+    server.next(Method::HEAD, 2, Answer::Status(404, ""));
+    let forbidden = || answer(403, r#"{"error":"forbidden","reason":"no"}"#);
+    world.store.rule("PUT", "/single ", 1, forbidden());
+    world.gateway.put("single", "call.mp3", &single, b"a recording").await.expect_status(403);
+    world.store.rule("POST", "/_bulk_docs", 1, forbidden());
+    let entry = json!({ "data": STANDARD.encode("a recording") });
+    let document = json!({ "_id": "batched", "_rev": batched, "_attachments": { "call.mp3": entry } });
+    let batch = json!({ "docs": [document] }).to_string();
+    world.gateway.ask("POST", "_bulk_docs", &[JSON], batch.as_bytes()).await.expect_status(403);
+    world.gateway.settled().await;
+    assert_eq!(server.stored().len(), 2, "{:?}", server.stored());
+    let jobs = format!("/{}/_all_docs", world.gateway.app.gateway.jobs.config().database);
+    let jobs = world.gateway.couch.request("GET", &jobs, "", b"").await;
+    assert_eq!(jobs.text().matches("\"id\":\"remove-").count(), 2, "{jobs:?}");
     world.stop().await;
 }
 
