@@ -2,8 +2,8 @@
 //! the document saved without a pointer to the removed object.
 //!
 //! The save decides. If it succeeds, the attachments are acknowledged and the objects they replaced are removed; if it is refused, the new objects
-//! are removed: after a conflict only those that no leaf names, after another refusal by a job if another gateway may have used their names. If its
-//! outcome is unknown, the document is read again rather than guessed. A removal works the same way, without new objects.
+//! are removed: after a conflict, or if another gateway may have used their names, only those that no leaf names. If its outcome is unknown, the
+//! document is read again rather than guessed. A removal works the same way, without new objects.
 
 pub(crate) mod armed;
 pub(crate) mod cleanup;
@@ -134,7 +134,7 @@ impl Commit {
             Outcome::Refused(save) => {
                 let is_conflict = save.head.status == StatusCode::CONFLICT;
                 reply.give(Ok(Response::from_parts(save.head, Body::full(save.body))));
-                match is_conflict {
+                match is_conflict || self.change.may_be_shared() {
                     // The save that came first may be another gateway's, and name the same objects.
                     true => self.change.superseded(&self.gateway, &self.caller, &self.target, &self.plan).await,
                     false => self.change.discard().await,
@@ -219,6 +219,11 @@ impl Change {
         if let Self::Stored(objects) = self {
             objects.discard().await;
         }
+    }
+
+    /// Returns whether another gateway may have stored one of its objects under the same name.
+    fn may_be_shared(&self) -> bool {
+        matches!(self, Self::Stored(objects) if objects.may_be_shared())
     }
 
     /// Discards what no leaf names: the document may have been saved, and another request may have replaced only some of its attachments since. Or

@@ -40,7 +40,7 @@ impl NewObject {
     }
 
     /// Returns whether another gateway may have stored its object under the same name.
-    fn may_be_shared(&self) -> bool {
+    pub(super) fn may_be_shared(&self) -> bool {
         let driver = self.removal.object.as_ref().and_then(|object| storage::driver(&object.handler));
         !self.is_unique && driver.is_some_and(|driver| !driver.exclusive)
     }

@@ -46,6 +46,11 @@ impl Unsaved {
         Some((name, object.pointer.as_ref()?))
     }
 
+    /// Returns whether another gateway may have stored one of them under the same name.
+    pub(crate) fn may_be_shared(&self) -> bool {
+        self.objects.iter().any(|(_, object)| object.may_be_shared())
+    }
+
     /// Returns a document with only the fields that the plan of these objects depends on.
     pub(crate) fn stand_in(&self) -> Document {
         self.objects.first().map(|(_, object)| object.removal.stand_in()).unwrap_or_default()

@@ -216,7 +216,9 @@ impl BatchDocument {
         let saved = match became {
             Verdict::Saved => true,
             // The save that came first may be another gateway's, and name the same objects.
-            Verdict::Refused if is_row => return superseded(gateway, &caller, &target, objects).await,
+            Verdict::Refused if is_row || objects.may_be_shared() => {
+                return superseded(gateway, &caller, &target, objects).await;
+            }
             Verdict::Refused => false,
             Verdict::Unknown => {
                 let Some((name, pointer)) = objects.first() else { return };
