@@ -99,7 +99,9 @@ impl Commit {
             Change::Stored(_) => (true, false),
             Change::Removed { deleted, .. } => (false, deleted),
         };
-        let expected = Expected { entry: &entry, present, deleted, base, rev };
+        // A move drops an entry that clients no longer see, and keeps the attachment that hides it.
+        let both = self.answer == Form::Removal;
+        let expected = Expected { entry: &entry, present, both, deleted, base, rev };
         let armed = Armed::arm(&self.gateway, &self.target, &self.plan, &self.replaced).await;
         // If CouchDB did not say, the jobs find out.
         if self.save(reply, &target, (present, expected)).await {

@@ -65,6 +65,8 @@ pub(crate) struct Expected<'a> {
     pub(crate) entry: &'a Entry,
     /// Whether the entry was added.
     pub(crate) present: bool,
+    /// For a removal: whether CouchDB's own attachment of that name was removed too.
+    pub(crate) both: bool,
     /// For a removal: whether the document was already deleted, so that a tombstone can be the saved revision.
     pub(crate) deleted: bool,
     /// The revision that the save follows; `None` for a new document.
@@ -210,11 +212,11 @@ async fn read_once(target: &Target, caller: &Caller, expected: Expected<'_>) -> 
 impl Expected<'_> {
     /// Judges a save by a leaf.
     fn judge(&self, target: &Target, document: Document, head: &http::response::Parts) -> Reread {
-        let there = pointer::find(&document, target.at()).ok().flatten();
         let is_as_saved = match self.present {
-            true => there.is_some_and(|there| there.is_same(self.entry)),
-            // Another entry is another request's, which has replaced the one to be removed.
-            false => there.is_none(),
+            true => pointer::find(&document, target.at()).ok().flatten().is_some_and(|there| there.is_same(self.entry)),
+            // Another entry is another request's, which has replaced the one to be removed. A hidden one is still there.
+            false if self.both => !pointer::names(&document).contains(&target.attachment),
+            false => matches!(pointer::entry(&document, target.at()), Ok(None)),
         };
         match self.rev.map(str::to_owned).or_else(|| rev_after(&document, self.base)) {
             Some(rev) if is_as_saved => {

@@ -1,9 +1,13 @@
 //! DELETE: the object is removed after the document was saved without it, never before.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
+use tokio::sync::Notify;
 
 use super::gate::{Act, End, answer};
 use super::world::{BUCKET, World, cuts};
+use stowage_testing::gateway::rev;
 use stowage_testing::raw::RawResponse;
 
 const RECORDING: &[u8] = b"a recording";
@@ -50,6 +54,26 @@ async fn a_refused_removal_removes_nothing() {
         assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
     }
     world.audit_and_stop(&ids).await;
+}
+
+/// CouchDB fails to save the removal, and another client saves the document before it is read again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_removal_of_what_hides_an_older_pointer_is_not_taken_for_done() {
+    let world = World::start().await;
+    let old = world.with_attachment("doc", RECORDING).await;
+    let target = format!("/{}/doc/call.mp3?rev={old}", world.gateway.path());
+    let native = rev(&world.gateway.couch.request("PUT", &target, "audio/mpeg", b"newer").await);
+    let gate = Arc::new(Notify::new());
+    world.store.rule("PUT", "/doc ", 1, answer(500, r#"{"error":"x","reason":"x"}"#));
+    world.store.rule("GET", "open_revs", 1, Act::Hold(Arc::clone(&gate)));
+    let (deleted, ()) = tokio::join!(delete(&world, "doc", &native), async {
+        world.store.struck(2).await;
+        world.touch("doc").await;
+        gate.notify_one();
+    });
+    assert_eq!(deleted.status, 409, "{deleted:?}");
+    assert_eq!(world.gateway.get("doc/call.mp3").await.body, b"newer");
+    world.audit_and_stop(&["doc"]).await;
 }
 
 /// The client gets a 504; the object is removed once the document is known to be saved.
