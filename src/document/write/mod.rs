@@ -126,6 +126,11 @@ impl Writer {
         self.home.has_others() || self.deletes
     }
 
+    /// Returns whether no attachment can be meant for a storage, and no document for another CouchDB: then CouchDB may take what is too long to parse.
+    fn stores_nothing(&self) -> bool {
+        !(self.home.may_be_outside() || self.deletes)
+    }
+
     /// Creates the scanner for members that the gateway must handle.
     fn finder(text: Text) -> Finder {
         Finder::new(text, &["_attachments"])
@@ -177,8 +182,7 @@ impl Writer {
             Taken::Whole(held) => Ok(Input::Whole(head, held)),
             // The document itself determines its destination.
             Taken::Long(_) if self.home.has_others() => Err(too_long()),
-            // Nothing in it can be meant for a storage, and CouchDB may take it.
-            Taken::Long(body) if !(self.home.may_be_outside() || self.deletes) => {
+            Taken::Long(body) if self.stores_nothing() => {
                 Ok(Input::Answered(self.send(&self.home.couch, head, body).await?))
             }
             Taken::Long(body) => {

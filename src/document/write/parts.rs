@@ -16,7 +16,6 @@ use stowage_http::multipart::{self, Parts, end_of_first};
 use stowage_storage as storage;
 
 use super::body::{Held, UNCOUNTED, memory_of};
-use super::too_long;
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::upstream::replay::{Replay, joined};
@@ -25,6 +24,14 @@ use crate::upstream::replay::{Replay, joined};
 pub(super) struct Related {
     parts: Parts<Recorded<Body>>,
     boundary: String,
+}
+
+/// A request, as far as it was read.
+pub(super) enum Opened {
+    /// The document, and what follows.
+    Document(Held, Box<Related>),
+    /// A request whose document exceeds `limits.document_bytes`: its original body.
+    Long(Body),
 }
 
 impl Related {
@@ -36,8 +43,8 @@ impl Related {
     /// Reads the document, which is the first part.
     ///
     /// # Errors
-    /// Returns CouchDB's refusal of anything else, and of a document that exceeds `limits.document_bytes`.
-    pub(super) async fn open(gateway: &Gateway, body: Body, boundary: &str) -> Result<(Held, Box<Self>), Error> {
+    /// Returns CouchDB's refusal of anything else.
+    pub(super) async fn open(gateway: &Gateway, body: Body, boundary: &str) -> Result<Opened, Error> {
         let limit = gateway.limits.document_bytes;
         let most = body.size_hint().upper().map_or(limit, |upper| upper.min(limit));
         let mut parts = Parts::of_request(Recorded::new(body), boundary);
@@ -49,7 +56,8 @@ impl Related {
         let (mut text, mut share) = (BytesMut::new(), None);
         while let Some(data) = parts.data().await.map_err(failed)? {
             if text.len() as u64 + data.len() as u64 > limit {
-                return Err(too_long());
+                let (frames, body) = parts.into_body().into_parts();
+                return Ok(Opened::Long(Body::boxed(Replay { frames: frames.into(), body, share })));
             }
             text.put(data);
             if text.len() as u64 > UNCOUNTED && share.is_none() {
@@ -57,7 +65,7 @@ impl Related {
             }
         }
         let related = Box::new(Self { parts, boundary: boundary.to_owned() });
-        Ok((Held { bytes: text.freeze(), share }, related))
+        Ok(Opened::Document(Held { bytes: text.freeze(), share }, related))
     }
 
     /// Returns the request's original body.

@@ -15,9 +15,9 @@ use super::base::{Base, Lookup};
 use super::body::Held;
 use super::draft::edit::NamedRev;
 use super::draft::{Draft, Dropped, Named, StoredIn};
-use super::parts::{Following, Related};
+use super::parts::{Following, Opened, Related};
 use super::store::Parts;
-use super::{Input, Labelled, TOUCHED, UNTOUCHED, Writer, begin};
+use super::{Input, Labelled, TOUCHED, UNTOUCHED, Writer, begin, too_long};
 use crate::attachment::copy::{Copying, Verdict};
 use crate::attachment::fallback::Noted;
 use crate::commit::armed::Armed;
@@ -44,10 +44,12 @@ async fn read(writer: Writer, target: DocumentTarget, head: request::Parts, body
         None => Box::pin(json(writer, Some(target), head, body)).await,
         Some(None) => writer.refuse(Error::bad_request("Content-Type has no boundary")).await,
         Some(Some(boundary)) => match Related::open(&writer.gateway, body, &boundary).await {
-            Ok((held, related)) => {
+            Ok(Opened::Document(held, related)) => {
                 let source = Source::Related(related, held.share.is_some());
                 single(writer, Some(target), head, &held, source).await
             }
+            Ok(Opened::Long(body)) if writer.stores_nothing() => writer.send_on(&writer.home.couch, head, body).await,
+            Ok(Opened::Long(_)) => writer.refuse(too_long()).await,
             Err(error) => writer.refuse(error).await,
         },
     }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::world::{JSON, audit, audit_and_stop, inline, planned, stored};
-use stowage_testing::gateway::{Running, json as parsed, rev};
+use stowage_testing::gateway::{Running, Setup, json as parsed, rev};
 
 const GOOD: &str = r#""data":"aGVsbG8=""#;
 
@@ -232,4 +232,21 @@ async fn a_form_is_stored_where_attachments_go() {
         assert!(rev(&answer).starts_with("1-"), "{answer:?}");
     }
     audit_and_stop(gateway, &["doc"]).await;
+}
+
+/// CouchDB answers it, whatever it says.
+#[tokio::test]
+async fn a_form_that_is_too_long_passes_where_nothing_is_stored() {
+    let small = || Setup::default().set("limits.document_bytes", "64 KiB").set("couchdb.present_stubs", "true");
+    let unplanned = small().start().await;
+    unplanned.make_database().await;
+    for (gateway, is_refused) in [(unplanned, false), (small().storing_in("r").await, true)] {
+        let own = format!("http://{}/page", gateway.address);
+        let headers = [("Content-Type", "multipart/form-data; boundary=b"), ("Referer", own.as_str())];
+        let field = "--b\r\nContent-Disposition: form-data; name=\"_doc\"\r\n\r\n";
+        let form = format!("{field}{{\"text\":\"{}\"}}\r\n--b--\r\n", "x".repeat(70_000));
+        let answer = gateway.request("POST", &format!("/{}/doc", gateway.path()), &headers, form.as_bytes()).await;
+        assert_eq!(answer.text().contains("document_too_large"), is_refused, "{answer:?}");
+        gateway.stop().await;
+    }
 }

@@ -252,3 +252,16 @@ async fn a_document_part_that_is_too_long_is_refused() {
     assert_eq!((again.status, parsed(&again)["error"].as_str()), (409, Some("conflict")));
     audit_and_stop(gateway, &["doc"]).await;
 }
+
+#[tokio::test]
+async fn a_document_part_that_is_too_long_passes_where_nothing_is_stored() {
+    let setup = Setup::default().set("limits.document_bytes", "64 KiB").set("couchdb.present_stubs", "true");
+    let gateway = setup.start().await;
+    gateway.make_database().await;
+    let document = json!({ "text": "x".repeat(70_000), "_attachments": { "a": follows(3) } });
+    let target = format!("/{}/doc", gateway.path());
+    let body = multipart("abc123", &document, &[b"one"]);
+    gateway.request("PUT", &target, &[KIND], &body).await.expect_status(201);
+    assert_eq!(stored(&gateway, "doc").await["_attachments"]["a"]["length"], 3);
+    gateway.stop().await;
+}
