@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Response;
+use http::{Response, StatusCode};
 use stowage_base::activity::Activity;
 use stowage_couch::{Caller, Couch, Document};
 use stowage_http::body::Body;
@@ -40,9 +40,17 @@ pub(crate) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
             Ok(Found::Outside(document, entry, caller)) => {
                 remove(gateway, target, caller, document, entry, None, activity).await
             }
-            Ok(Found::Native(_) | Found::Answer(_)) => forward(&gateway.homes, &home.couch, exchange).await,
-            Err(Error::Couch(error)) if is_too_large(&error) => forward(&gateway.homes, &home.couch, exchange).await,
-            Err(error) => Err(error),
+            Ok(Found::Unnamed) => Err(conflict()),
+            Err(Error::Pointer(error)) => {
+                // CouchDB's own attachment may have the name. If not, the client means the entry.
+                let answer = forward(&gateway.homes, &home.couch, exchange).await?;
+                if answer.status() == StatusCode::NOT_FOUND { Err(error.into()) } else { Ok(answer) }
+            }
+            Err(error) if !matches!(&error, Error::Couch(error) if is_too_large(error)) => Err(error),
+            // The client gets CouchDB's own answer.
+            Ok(Found::Native(_) | Found::Missing | Found::Answer(_)) | Err(_) => {
+                forward(&gateway.homes, &home.couch, exchange).await
+            }
         };
     }
     let ticket = gateway.locks.ticket(&target);
@@ -51,15 +59,21 @@ pub(crate) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
         Found::Outside(document, entry, caller) => {
             remove(gateway, target, caller, document, entry, Some(turn), activity).await
         }
+        Found::Unnamed => Err(conflict()),
         Found::Native(couch) => forward(&gateway.homes, &couch, exchange).await,
+        Found::Missing => Err(missing_rev()),
         Found::Answer(answer) => Ok(answer),
     }
 }
 
 enum Found {
     Outside(Document, Entry, Caller),
+    /// The document has an entry, but the client has not named its revision.
+    Unnamed,
     /// CouchDB keeps the attachment, if it exists: this server holds the document.
     Native(Couch),
+    /// The document does not have the revision that the client has named.
+    Missing,
     Answer(Response<Body>),
 }
 
@@ -82,9 +96,9 @@ impl Asked<'_> {
         };
         Ok(match (read, entry, rev) {
             (Answer::Found(document, _), Some(entry), Some(_)) => Found::Outside(document, entry, caller),
-            (Answer::Found(..), Some(_), None) => return Err(conflict()),
+            (Answer::Found(..), Some(_), None) => Found::Unnamed,
             (Answer::Found(..), None, _) => Found::Native(caller.couch().clone()),
-            (Answer::Missing(_), _, Some(_)) => return Err(missing_rev()),
+            (Answer::Missing(_), _, Some(_)) => Found::Missing,
             (Answer::Missing(answer), _, None) | (Answer::Refused(answer), ..) => Found::Answer(relay(answer)),
         })
     }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::{BYTES, NAME};
-use stowage_testing::gateway::{Running, Setup};
+use stowage_testing::gateway::{Running, Setup, rev as revision};
 use stowage_testing::nginx::Nginx;
 use stowage_testing::raw::RawResponse;
 use stowage_testing::recorder::Recorder;
@@ -87,6 +87,20 @@ async fn what_cannot_be_read_is_refused_and_nothing_is_lost() {
         assert_eq!(gateway.inside("doc").await["pvt_attachments"][NAME], entry);
         gateway.stop().await;
     }
+}
+
+#[tokio::test]
+async fn an_attachment_of_couchdb_is_deleted_beside_what_cannot_be_read() {
+    let (gateway, rev) = with_entry(json!({"length": 3, "handler": {"kz_att_s3": {"S3": "g2oAAA=="}}})).await;
+    let target = format!("/{}/doc/{NAME}", gateway.path());
+    let put = gateway.couch.request("PUT", &format!("{target}?rev={rev}"), "audio/mpeg", BYTES).await;
+    let unknown = format!("{target}?rev=9-967a00dff5e02add41819138abb3284d");
+    let (answer, couchs) =
+        (gateway.request("DELETE", &unknown, &[], b"").await, gateway.couch.request("DELETE", &unknown, "", b"").await);
+    assert_eq!((answer.status, answer.text()), (couchs.status, couchs.text()));
+    gateway.delete(&format!("doc/{NAME}?rev={}", revision(&put))).await.expect_status(200);
+    assert_eq!(gateway.inside("doc").await.get("_attachments"), None);
+    gateway.stop().await;
 }
 
 #[tokio::test]
