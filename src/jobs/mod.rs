@@ -20,7 +20,7 @@ use crate::pointer::StoredObject;
 use crate::router::{Database, Target};
 
 pub use held::Held;
-pub use queue::{AT_ONCE, Claim, Jobs};
+pub use queue::{AT_ONCE, Claim, Jobs, Unsaved};
 pub use read::{Change, Feed, LONG_PAGE, Page};
 
 /// A unit of deferred work.

@@ -40,6 +40,15 @@ pub enum Claim {
     Taken,
 }
 
+/// Why a job could not be saved.
+#[derive(Debug)]
+pub struct Unsaved {
+    /// The reason, for the log.
+    pub reason: String,
+    /// Whether CouchDB would save no other job either.
+    pub is_general: bool,
+}
+
 /// An operator's request for a job.
 #[derive(Clone, Copy)]
 enum Wish {
@@ -147,16 +156,30 @@ impl Jobs {
     ///
     /// # Errors
     /// Returns an error if CouchDB refuses or cannot be reached.
-    pub async fn save(&self, mut job: Job) -> Result<Option<Job>, Reason> {
-        let save = self.write(&job).await?;
-        match save.head.status {
-            status if status.is_success() => {
-                job.rev = Some(save.rev().ok_or_else(|| refusal(&save))?);
-                Ok(Some(job))
-            }
-            StatusCode::CONFLICT => Ok(None),
-            _ => Err(refusal(&save)),
+    pub async fn save(&self, job: Job) -> Result<Option<Job>, Reason> {
+        self.save_over(job).await.map_err(|unsaved| unsaved.reason)
+    }
+
+    /// Saves this gateway as the holder of a job that was read; returns `None` if another gateway was faster.
+    ///
+    /// # Errors
+    /// Fails as [`save`](Self::save) does.
+    pub async fn hold(&self, job: Job) -> Result<Option<Job>, Unsaved> {
+        self.save_over(self.held(job)).await
+    }
+
+    async fn save_over(&self, mut job: Job) -> Result<Option<Job>, Unsaved> {
+        let save = self.write(&job).await.map_err(|reason| Unsaved { reason, is_general: true })?;
+        let status = save.head.status;
+        if status == StatusCode::CONFLICT {
+            return Ok(None);
         }
+        job.rev = save.rev().filter(|_| status.is_success());
+        if job.rev.is_none() {
+            let is_general = status.is_server_error() || matches!(status.as_u16(), 401 | 403 | 404);
+            return Err(Unsaved { reason: refusal(&save), is_general });
+        }
+        Ok(Some(job))
     }
 
     /// Makes a job due at once for whichever gateway claims it first, even while one holds it. Returns the saved job, or `None` if it no longer

@@ -20,7 +20,18 @@ struct Pause {
 impl Halt {
     /// Returns whether no job may start now.
     pub(super) fn is_on(&self) -> bool {
-        self.pause().is_some_and(|pause| Instant::now() < pause.until)
+        self.until().is_some()
+    }
+
+    /// Waits until no halt is on.
+    pub(super) async fn over(&self) {
+        while let Some(until) = self.until() {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
+    fn until(&self) -> Option<Instant> {
+        self.pause().map(|pause| pause.until).filter(|until| Instant::now() < *until)
     }
 
     /// Begins a halt, twice as long as the one before. Returns false if one is on: jobs that started together fail together.
@@ -62,7 +73,8 @@ mod tests {
         }
         halt.end();
         assert!(halt.begin(first));
-        tokio::time::advance(first).await;
-        assert!(!halt.is_on());
+        let began = Instant::now();
+        halt.over().await;
+        assert!(!halt.is_on() && began.elapsed() >= first);
     }
 }

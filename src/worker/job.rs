@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Worker;
 use super::step::{Step, step};
-use crate::jobs::{Job, Kind};
+use crate::jobs::{Job, Kind, Unsaved};
 
 impl Worker {
     /// Claims a job that is due, as far as this gateway knows.
@@ -32,11 +32,15 @@ impl Worker {
         let (id, kind) = (job.id.clone(), job.kind);
         // An attempt that is cut off may have removed the object, and a request may store another one under the name: the next one looks twice again.
         let seen = if kind == Kind::Remove { job.seen.take() } else { job.seen.clone() };
-        let job = match self.hold(job).await {
+        let job = match self.gateway.jobs.hold(job).await {
             Ok(Some(job)) => job,
             // Another gateway was faster.
             Ok(None) => return,
-            Err(reason) => {
+            Err(Unsaved { reason, is_general: false }) => {
+                tracing::warn!(job = %id, reason, "a job cannot be claimed: it waits");
+                return self.gateway.metrics.outages().job_done(kind.as_str(), "failed");
+            }
+            Err(Unsaved { reason, is_general: true }) => {
                 // Before the permit is given back, with which the next job would start.
                 if self.halt.begin(self.gateway.jobs.config().poll) {
                     tracing::warn!(job = %id, reason, "a job cannot be claimed: all jobs wait");
@@ -56,9 +60,8 @@ impl Worker {
         }
     }
 
-    /// Saves this gateway as the holder.
-    async fn hold(&self, job: Job) -> Result<Option<Job>, String> {
-        self.gateway.jobs.save(self.gateway.jobs.held(job)).await
+    async fn renew(&self, job: &Job) -> Result<Option<Job>, String> {
+        self.gateway.jobs.hold(job.clone()).await.map_err(|unsaved| unsaved.reason)
     }
 
     /// Processes a job that this gateway holds, and saves its outcome.
@@ -69,7 +72,7 @@ impl Worker {
             loop {
                 tokio::select! {
                     made = &mut doing => break made,
-                    () = tokio::time::sleep(self.gateway.jobs.config().lease / 3) => match self.hold(job.clone()).await? {
+                    () = tokio::time::sleep(self.gateway.jobs.config().lease / 3) => match self.renew(&job).await? {
                         Some(held) => job = held,
                         None => return self.lost(&job).await,
                     },

@@ -43,9 +43,8 @@ impl Worker {
                     continue;
                 }
                 let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return Ok(true) };
-                if self.halt.is_on() {
-                    continue;
-                }
+                // A pass takes long. The jobs after this one would wait for another.
+                self.halt.over().await;
                 self.begin(Arc::clone(self).take(job, permit));
             }
             match page.next {

@@ -99,6 +99,42 @@ async fn a_job_that_cannot_be_claimed_holds_up_all_jobs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_alone_cannot_be_saved_holds_up_no_other() {
+    let world = without_worker().await;
+    super::world::plan(&world, json!({ "stub": true })).await;
+    world.bucket.rule("PUT", "", 3, answer(403, "x"));
+    for id in ["one", "two", "three"] {
+        world.with_attachment(id, &bytes(1000, 1)).await;
+    }
+    world.gateway.settled().await;
+    assert_eq!(jobs(&world).await.len(), 3);
+    world.store.rule("PUT", "-jobs/copy-", 1, answer(413, "x"));
+    // A halt would last an hour.
+    let other = worker(&world, &[("jobs.poll", "1h"), ("jobs.concurrency", "1")]).await;
+    until("the others are done", async || jobs(&world).await.len() <= 1).await;
+    other.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_walk_goes_on_after_a_job_that_could_not_be_claimed() {
+    let world = without_worker().await;
+    let ids: Vec<String> = (0..20).map(|index| format!("doc-{index}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    outage(&world, &ids).await;
+    world.bucket.open();
+    let saves = || world.store.counted("PUT", "-jobs/move-");
+    let before = saves();
+    world.store.rule("PUT", "-jobs/move-", 1, answer(403, "x"));
+    let other = worker(&world, &[("jobs.poll", "1s"), ("jobs.held_in_memory", "0"), ("jobs.concurrency", "1")]).await;
+    // The first read finds the queue too long, the second one is the walk's.
+    until("the next walk", async || world.store.counted("GET", "-jobs/_all_docs") >= 3).await;
+    assert!(saves() - before > ids.len() / 2, "{} saves", saves() - before);
+    other.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_of_an_outage_is_two_saves_and_nothing_else() {
     let world = without_worker().await;
     // The first one makes the database.
