@@ -7,6 +7,7 @@ use http::header::{
     CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, RANGE,
 };
 use http::{Response, StatusCode};
+use serde_json::json;
 use stowage_base::activity::Activity;
 use stowage_couch::{Document, accepts_gzip};
 use stowage_http::body::{Body, BoxError};
@@ -17,7 +18,7 @@ use stowage_storage as storage;
 
 use super::link::Asked;
 use super::parts;
-use crate::error::{Error, refusal};
+use crate::error::{Error, json_response};
 use crate::gateway::Gateway;
 use crate::object::source::Source;
 use crate::pointer::{self, Pointer};
@@ -41,12 +42,12 @@ impl Outside {
         asked: &Asked,
     ) -> Result<Response<Body>, Error> {
         let headers = &asked.head.headers;
+        let kept = kept_headers(&self.head);
         let gzip = match accepts_gzip(headers) {
             Ok(gzip) => gzip,
             // CouchDB's answer, and no failure of the gateway or of a storage.
-            Err(word) => return Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, "unknown_error", word)),
+            Err(word) => return Ok(refused(kept, StatusCode::INTERNAL_SERVER_ERROR, "unknown_error", word)),
         };
-        let kept = kept_headers(&self.head);
         let etag = self.pointer.etag();
         if let Some(etag) = &etag
             && names_tag(headers, etag)
@@ -67,7 +68,10 @@ impl Outside {
             requested => requested,
         };
         let part = match &requested {
-            Requested::Unsatisfiable => return Err(unsatisfiable()),
+            Requested::Unsatisfiable => {
+                let (error, reason) = ("requested_range_not_satisfiable", "Requested range not satisfiable");
+                return Ok(refused(kept, StatusCode::RANGE_NOT_SATISFIABLE, error, reason));
+            }
             Requested::Part(range) => Some(*range),
             Requested::Whole | Requested::Parts(_) => None,
         };
@@ -155,9 +159,9 @@ fn not_modified(mut headers: HeaderMap, etag: &str) -> Result<Response<Body>, Er
     Ok(empty(StatusCode::NOT_MODIFIED, headers))
 }
 
-fn unsatisfiable() -> Error {
-    let reason = "Requested range not satisfiable".to_owned();
-    Error::refused(StatusCode::RANGE_NOT_SATISFIABLE, "requested_range_not_satisfiable", reason)
+/// Builds CouchDB's refusal, with the headers that CouchDB has sent.
+fn refused(kept: HeaderMap, status: StatusCode, error: &str, reason: &str) -> Response<Body> {
+    json_response(status, kept, format!("{}\n", json!({ "error": error, "reason": reason })))
 }
 
 /// Builds a header value from a document's text, folded into one line.
