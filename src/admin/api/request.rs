@@ -19,9 +19,9 @@ impl Query {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns whether a flag is explicitly off.
-    pub(super) fn is_off(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| matches!(value, "false" | "0" | "no"))
+    /// Returns whether a flag is off, if it is given.
+    fn is_off(&self, name: &str) -> Option<bool> {
+        self.get(name).map(|value| matches!(value, "false" | "0" | "no"))
     }
 }
 
@@ -30,8 +30,17 @@ impl Query {
 pub(super) struct Data {
     /// The member `data`: a plan, or the options of a run.
     pub(super) members: Map<String, Value>,
-    /// Whether the member `validate_settings`, beside `data` or inside of it, is off.
-    pub(super) unvalidated: bool,
+    /// Whether the member `validate_settings` inside of `data` is off.
+    inside: Option<bool>,
+    /// Whether the one beside `data` is off.
+    beside: Option<bool>,
+}
+
+impl Data {
+    /// Returns whether the storages are not to be tested. Of several flags, the first counts that KAZOO finds (`cb_context:req_value/3`).
+    pub(super) fn is_unvalidated(&self, query: &Query) -> bool {
+        self.inside.or_else(|| query.is_off(VALIDATE)).or(self.beside).unwrap_or(false)
+    }
 }
 
 /// Reads `{"data": {...}}`, whatever the media type.
@@ -50,15 +59,15 @@ pub(super) async fn data(body: Body, limit: u64) -> Result<Data, Failure> {
     let Ok(Value::Object(mut envelope)) = serde_json::from_slice(&bytes) else {
         return Err(Failure::unreadable());
     };
-    let beside = is_off(envelope.get(VALIDATE));
+    let beside = envelope.get(VALIDATE).map(is_off);
     match envelope.remove("data") {
         Some(data) if depth(&data) > DEEPEST => {
             Err(Failure::wrong("data", "invalid", format!("Value is nested deeper than {DEEPEST} levels")))
         }
         Some(Value::Object(mut members)) => {
-            // KAZOO looks for it inside first. It is no member of the plan, whose schema would refuse it.
-            let inside = members.remove(VALIDATE);
-            Ok(Data { members, unvalidated: beside || is_off(inside.as_ref()) })
+            // It is no member of the plan, whose schema would refuse it.
+            let inside = members.remove(VALIDATE).as_ref().map(is_off);
+            Ok(Data { members, inside, beside })
         }
         Some(_) => Err(Failure::wrong("data", "type", "Value did not match type(s): object")),
         None => Err(Failure::wrong("data", "required", "Field is required but missing")),
@@ -66,10 +75,10 @@ pub(super) async fn data(body: Body, limit: u64) -> Result<Data, Failure> {
 }
 
 /// Returns whether a flag in JSON is explicitly off.
-fn is_off(flag: Option<&Value>) -> bool {
+fn is_off(flag: &Value) -> bool {
     match flag {
-        Some(Value::Bool(flag)) => !flag,
-        Some(Value::String(text)) => text == "false",
+        Value::Bool(flag) => !flag,
+        Value::String(text) => text == "false",
         _ => false,
     }
 }

@@ -122,6 +122,12 @@ async fn the_check_is_skipped_only_where_the_operator_lets_it() {
             send(&gateway, &headers, "PUT", &format!("{}{query}", of(MINE)), body.to_string().as_bytes()).await;
         assert_eq!(wrong(&answer), ["validate_settings: forbidden"]);
     }
+    // The first of data, query and envelope counts.
+    inside["validate_settings"] = json!(true);
+    let body = json!({ "data": inside, "validate_settings": false }).to_string();
+    let target = format!("{}?validate_settings=false", of(MINE));
+    let made = send(&gateway, &headers, "PUT", &target, body.as_bytes()).await;
+    assert_eq!(made.status, 201, "{made:?}");
     gateway.stop().await;
 }
 

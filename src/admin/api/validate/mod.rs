@@ -56,7 +56,7 @@ impl Api {
 
     /// Returns whether the caller requests to skip the credential check.
     fn may_skip_the_check(&self, data: &Data, query: &Query) -> Result<bool, Failure> {
-        let skip = data.unvalidated || query.is_off("validate_settings");
+        let skip = data.is_unvalidated(query);
         if skip && !self.0.allow_unvalidated {
             let message = "The system does not allow bypassing settings validation";
             return Err(Failure::wrong("validate_settings", "forbidden", message));
