@@ -121,7 +121,7 @@ impl Commit {
             Outcome::Saved(saved) if saved.rev.is_empty() => {
                 self.turns.clear();
                 reply.give(self.answer.tell(&self.target, saved, &self.caller));
-                return self.resolve(target, expected).await;
+                return self.resolve(target, expected, false).await;
             }
             Outcome::Saved(saved) => {
                 // An attachment that is added again would be stored under the name of the one being removed, so a removal holds its turn until the
@@ -155,20 +155,20 @@ impl Commit {
             Outcome::Unknown(error) => {
                 self.turns.clear();
                 reply.give(Err(Error::from(error)));
-                return self.resolve(target, expected).await;
+                return self.resolve(target, expected, true).await;
             }
         }
         true
     }
 
-    /// Resolves an outcome that was unknown when the client was answered. All objects stay until the document shows which of them it names. Returns whether
-    /// it is known now.
-    async fn resolve(self, target: &Target, expected: Expected<'_>) -> bool {
+    /// Resolves an outcome that was unknown when the client was answered; `failed` tells whether the answer was an error. All objects stay until the
+    /// document shows which of them it names. Returns whether it is known now.
+    async fn resolve(self, target: &Target, expected: Expected<'_>, failed: bool) -> bool {
         let Self { gateway, caller, change, plan, replaced, .. } = self;
         match resolve(&gateway, target, &caller, expected).await {
             Resolved::Known { saved, document } => {
                 if saved {
-                    if matches!(change, Change::Stored(_)) {
+                    if failed && matches!(change, Change::Stored(_)) {
                         tracing::info!(request = %caller.activity().id(), "the document was saved after all");
                     }
                     change.saved().await;

@@ -7,6 +7,7 @@ use super::world::{BUCKET, World, soon};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use stowage_testing::gateway::{JSON, authorization, exchange, json, rev};
+use stowage_testing::log::Log;
 use stowage_testing::raw::RawResponse;
 
 const NAMES: [&str; 3] = ["one.mp3", "two.mp3", "three.mp3"];
@@ -104,6 +105,19 @@ async fn a_batch_write_that_comes_to_nothing_leaves_no_object() {
     // Another revision took its place: it will never be saved.
     world.touch("doc").await;
     world.audit_and_stop(&["doc"]).await;
+}
+
+#[tokio::test]
+async fn a_batch_write_that_is_saved_is_no_news_in_the_log() {
+    let log = Log::default();
+    let guard = log.begin(tracing::Level::INFO);
+    let world = World::start().await;
+    put(&world, "doc?batch=ok", &carrying()).await.expect_status(202);
+    world.gateway.settled().await;
+    assert!(all_or_none(&world, "doc").await);
+    world.audit_and_stop(&["doc"]).await;
+    drop(guard);
+    assert!(log.lines("after all").is_empty(), "{}", log.text());
 }
 
 /// The document was saved without an answer, and one of its attachments was replaced before the gateway found out.

@@ -11,7 +11,7 @@ use stowage_testing::storages::{ALL, Storage};
 use stowage_testing::upstream::until;
 use tokio::sync::Notify;
 
-use super::world::{falling_back, jobs, working};
+use super::world::{drained, falling_back, jobs, working};
 use crate::faults::gate::{Act, End};
 use crate::faults::world::World;
 
@@ -111,7 +111,7 @@ async fn the_leases_last_until_a_document_is_saved() {
     for name in ["one", "two"] {
         assert_eq!(world.gateway.get(&format!("doc/{name}.mp3")).await.body, name.as_bytes());
     }
-    assert!(jobs(&world).await.is_empty());
+    drained(&world).await;
     world.audit_and_stop(&["doc"]).await;
 }
 
@@ -136,6 +136,6 @@ async fn a_lease_survives_a_renewal_without_an_answer() {
     let (put, ()) = tokio::join!(world.gateway.put("doc", "call.mp3", &rev, b"call"), renewed);
     put.expect_status(201);
     world.gateway.settled().await;
-    assert!(jobs(&world).await.is_empty());
+    drained(&world).await;
     world.audit_and_stop(&["doc"]).await;
 }
