@@ -8,7 +8,7 @@ use stowage_testing::recorder::{Answer, Recorder};
 use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
 use super::console::operate;
-use super::start;
+use super::{SECOND, start};
 use stowage_testing::browser::Browser;
 
 /// Returns the plan in CouchDB.
@@ -127,8 +127,15 @@ async fn what_is_not_touched_stays_as_it_was() {
         "pvt_type": "storage", "pvt_account_id": account,
         "attachments": { STORAGE: { "handler": "http", "name": "Archive", "field_separator": "",
             "field_list": [{ "arg": "id" }, { "group": [{ "const": "x" }] }],
-            "settings": { "url": url, "verb": "PUT", "send_multipart": "false", "headers": { "X-Key": "canary-key" }, "own": { "a": [1] } } } },
-        "plan": { "modb": { "attachments": { "handler": STORAGE }, "types": { "fax": { "attachments": { "handler": STORAGE, "stub": "true" } } } } },
+            "settings": { "url": url, "verb": "PUT", "send_multipart": "false", "headers": { "X-Key": "canary-key" }, "own": { "a": [1] } } },
+            // A null undoes what an earlier plan says.
+            SECOND: null },
+        "plan": { "modb": { "attachments": { "handler": STORAGE }, "types": {
+                "fax": { "attachments": { "handler": STORAGE, "stub": "true" } },
+                "cdr": { "attachments": { "handler": null } },
+                "sms": { "attachments": { "handler": STORAGE, "stub": null } },
+                "task": null } },
+            "account": null, "system": {}, "yodb": { "attachments": null } },
         "ui_metadata": { "version": 7 },
     });
     gateway.save_plan(&account, before.clone()).await;

@@ -60,7 +60,7 @@ function choice(options, value) {
   return made;
 }
 
-// One value. What is shown as it came is given back as it came, whatever its type.
+// One value. What is shown as it came is given back as it came, whatever its type: `null` undoes what an earlier plan says.
 function leaf(name, schema, value, context) {
   const secret = context.isSecret(name, value);
   const flag = has(schema, "boolean");
@@ -74,7 +74,7 @@ function leaf(name, schema, value, context) {
   const shown = input.value;
   const read = () => {
     const now = input.value;
-    if (now === shown) return given;
+    if (now === shown) return value;
     if (now === "") return undefined;
     if (flag) return now === "true";
     return has(schema, "integer") && /^\d+$/.test(now) ? Number(now) : now;

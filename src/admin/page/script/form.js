@@ -19,10 +19,11 @@ function fold(name, value, context, fill) {
   const box = element("details");
   box.append(element("summary", name));
   box.dataset.path = context.path.join("/");
-  let inside = null;
+  let [inside, first] = [null, ""];
   const open = () => {
     if (inside) return;
     inside = fill(value ?? {});
+    first = JSON.stringify(inside.read());
     box.append(inside.node);
   };
   box.addEventListener("toggle", () => { if (box.open) open(); });
@@ -31,8 +32,10 @@ function fold(name, value, context, fill) {
     box.open = true;
   }
   const read = () => {
-    if (!inside) return value ?? undefined;
+    if (!inside) return value;
     const now = inside.read();
+    // What was not touched stays: a `null`, which undoes what an earlier plan says, is no empty object.
+    if (value !== undefined && JSON.stringify(now) === first) return value;
     return Object.keys(now).length || context.required ? now : undefined;
   };
   return { node: box, read };

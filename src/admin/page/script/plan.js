@@ -16,10 +16,10 @@ function isSecret(handler) {
 function storage(name, _, value, context) {
   const given = value ?? { handler: "", settings: {} };
   let inside = null;
-  const made = fold(name, given, { ...context, required: true }, () => {
+  return fold(name, value, { ...context, required: true }, () => {
     const box = element("div", undefined, "members");
     const handler = choice(Object.keys(schemas.handlers).map((each) => [each, each]), given.handler || undefined);
-    const rest = element("div");
+    const [shown, rest] = [handler.value, element("div")];
     box.append(labelled("handler", handler, { path: [...context.path, "handler"], required: true }), rest);
     const show = () => {
       const known = schemas.handlers[handler.value];
@@ -31,9 +31,8 @@ function storage(name, _, value, context) {
     };
     handler.addEventListener("change", show);
     show();
-    return { node: box, read: () => ({ ...(inside?.read() ?? given), handler: handler.value }) };
+    return { node: box, read: () => ({ ...(inside?.read() ?? given), handler: handler.value === shown ? given.handler : handler.value }) };
   });
-  return made;
 }
 
 function withoutHandler(schema) {
@@ -48,7 +47,7 @@ const headers = (path) => path.at(-1) === "headers" && ((name, schema, value, co
 // Storages of the form by id, for where the plan names one.
 function storageChoices() {
   const found = plan?.storages?.() ?? {};
-  return Object.entries(found).map(([id, each]) => [id, `${each?.name || each?.handler || "new"} (${id.slice(0, 8)})`]);
+  return Object.entries(found).filter(([, each]) => each).map(([id, each]) => [id, `${each.name || each.handler || "new"} (${id.slice(0, 8)})`]);
 }
 
 function specials(path) {
