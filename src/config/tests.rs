@@ -84,6 +84,20 @@ fn variables_override_the_file() {
 }
 
 #[test]
+fn a_list_in_json_is_a_problem_without_its_value() {
+    for tokens in
+        ["[{\"token\": \"canary\"}, {\"token\": \"canary2\"}]", "[\"canary\", ", " [canary]", "{\"token\": \"canary\"}"]
+    {
+        let problems = load(&source(LEAST, &[("STOWAGE__ADMIN__TOKENS", tokens)])).unwrap_err();
+        assert_eq!(problems.len(), 1, "{tokens}: {problems:?}");
+        assert_eq!(problems[0].key, "admin.tokens", "{tokens}");
+        assert!(!problems[0].message.contains("canary"), "{tokens}: {problems:?}");
+    }
+    let config = load(&source(LEAST, &[("STOWAGE__ADMIN__TOKENS", "[\"a\", \"b\"]")])).unwrap();
+    assert_eq!(config.admin.tokens.len(), 2, "what JSON and TOML write alike");
+}
+
+#[test]
 fn stubs_are_shown_where_plans_are_unless_something_else_is_said() {
     let shown = |said: &str| {
         let config = load(&source(&format!("{LEAST}{said}\n"), &[])).unwrap();

@@ -184,6 +184,11 @@ impl<'a> Section<'a> {
         match self.table.remove(name) {
             None => Vec::new(),
             Some(Value::Array(values)) => values,
+            // JSON in a variable: its parts would be wrong values, such as tokens that can be guessed.
+            Some(Value::String(text)) if text.trim_start().starts_with(['[', '{']) => {
+                self.problem(name, "begins like a list, but is none in TOML, such as [\"a\", { token = \"b\" }]");
+                Vec::new()
+            }
             Some(Value::String(text)) => {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
                 parts.map(|part| Value::String(part.to_owned())).collect()
