@@ -1,12 +1,12 @@
 # Stowage in a container. The image has no configuration, certificates or data: mount them.
 #
 #   docker build -t stowage .
-#   docker run -p 5985:5985 --stop-timeout 120 \
+#   docker run -p 5985:5985 --stop-timeout 150 \
 #     -v ./config:/stowage/config:ro -v ./certs:/stowage/certs:ro -v stowage-data:/stowage/data stowage
 #
 # The mounted config/stowage.toml must set `listen.address = "0.0.0.0:5985"` (and `listen.tls.address` likewise): the default is
 # loopback, which cannot be reached from outside the container. The admin listener can stay on loopback, because the health check runs
-# inside. --stop-timeout should be `timeouts.drain`: Docker's default of 10 seconds would interrupt running uploads.
+# inside. --stop-timeout should be more than `timeouts.drain` and 20 s: Docker's default of 10 seconds would interrupt running uploads.
 # Keys must be readable by user 65532. The cache mounts require BuildKit (Docker's default since version 23).
 # tests/image/run performs these stages without a container engine and tests the result.
 

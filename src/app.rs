@@ -149,11 +149,14 @@ impl App {
 
     /// Stops accepting requests, drains those in flight, then stops everything else. Returns the number of connections and tasks cut off.
     pub async fn stop(self) -> usize {
+        let began = tokio::time::Instant::now();
         self.stopping.cancel();
         let cut = self.connections.drain(self.drain).await;
         self.connections.stop();
         self.gateway.tasks.stop();
-        let lost = self.gateway.tasks.drain(self.drain).await;
+        // One period for both, so that a stop has an end that a service manager can be told.
+        let left = self.drain.saturating_sub(began.elapsed()).max(LAST_STEPS);
+        let lost = self.gateway.tasks.drain(left).await;
         if lost > 0 {
             tracing::error!(tasks = lost, "commits or removals did not end in time");
         }
@@ -320,5 +323,7 @@ fn gateway(
     })
 }
 
+/// How long commits, removals and runs may at least take to finish at shutdown: those of a request that was cut off begin at its end.
+const LAST_STEPS: Duration = Duration::from_secs(15);
 /// How long background tasks may take to finish at shutdown.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);

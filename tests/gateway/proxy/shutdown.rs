@@ -68,6 +68,19 @@ async fn what_outlives_the_drain_is_cut_and_counted() {
 }
 
 #[tokio::test]
+async fn a_stop_takes_at_most_20_seconds_more_than_the_drain() {
+    let world = World::with(&[("timeouts.drain", "60s")]).await;
+    let app = world.gateway.app;
+    for tasks in [&app.connections, &app.gateway.tasks] {
+        drop(tasks.spawn("what never ends", std::future::pending::<()>()));
+    }
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    assert_eq!(app.stop().await, 2);
+    assert!(began.elapsed() <= Duration::from_secs(81), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_full_gateway_stops_too() {
     let mut world = World::with(&[("limits.connections", "1"), ("timeouts.drain", "20s")]).await;
     let address = world.gateway.address;
