@@ -16,7 +16,7 @@ use stowage_http::client::{Client, Server};
 use stowage_http::connect::{Connector, Reach};
 use stowage_http::target::Origin;
 
-use super::serve::{announce, runtime};
+use super::serve::{announce, block_on};
 use crate::app::App;
 use crate::config::{Config, Source, load};
 
@@ -34,7 +34,7 @@ impl Demo {
         std::fs::create_dir_all(folder.path().join("attachments"))?;
         let config = configuration(folder.path())?;
         log::start(config.log.format, config.log.level);
-        runtime()?.block_on(async {
+        block_on(async {
             let signals = Signals::new()?;
             let app = App::start(config).await?;
             announce(&app);

@@ -8,7 +8,7 @@ use stowage_http::body::BoxError;
 use stowage_http::target::encode;
 
 use super::ConfigFile;
-use super::serve::runtime;
+use super::serve::block_on;
 use crate::admin::explain::{Question, explain};
 use crate::app::gateway_of;
 use crate::config::Config;
@@ -40,7 +40,7 @@ impl Explain {
     /// Prints the answer.
     pub(super) fn run(self, config: Config) -> Result<(), BoxError> {
         log::start(config.log.format, config.log.level);
-        let text = runtime()?.block_on(async {
+        let text = block_on(async {
             let gateway = gateway_of(&config)?;
             let document = match &self.doc {
                 None => stand_in(self.document_type.as_deref(), self.owner.as_deref()),

@@ -10,7 +10,7 @@ use stowage_base::log;
 use stowage_http::body::BoxError;
 
 use super::ConfigFile;
-use super::serve::runtime;
+use super::serve::block_on;
 use super::watch::Format;
 use crate::app::gateway_of;
 use crate::config::Config;
@@ -50,7 +50,7 @@ struct Ids {
 impl Jobs {
     pub(super) fn run(self, config: Config) -> Result<(), BoxError> {
         log::start(config.log.format, config.log.level);
-        runtime()?.block_on(async {
+        block_on(async {
             let queue = gateway_of(&config)?.jobs;
             match &self.what {
                 None | Some(What::List) => list(&queue, self.format).await,

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ConfigFile;
 use super::scope::ScopeArguments;
-use super::serve::runtime;
+use super::serve::block_on;
 use super::watch::{Format, watched};
 use crate::app::gateway_of;
 use crate::config::Config;
@@ -52,7 +52,7 @@ impl Migrate {
         };
         let migration = Migration { direction, dry_run: self.dry_run, compact: self.compact };
         let done = if self.dry_run { "to be moved" } else { "moved" };
-        runtime()?.block_on(async {
+        block_on(async {
             let gateway = Arc::new(gateway_of(&config)?);
             gateway.plans.read_once().await?;
             let (progress, stop) = (Progress::default(), CancellationToken::new());

@@ -1,5 +1,7 @@
 //! `stowage serve`: runs the gateway until a signal.
 
+use std::time::Duration;
+
 use stowage_base::console::{self, complain};
 use stowage_base::signals::{Program, Signals, run_until_signal};
 use stowage_base::{log, memory};
@@ -15,7 +17,7 @@ pub(super) fn serve(config: Config) -> Result<(), BoxError> {
         complain(&format!("memory will not be given back after a load: {error}"));
     }
     log::start(config.log.format, config.log.level);
-    runtime()?.block_on(async {
+    block_on(async {
         // Before the listeners are announced, so that a signal sent right after that finds its handler.
         let signals = Signals::new()?;
         let app = App::start(config).await?;
@@ -37,9 +39,18 @@ pub(super) fn announce(app: &App) {
     ]);
 }
 
+/// Runs a command to its end. A blocking call that hangs, such as a look-up of a name or a read from a dead NFS server, cannot be ended: the process
+/// ends without it.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, BoxError>>) -> Result<T, BoxError> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(CLEAN_UP_WITHIN);
+    outcome
+}
+
 /// Builds a runtime with one worker per core, unless the environment says otherwise. One worker gets the single-threaded scheduler: work stealing
 /// costs a fifth of a forwarded request.
-pub(super) fn runtime() -> Result<Runtime, BoxError> {
+fn runtime() -> Result<Runtime, BoxError> {
     let mut builder = match workers()? {
         1 => Builder::new_current_thread(),
         workers => {
@@ -67,7 +78,33 @@ impl Program for App {
     }
 }
 
+/// How long the tasks that a command leaves behind may take to clean up.
+const CLEAN_UP_WITHIN: Duration = Duration::from_secs(1);
 /// Ticks between polls for I/O events under load (tokio's default is 61): fewer system calls per request.
 const TASKS_BETWEEN_EVENTS: u32 = 127;
 /// The environment variable for the number of worker threads, for benchmarks and shared machines.
 const WORKERS: &str = "STOWAGE_WORKER_THREADS";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_blocking_call_that_hangs_does_not_hold_up_the_end() {
+        let (hold, held) = channel::<()>();
+        let ended = block_on(async {
+            let (begin, begun) = tokio::sync::oneshot::channel();
+            drop(tokio::task::spawn_blocking(move || {
+                begin.send(()).unwrap();
+                held.recv_timeout(Duration::from_secs(60)).ok();
+            }));
+            begun.await?;
+            Ok(Instant::now())
+        });
+        assert!(ended.unwrap().elapsed() < Duration::from_secs(30));
+        drop(hold);
+    }
+}

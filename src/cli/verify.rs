@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ConfigFile;
 use super::scope::ScopeArguments;
-use super::serve::runtime;
+use super::serve::block_on;
 use super::watch::{Format, watched};
 use crate::app::gateway_of;
 use crate::config::Config;
@@ -45,7 +45,7 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(self, config: Config) -> Result<(), BoxError> {
         log::start(config.log.format, config.log.level);
-        runtime()?.block_on(async {
+        block_on(async {
             let gateway = Arc::new(gateway_of(&config)?);
             gateway.plans.read_once().await?;
             let (progress, stop) = (Progress::default(), CancellationToken::new());
