@@ -58,10 +58,11 @@ impl Migrate {
             let (progress, stop) = (Progress::default(), CancellationToken::new());
             let (scope, pace) = (self.scope.scope(), self.scope.pace(!self.dry_run));
             let walk = Walk { gateway: &gateway, scope: &scope, pace: &pace, progress: &progress, stop: &stop };
-            let outcome = watched(&progress, (self.format, done), &stop, migrate(walk, migration)).await;
-            // Let the removals of replaced objects finish.
-            gateway.tasks.drain(config.timeouts.drain).await;
-            outcome
+            // The removals of replaced objects.
+            let rest = async {
+                gateway.tasks.drain(config.timeouts.drain).await;
+            };
+            watched(&progress, (self.format, done), &stop, migrate(walk, migration), rest).await
         })
     }
 }

@@ -54,7 +54,7 @@ impl Verify {
             let verification =
                 Verification { read: self.read, orphans, remove: self.remove_orphans, repair: self.repair };
             let walk = Walk { gateway: &gateway, scope: &scope, pace: &pace, progress: &progress, stop: &stop };
-            watched(&progress, (self.format, "checked"), &stop, verify(walk, verification)).await
+            watched(&progress, (self.format, "checked"), &stop, verify(walk, verification), async {}).await
         })
     }
 }

@@ -8,7 +8,7 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 use stowage_base::console::{complain, say};
 use stowage_http::body::BoxError;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::walk::{Progress, Totals};
@@ -23,24 +23,75 @@ pub(super) enum Format {
 }
 
 /// Displays a walk while it runs, and a table at its end. The first SIGINT or SIGTERM ends it after the work in progress, the second at once. `done` is
-/// the word for what is counted: `moved`, `to be moved` or `checked`.
+/// the word for what is counted: `moved`, `to be moved` or `checked`. `rest` is what still goes on after the walk: any further signal ends it.
 pub(super) async fn watched(
     progress: &Progress,
     (format, done): (Format, &str),
     stop: &CancellationToken,
     walk: impl Future<Output = Result<(), crate::error::Error>>,
+    rest: impl Future<Output = ()>,
+) -> Result<(), BoxError> {
+    let mut signals = Signals {
+        interrupt: signal(SignalKind::interrupt())?,
+        terminate: signal(SignalKind::terminate())?,
+        ended: false,
+    };
+    let outcome = shown_to_its_end(progress, (format, done), stop, Box::pin(walk), &mut signals).await;
+    if signals.ended {
+        return outcome;
+    }
+    tokio::select! {
+        () = rest => outcome,
+        () = signals.next() => {
+            outcome.and_then(|()| Err("stopped before everything that was replaced is removed".into()))
+        }
+    }
+}
+
+/// The signals that end a command.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// Whether a second one has ended the walk.
+    ended: bool,
+}
+
+impl Signals {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Handles a signal during the walk.
+    fn end(&mut self, stop: &CancellationToken) -> Result<(), BoxError> {
+        if stop.is_cancelled() {
+            self.ended = true;
+            return Err("stopped at once by a second signal".into());
+        }
+        complain("stopping after what is under way; the next run goes on from here");
+        stop.cancel();
+        Ok(())
+    }
+}
+
+async fn shown_to_its_end(
+    progress: &Progress,
+    (format, done): (Format, &str),
+    stop: &CancellationToken,
+    walk: impl Future<Output = Result<(), crate::error::Error>>,
+    signals: &mut Signals,
 ) -> Result<(), BoxError> {
     let began = Instant::now();
     let mut shown = Shown::new(format);
     let mut walk = std::pin::pin!(walk);
     let mut tick = tokio::time::interval(shown.every());
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let outcome = loop {
         tokio::select! {
             outcome = &mut walk => break outcome,
             _ = tick.tick() => shown.show(progress, done)?,
-            _ = interrupt.recv() => end(stop)?,
-            _ = terminate.recv() => end(stop)?,
+            () = signals.next() => signals.end(stop)?,
         }
     };
     shown.end();
@@ -54,16 +105,6 @@ pub(super) async fn watched(
         return Err(format!("{faults} could not be {done} or are wrong").into());
     }
     if stop.is_cancelled() { Err("it was stopped before its end".into()) } else { Ok(()) }
-}
-
-/// Handles a signal.
-fn end(stop: &CancellationToken) -> Result<(), BoxError> {
-    if stop.is_cancelled() {
-        return Err("stopped at once by a second signal".into());
-    }
-    complain("stopping after what is under way; the next run goes on from here");
-    stop.cancel();
-    Ok(())
 }
 
 /// The display on the screen.
