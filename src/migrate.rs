@@ -84,7 +84,11 @@ impl Visit for Migration {
             }
             let mut won = 0;
             for caller in walk.gateway.homes.of(database).await?.own_accounts()? {
-                won += compact(&caller, database).await?;
+                // CouchDB goes on by itself; a stop does not wait for it.
+                tokio::select! {
+                    smaller = compact(&caller, database) => won += smaller?,
+                    () = walk.stop.cancelled() => break,
+                }
             }
             Ok(won)
         })

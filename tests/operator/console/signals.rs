@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use stowage_testing::gateway::Running;
 use stowage_testing::recorder::{Answer, Recorder};
+use stowage_testing::spy::Spy;
 use tokio::sync::Notify;
 
 use crate::commands::program::command;
@@ -73,5 +74,26 @@ async fn a_second_signal_ends_a_command_at_once() {
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     server.reset_rules();
     never.notify_waiters();
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_stopped_does_not_wait_for_a_compaction() {
+    let gateway = super::setup().start().await;
+    gateway.make_database().await;
+    let couch = Spy::start(&gateway.couch.url).await;
+    let target = format!("/{}/_compact", gateway.path());
+    couch.hold(&target);
+    let (folder, database) = (tempfile::tempdir().unwrap(), gateway.database());
+    let mut command = command(folder.path(), &["migrate", "--db", &database, "--compact"]);
+    command.envs(environment(&gateway)).env("STOWAGE__TIMEOUTS__RESPONSE_HEAD", "100s");
+    command.env("STOWAGE__COUCHDB__URL", couch.url());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    couch.wait_for(&format!("POST {target}")).await;
+    let began = Instant::now();
+    send("INT", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    couch.release();
     gateway.stop().await;
 }
