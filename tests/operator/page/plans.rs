@@ -1,11 +1,14 @@
 //! A plan as a form generated from the schemas: opened, tried, saved, and explained. Secrets are accepted, but never shown.
 
+use std::sync::Arc;
+
 use hyper::Method;
 use serde_json::{Value, json};
 use stowage_storage::DRIVERS;
 use stowage_testing::gateway::{Running, STORAGE, json as parsed};
 use stowage_testing::recorder::{Answer, Recorder};
 use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+use tokio::sync::Notify;
 
 use super::console::operate;
 use super::{SECOND, start};
@@ -180,6 +183,40 @@ async fn what_is_not_touched_stays_as_it_was() {
     browser.click("#forget").await;
     let left = "['plan-fields', 'explained'].map((id) => document.getElementById(id).children.length)";
     assert_eq!(browser.value(left).await, json!([0, 0]));
+    drop(browser);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_leaves_alone_what_is_opened_meanwhile() {
+    let gateway = start().await;
+    let server = Recorder::start().await;
+    let account = gateway.account.clone();
+    gateway.plan("http", json!({ "url": server.url("/r") })).await;
+    let mut browser = operate(&gateway, 1280, "light").await;
+    open_plan(&mut browser, &account).await;
+    let release = Arc::new(Notify::new());
+    server.next(Method::PUT, 1, Answer::Held(Arc::clone(&release), Box::new(Answer::Normal)));
+    let heard = "(() => { const before = call; call = async (...given) => {
+        const answer = await before(...given);
+        if (given[0] === 'POST') setTimeout(() => { window.heard = true; });
+        return answer;
+    }; })()";
+    browser.value(heard).await;
+    browser.value("document.querySelector('#plan-form').requestSubmit()").await;
+    server.wait_until(|requests| !requests.is_empty()).await;
+    let inert = "document.querySelector('#plan-form').inert";
+    assert_eq!(browser.value(inert).await, json!(true), "what is typed now would be lost");
+
+    browser.set("#plan-account", "").await;
+    browser.value("document.querySelector('#plan-open').requestSubmit()").await;
+    browser.until("document.querySelector('#plan-told').textContent.includes(' of the system')").await;
+    assert_eq!(browser.value(inert).await, json!(false));
+    release.notify_one();
+    browser.until("window.heard").await;
+    assert!(browser.text("#plan-told").await.contains(" of the system"));
+    assert_eq!(browser.value("document.querySelectorAll('#plan-form .entry').length").await, json!(0));
+    assert!(saved(&gateway, &account).await["_rev"].as_str().unwrap().starts_with("2-"));
     drop(browser);
     gateway.stop().await;
 }

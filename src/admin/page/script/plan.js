@@ -87,8 +87,9 @@ function build(data) {
   by("plan-fields").querySelector('[data-path="plan"]').open = true;
 }
 
-// What the form says; `null` where something in it cannot be.
+// What the form says; `null` where something in it cannot be, and while a request runs.
 function readForm() {
+  if (by("plan-form").inert) return null;
   try {
     const left = complain(by("plan-form"), []);
     put(by("plan-left"), left.join("\n"));
@@ -111,12 +112,34 @@ function refusedPlan(answer) {
   tellPlan(answer.status === 400 ? "Something is wrong: see the fields that are marked, and below." : `Not saved: ${reason(answer)}`);
 }
 
+// Asks while the form cannot be changed: what an answer brings would replace it. Gives nothing if another plan was opened meanwhile.
+async function askForPlan(method, path, data, patience = CHECKS) {
+  const [form, mine, focused] = [by("plan-form"), plan, document.activeElement];
+  form.inert = true;
+  try {
+    const answer = await call(method, path, data, patience);
+    return plan === mine ? answer : undefined;
+  } catch (error) {
+    if (plan === mine) throw error;
+  } finally {
+    if (plan === mine) {
+      form.inert = false;
+      if (form.contains(focused)) focused.focus();
+    }
+  }
+}
+
 async function openPlan(account) {
+  const mine = plan = { account, revision: null };
+  by("plan-form").hidden = true;
+  by("plan-form").inert = false;
   schemas ??= (await call("GET", "/v2/storage/schema")).data;
   const answer = await call("GET", planPath(account));
+  // Another one was opened meanwhile.
+  if (plan !== mine) return;
   if (!answer.ok && answer.status !== 404) return tellPlan(`The plan cannot be read: ${reason(answer)}`);
   if (!answer.ok && !account.match(/^[0-9a-f]{32}$/) && account) return tellPlan("An account's id has 32 hexadecimal digits.");
-  plan = { account, revision: answer.ok ? answer.revision : null };
+  if (answer.ok) plan.revision = answer.revision;
   build(answer.ok ? answer.data : {});
   put(by("plan-left"), "");
   by("plan-form").hidden = false;
@@ -127,7 +150,8 @@ async function testPlan() {
   const data = readForm();
   if (!data) return;
   tellPlan("The storages are being tried.");
-  const answer = await call("POST", `${planPath(plan.account)}/check`, data, CHECKS);
+  const answer = await askForPlan("POST", `${planPath(plan.account)}/check`, data);
+  if (!answer) return;
   if (!answer.ok) return refusedPlan(answer);
   tellPlan("It works: a file went to every storage, came back, and was removed. Nothing was saved.");
 }
@@ -139,10 +163,12 @@ async function savePlan() {
   const { account, revision } = plan;
   if (revision) {
     // The API replaces whatever is there: another's change must not go with it.
-    const now = await call("GET", planPath(account));
+    const now = await askForPlan("GET", planPath(account), undefined, PATIENCE);
+    if (!now) return;
     if (now.ok && now.revision !== revision) return tellPlan("Somebody else has changed the plan meanwhile: open it again.");
   }
-  const answer = await call(revision ? "POST" : "PUT", planPath(account), data, CHECKS);
+  const answer = await askForPlan(revision ? "POST" : "PUT", planPath(account), data);
+  if (!answer) return;
   if (!answer.ok) return refusedPlan(answer);
   plan.revision = answer.revision;
   build(answer.data);
@@ -166,6 +192,7 @@ function forgetPlan() {
   plan = null;
   by("plan-fields").replaceChildren();
   by("plan-form").hidden = true;
+  by("plan-form").inert = false;
   by("plan-account").value = "";
   for (const id of ["plan-told", "plan-left"]) put(by(id), "");
 }
