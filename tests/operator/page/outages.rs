@@ -34,3 +34,26 @@ async fn a_storage_that_is_down_and_its_jobs_are_shown() {
     drop(browser);
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_cannot_be_read_holds_up_nothing_else() {
+    let setup = Setup::default().set("admin.tokens", &format!("[\"{OPERATOR}\"]"));
+    let gateway = setup.start().await;
+    let mut browser = open(&gateway).await;
+    let broken = "(() => { const before = fetch; window.broken = () => Promise.reject(new Error('silent'));
+        window.fetch = (path, ...more) => String(path).includes('/queue') ? window.broken() : before(path, ...more); })()";
+    browser.value(broken).await;
+    browser.enter("#token", OPERATOR).await;
+    browser.until("document.querySelector('#queue-state').textContent === 'The queue cannot be read.'").await;
+    assert!(browser.text("#failures-state").await.starts_with("Nothing has failed"));
+    // An answer that never comes.
+    browser.value("(() => { window.broken = () => new Promise(() => { window.waits = true; }); queueRead = -QUEUE_EVERY; })()").await;
+    browser.until("window.waits").await;
+    let looks = "(document.querySelector('#requests polyline')?.getAttribute('points') ?? null)";
+    for _ in 0..2 {
+        let before = browser.value(looks).await;
+        browser.until(&format!("{looks} !== {before}")).await;
+    }
+    drop(browser);
+    gateway.stop().await;
+}

@@ -72,15 +72,31 @@ async function failures() {
   put(by("failures-state"), rows.length ? "" : "Nothing has failed since the gateway was started.");
 }
 
+// The sections that are being read.
+const reading = new Map();
+
+// Reads a section, and gives whether it could be. One that waits for its answer is not asked for again, and holds up no other.
+async function section(read, state, what) {
+  const mine = asked;
+  if (reading.get(read) === mine) return false;
+  reading.set(read, mine);
+  try {
+    await read();
+    return true;
+  } catch (error) {
+    if (state && token && error.message !== "forgotten") put(by(state), `${what} cannot be read.`);
+    return false;
+  } finally {
+    if (reading.get(read) === mine) reading.delete(read);
+  }
+}
+
 // One turn: the token is tried with the failures first.
 async function operated() {
-  try {
-    await failures();
-    if (!token) return;
-    await Promise.all([health(), queue(), runs()]);
-  } catch (error) {
-    if (token && error.message !== "forgotten") put(by("failures-state"), "The failures cannot be read.");
-  }
+  if (!(await section(failures, "failures-state", "The failures")) || !token) return;
+  section(health, "health-state", "The storages");
+  section(queue, "queue-state", "The queue");
+  section(runs);
 }
 
 by("token-form").addEventListener("submit", (event) => {

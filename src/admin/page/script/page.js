@@ -101,7 +101,7 @@ async function turn() {
     }
     before = now;
     told(values.ready ? "ready" : "stopping", values.ready ? "ready" : "lost");
-    if (token) await operated();
+    if (token) operated();
   } catch {
     told("the gateway does not answer", "lost");
   }
