@@ -17,6 +17,24 @@ pub async fn operate(gateway: &Running, width: u32, scheme: &str) -> Browser {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_events_stay_away_is_shown_to_its_end() {
+    let gateway = start().await;
+    gateway.make_database().await;
+    fill(&gateway, 1).await;
+    plan(&gateway, Some(STORAGE)).await;
+    let mut browser = operate(&gateway, 1280, "light").await;
+    let silent = "events = (path, signal) => new Promise((_, fail) => {
+        signal.addEventListener('abort', () => { window.aborted = true; fail(signal.reason); }); }); null";
+    browser.value(silent).await;
+    browser.set("#run-names", &gateway.account).await;
+    browser.click("#run-count").await;
+    browser.until("document.querySelector('#runs h3')?.textContent.endsWith('counted only is done')").await;
+    browser.until("window.aborted && !document.querySelector('#run-start').disabled").await;
+    drop(browser);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_is_counted_first_then_started_and_verified() {
     for (width, scheme) in [(1280, "light"), (360, "dark")] {
         let gateway = start().await;

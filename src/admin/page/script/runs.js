@@ -134,8 +134,12 @@ async function runs() {
   if (before !== turned) return;
   const known = lists.flatMap((list) => (list.ok ? list.data : [])).sort((one, other) => (one.began < other.began ? -1 : 1));
   for (const run of known) {
-    if (!followed.has(run.id)) showRun(run);
-    if (run.ended !== null) tellEnd(run);
+    if (run.ended !== null) {
+      // A stream whose connection died without a word never tells the end.
+      followed.get(run.id)?.abort();
+      tellEnd(run);
+    }
+    if (run.ended !== null || !followed.has(run.id)) showRun(run);
     follow(run);
   }
   const ids = new Set(known.map((run) => run.id));
