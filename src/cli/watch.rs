@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value, json};
 use stowage_base::console::{complain, say};
 use stowage_http::body::BoxError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -183,6 +183,21 @@ fn line(totals: &Totals, done: &str) -> String {
     format!("{looked} documents, {attachments} attachments {done} ({}){wrong}", HumanBytes(*bytes))
 }
 
+/// Returns the last line of a result in JSON. `more` is what has no line of its own.
+fn last_line(progress: &Progress, took: Duration, stopped: bool) -> Value {
+    let ((_, faults), (left, more_left)) = (progress.faults(), progress.left());
+    json!({
+        "total": progress.totals(),
+        "bytes_won": progress.bytes_won(),
+        "removed": progress.removed().0,
+        "jobs": progress.jobs(),
+        "left": left.len() as u64 + more_left,
+        "more": { "faults": faults, "left": more_left },
+        "seconds": took.as_secs_f64(),
+        "stopped": stopped,
+    })
+}
+
 /// Prints the result: the faults, each database, and the totals.
 fn table(progress: &Progress, (format, done): (Format, &str), took: Duration, stopped: bool) -> Result<(), BoxError> {
     let (faults, unsaid) = progress.faults();
@@ -194,12 +209,7 @@ fn table(progress: &Progress, (format, done): (Format, &str), took: Duration, st
         left.iter().try_for_each(|left| say(&json!({ "left": left }).to_string()))?;
         progress.gone().iter().try_for_each(|name| say(&json!({ "deleted": name }).to_string()))?;
         ended.iter().try_for_each(|part| say(&json!({ "database": part }).to_string()))?;
-        let (won, removed, jobs) = (progress.bytes_won(), progress.removed().0, progress.jobs());
-        let seconds = took.as_secs_f64();
-        let last = json!({
-            "total": totals, "bytes_won": won, "removed": removed, "jobs": jobs, "left": all_left, "seconds": seconds, "stopped": stopped,
-        });
-        say(&last.to_string())?;
+        say(&last_line(progress, took, stopped).to_string())?;
         return Ok(());
     }
     for fault in faults.iter().chain(&left) {
@@ -239,4 +249,23 @@ fn table(progress: &Progress, (format, done): (Format, &str), took: Duration, st
         say(&format!("CouchDB's files are {} smaller", HumanBytes(progress.bytes_won())))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::walk::Fault;
+
+    #[test]
+    fn the_last_line_says_how_many_faults_have_none() {
+        let progress = Progress::default();
+        for _ in 0..10_002 {
+            progress.faulty("db", Fault::new(("db", "doc", "a"), "missing", "the object is gone"));
+        }
+        for _ in 0..10_001 {
+            progress.leaves_behind(Fault::new(("db", "doc", "a"), "kazoo", "a pointer of KAZOO's"));
+        }
+        let last = last_line(&progress, Duration::ZERO, false);
+        assert_eq!((&last["more"], &last["left"]), (&json!({ "faults": 2, "left": 1 }), &json!(10_001)), "{last}");
+    }
 }
