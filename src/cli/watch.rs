@@ -119,8 +119,7 @@ impl Shown {
             return Self::Lines(format);
         }
         let screen = MultiProgress::new();
-        let all = screen
-            .add(ProgressBar::new(0).with_style(style("{bar:30.cyan} {pos}/{len} {msg} {elapsed_precise} left {eta}")));
+        let all = screen.add(ProgressBar::new(0));
         Self::Bars { all, each: HashMap::new(), screen }
     }
 
@@ -140,6 +139,7 @@ impl Shown {
             }
             Self::Lines(Format::Text) => complain(&format!("databases {ended}/{databases}, {}", line(&totals, done))),
             Self::Bars { all, each, screen } => {
+                all.set_style(style(whole(ended)));
                 all.set_length(databases);
                 all.set_position(ended);
                 all.set_message(format!("databases, {}", line(&totals, done)));
@@ -170,6 +170,15 @@ impl Shown {
             each.into_values().for_each(|bar| bar.finish_and_clear());
             all.finish_and_clear();
         }
+    }
+}
+
+/// Returns the template of the bar for the whole. The time left follows from the databases that are done: before the first, it would be 0 s.
+const fn whole(ended: u64) -> &'static str {
+    if ended == 0 {
+        "{bar:30.cyan} {pos}/{len} {msg} {elapsed_precise}"
+    } else {
+        "{bar:30.cyan} {pos}/{len} {msg} {elapsed_precise} left {eta}"
     }
 }
 
@@ -255,6 +264,11 @@ fn table(progress: &Progress, (format, done): (Format, &str), took: Duration, st
 mod tests {
     use super::*;
     use crate::walk::Fault;
+
+    #[test]
+    fn the_time_left_is_shown_once_a_database_is_done() {
+        assert_eq!([0, 1].map(|ended| whole(ended).contains("eta")), [false, true]);
+    }
 
     #[test]
     fn the_last_line_says_how_many_faults_have_none() {
