@@ -124,7 +124,7 @@ impl Source {
         }
         let is_retagged = known.is_some_and(|known| download.etag.as_ref().is_some_and(|given| given != known));
         if !read && length.is_some() && !is_retagged {
-            return Ok(Sound::Same);
+            return Ok(Sound::Unread);
         }
         self.compare(download.body).await
     }
@@ -186,6 +186,8 @@ pub(crate) struct Seen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sound {
     Same,
+    /// It does as far as its length and its storage's tag say: its bytes were not read.
+    Unread,
     /// The difference.
     Different(&'static str),
 }

@@ -87,13 +87,16 @@ impl Visit for Proof {
                 let source = Source::of(Arc::clone(gateway), activity, &target, &found.document, pointer).await;
                 let sound = match source {
                     Ok(source) => {
-                        tally.bytes += source.length.unwrap_or_default();
-                        source.sound(self.verification.read).await
+                        let length = source.length.unwrap_or_default();
+                        tally.bytes += length;
+                        let sound = source.sound(self.verification.read).await;
+                        tally.unread += if matches!(sound, Ok(Sound::Unread)) { length } else { 0 };
+                        sound
                     }
                     Err(error) => Err(error),
                 };
                 match sound {
-                    Ok(Sound::Same) => {}
+                    Ok(Sound::Same | Sound::Unread) => {}
                     Ok(Sound::Different(what)) => tally.faults.push(fault("different", what)),
                     Err(Error::Storage(_, error)) if error.kind() == Kind::Missing => {
                         tally.faults.push(fault("missing", &error.to_string()));

@@ -46,7 +46,8 @@ impl Pace {
             let now = Instant::now();
             let mut until = now;
             if let Some(rate) = self.bytes_per_second {
-                let millis = tally.bytes.saturating_mul(1000) / rate.max(1);
+                let bytes = tally.bytes.saturating_sub(tally.unread);
+                let millis = bytes.saturating_mul(1000) / rate.max(1);
                 state.paid_until = state.paid_until.max(now) + Duration::from_millis(millis);
                 until = state.paid_until;
             }
@@ -72,3 +73,18 @@ const LEAST: Duration = Duration::from_millis(20);
 /// The slowdown at which CouchDB is considered overloaded.
 const MUCH_SLOWER: u32 = 8;
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_bytes_that_are_read_count_for_the_rate() {
+        let (pace, began) = (Pace::new(1, Some(1 << 20)), Instant::now());
+        let checked = Tally { attachments: 1, bytes: 10 << 20, unread: 10 << 20, ..Tally::default() };
+        pace.took(Duration::ZERO, &checked).await;
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        pace.took(Duration::ZERO, &Tally { unread: 0, ..checked }).await;
+        assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+    }
+}

@@ -15,6 +15,8 @@ pub struct Tally {
     pub attachments: u64,
     /// The bytes of these attachments.
     pub bytes: u64,
+    /// Those of them that were not read, and do not count for the rate.
+    pub unread: u64,
     /// The number of jobs created for repairs.
     pub jobs: u64,
     /// The faults of the attachments.
@@ -141,7 +143,7 @@ impl Progress {
     }
 
     pub(crate) fn done(&self, database: &str, tally: Tally) {
-        let Tally { attachments, bytes, jobs, faults, left } = tally;
+        let Tally { attachments, bytes, unread: _, jobs, faults, left } = tally;
         self.add(database, &Totals { attachments, bytes, ..Totals::default() });
         self.state().jobs += jobs;
         faults.into_iter().for_each(|fault| self.faulty(database, fault));
