@@ -130,11 +130,12 @@ impl Plans {
         }
     }
 
-    /// Records a change; returns false if the line is none.
+    /// Records a change; returns false if the line is none, or leaves out the document: it may be a plan.
     fn change(&self, line: &[u8]) -> bool {
         let Ok(change) = serde_json::from_slice::<Change>(line) else { return false };
-        self.document_changed(&change.id, change.doc.as_ref().filter(|_| !change.deleted));
-        true
+        let document = change.doc.as_ref().filter(|_| !change.deleted);
+        self.document_changed(&change.id, document);
+        document.is_some() || change.deleted
     }
 }
 

@@ -171,7 +171,11 @@ impl Couch {
             .iter()
             .filter(|((database, _), document)| database == name && document.sequence > since)
             .map(|((_, id), document)| {
-                json!({"seq": format!("{}-bench", document.sequence), "id": id, "changes": [{"rev": document.rev}]})
+                let mut doc = document.body.clone();
+                doc.insert("_id".to_owned(), json!(id));
+                doc.insert("_rev".to_owned(), json!(document.rev));
+                let changes = json!([{ "rev": document.rev }]);
+                json!({"seq": format!("{}-bench", document.sequence), "id": id, "changes": changes, "doc": doc})
             })
             .collect();
         json!({"results": results, "last_seq": format!("{last}-bench"), "pending": 0})
