@@ -22,24 +22,23 @@ use tokio_rustls::server::TlsStream;
 /// Bytes read from a connection since the last write: one head, and perhaps what follows it.
 #[derive(Debug, Clone)]
 pub(super) struct Head {
-    read: Arc<Mutex<Vec<u8>>>,
+    record: Arc<Mutex<Record>>,
     most: usize,
-    half: Arc<Half>,
+    /// Whether a check of the client's half of the connection is pending.
+    asked: Arc<AtomicBool>,
 }
 
-/// State of the client's half of the connection.
 #[derive(Debug, Default)]
-struct Half {
-    /// Whether a check is pending.
-    asked: AtomicBool,
-    /// When it was found closed, since the client last accepted bytes.
-    closed: Mutex<Option<Instant>>,
+struct Record {
+    read: Vec<u8>,
+    /// When the client's half was found closed, since the client last accepted bytes.
+    closed: Option<Instant>,
 }
 
 impl Head {
     /// Keeps at most `most` bytes.
     pub(super) fn new(most: usize) -> Self {
-        Self { read: Arc::default(), most, half: Arc::default() }
+        Self { record: Arc::default(), most, asked: Arc::default() }
     }
 
     /// Restores a length dropped by hyper, so that the request can be rejected for it.
@@ -52,17 +51,13 @@ impl Head {
     /// Returns whether the client's half has been closed for `limit`. Call it regularly: it requests a check, which is done when the
     /// connection is next polled.
     pub(super) fn is_closed_for(&self, limit: Duration) -> bool {
-        self.half.asked.store(true, Ordering::Release);
-        self.closed().is_some_and(|closed| closed.elapsed() >= limit)
-    }
-
-    fn closed(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.half.closed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.asked.store(true, Ordering::Release);
+        self.record().closed.is_some_and(|closed| closed.elapsed() >= limit)
     }
 
     fn has_length(&self, method: &Method) -> bool {
-        let read = self.read();
-        let mut lines = read.trim_ascii_start().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+        let record = self.record();
+        let mut lines = record.read.trim_ascii_start().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
         // After an early response, this may be the rest of the previous body.
         let is_head = lines.next().is_some_and(|line| {
             line.strip_prefix(method.as_str().as_bytes()).is_some_and(|rest| rest.starts_with(b" "))
@@ -72,22 +67,27 @@ impl Head {
         is_head && lines.take_while(|line| !line.is_empty()).any(name)
     }
 
-    fn read(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, bytes: &[u8]) {
-        let mut read = self.read();
+        let read = &mut self.record().read;
         let room = self.most.saturating_sub(read.len());
         read.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
-    fn begin(&self) {
-        let mut read = self.read();
-        if read.capacity() > USUAL {
-            *read = Vec::new();
+    /// Notes a write of so many bytes.
+    fn written(&self, bytes: usize) {
+        let mut record = self.record();
+        if record.read.capacity() > USUAL {
+            record.read = Vec::new();
         }
-        read.clear();
+        record.read.clear();
+        // A client that takes bytes is not gone.
+        if bytes > 0 {
+            record.closed = None;
+        }
     }
 }
 
@@ -107,12 +107,8 @@ impl<S> Watched<S> {
     }
 
     fn written(&self, outcome: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(written)) = outcome {
-            self.head.begin();
-            // A client that takes bytes is not gone.
-            if *written > 0 {
-                *self.head.closed() = None;
-            }
+        if let Poll::Ready(Ok(bytes)) = outcome {
+            self.head.written(*bytes);
         }
     }
 }
@@ -155,8 +151,8 @@ impl<S: AsyncWrite + Socket + Unpin> AsyncWrite for Watched<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // hyper flushes on every poll, and reads nothing while it is responding.
-        if this.head.half.asked.swap(false, Ordering::AcqRel) && this.inner.is_half_closed() {
-            this.head.closed().get_or_insert_with(Instant::now);
+        if this.head.asked.swap(false, Ordering::AcqRel) && this.inner.is_half_closed() {
+            this.head.record().closed.get_or_insert_with(Instant::now);
         }
         Pin::new(&mut this.inner).poll_flush(cx)
     }
