@@ -12,7 +12,7 @@ use super::world::{
     drained, drained_by_another, falling_back, is_in_storage, jobs, with_worker, without_worker, working,
 };
 use crate::faults::gate::answer;
-use crate::faults::world::{BUCKET, bytes, settings};
+use crate::faults::world::{BUCKET, World, bytes, settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn they_go_when_their_storage_is_back() {
@@ -29,19 +29,23 @@ async fn they_go_when_their_storage_is_back() {
     world.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_object_that_a_document_names_stays_whatever_a_job_says() {
-    let world = without_worker().await;
+/// Leaves a removal job for an object, which the document then names again, as a restored backup makes it.
+async fn named_again(world: &World) {
     let before = world.with_attachment("doc", &bytes(100, 1)).await;
     world.bucket.rule("DELETE", "", 1000, answer(503, "x"));
     let pointer = world.gateway.pointer("doc", "call.mp3").await;
     world.gateway.delete(&format!("doc/call.mp3?rev={before}")).await.expect_status(200);
     world.gateway.settled().await;
-    // A restored backup, for example, makes the document name the object again.
     let mut document = world.stored("doc").await;
     document["pvt_attachments"] = json!({ "call.mp3": pointer });
     world.gateway.save("doc", document).await;
     world.bucket.relent();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_a_document_names_stays_whatever_a_job_says() {
+    let world = without_worker().await;
+    named_again(&world).await;
     drained_by_another(&world).await;
     is_in_storage(&world, "doc", "call.mp3", &bytes(100, 1)).await;
     world.stop().await;
@@ -51,15 +55,7 @@ async fn an_object_that_a_document_names_stays_whatever_a_job_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_404_that_is_not_couchdbs_removes_nothing() {
     let world = without_worker().await;
-    let before = world.with_attachment("doc", &bytes(100, 1)).await;
-    world.bucket.rule("DELETE", "", 1000, answer(503, "x"));
-    let pointer = world.gateway.pointer("doc", "call.mp3").await;
-    world.gateway.delete(&format!("doc/call.mp3?rev={before}")).await.expect_status(200);
-    world.gateway.settled().await;
-    let mut document = world.stored("doc").await;
-    document["pvt_attachments"] = json!({ "call.mp3": pointer });
-    world.gateway.save("doc", document).await;
-    world.bucket.relent();
+    named_again(&world).await;
     world.store.rule("GET", "/doc?", 1000, answer(404, "not here"));
     let other = world.gateway.beside(working(Setup::default()).upstream(&world.store.url())).await;
     until("the job is tried", async || jobs(&world).await.iter().any(|job| !job["error"].is_null())).await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::present::twins::Twins;
 use stowage_testing::gateway::{Setup, authorization};
 use stowage_testing::raw::RawClient;
-use stowage_testing::upstream::{Upstream, soon};
+use stowage_testing::upstream::{Connection, Upstream, soon};
 
 #[tokio::test]
 async fn ended_feeds_show_stubs() {
@@ -56,6 +56,18 @@ async fn a_feed_that_goes_on_shows_each_change_as_it_lands() {
     twins.stop().await;
 }
 
+/// Waits for a request, and answers all others as if nothing were there.
+async fn asked_for(upstream: &mut Upstream, target: &str) -> Connection {
+    loop {
+        let (mut connection, seen) = upstream.request().await;
+        if seen.target() == target {
+            return connection;
+        }
+        connection.answer("404 Object Not Found", r#"{"error":"not_found","reason":"missing"}"#).await;
+        upstream.keep(connection);
+    }
+}
+
 #[tokio::test]
 async fn an_event_source_is_read_line_by_line() {
     let mut upstream = Upstream::start().await;
@@ -64,14 +76,7 @@ async fn an_event_source_is_read_line_by_line() {
     let target = format!("/{}/_changes?feed=eventsource&include_docs=true", gateway.path());
     let mut client = RawClient::connect(gateway.address).await.unwrap();
     client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")).await.unwrap();
-    let mut connection = loop {
-        let (mut connection, seen) = upstream.request().await;
-        if seen.target() == target {
-            break connection;
-        }
-        connection.answer("404 Object Not Found", r#"{"error":"not_found","reason":"missing"}"#).await;
-        upstream.keep(connection);
-    };
+    let mut connection = asked_for(&mut upstream, &target).await;
     connection.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n").await;
     assert_eq!(soon("the head", client.head()).await.unwrap().header("content-type"), Some("text/event-stream"));
     let document = json!({"_id": "x", "pvt_attachments": {"c.mp3": {"content_type": "audio/mpeg", "length": 5,
@@ -106,14 +111,7 @@ async fn a_feed_behind_a_rewrite_begins_before_its_first_row() {
         let target = format!("/{}/_design/d/_rewrite/feed", gateway.path());
         let mut client = RawClient::connect(gateway.address).await.unwrap();
         client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")).await.unwrap();
-        let mut connection = loop {
-            let (mut connection, seen) = upstream.request().await;
-            if seen.target() == target {
-                break connection;
-            }
-            connection.answer("404 Object Not Found", r#"{"error":"not_found","reason":"missing"}"#).await;
-            upstream.keep(connection);
-        };
+        let mut connection = asked_for(&mut upstream, &target).await;
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n");
         connection.send(head).await;
         assert_eq!(soon("the head", client.head()).await.unwrap().status, 200, "{content_type}");
