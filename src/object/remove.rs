@@ -51,7 +51,11 @@ pub(crate) async fn remove_later(gateway: &Gateway, removal: &Job, why: &str, ac
         }
         Err(reason) => {
             gateway.metrics.object_left();
-            tracing::error!(%request, %storage, %location, why, reason, "an object stays in its storage, perhaps without a document");
+            let (database, document, attachment) = (&removal.database, &removal.document, &removal.attachment);
+            tracing::error!(
+                %request, %storage, %location, %database, %document, %attachment, why, reason,
+                "an object stays in its storage, perhaps without a document"
+            );
         }
     }
 }
@@ -65,7 +69,11 @@ pub(crate) async fn remove_leftover(gateway: &Gateway, removal: &Job, is_unique:
     }
     gateway.metrics.object_left();
     let (request, storage, location) = (activity.id(), &place.storage, json!(place.location));
-    tracing::error!(%request, %storage, %location, "a failed upload may have left an object, whose version its storage does not tell: it stays");
+    let (database, document, attachment) = (&removal.database, &removal.document, &removal.attachment);
+    tracing::error!(
+        %request, %storage, %location, %database, %document, %attachment,
+        "a failed upload may have left an object, whose version its storage does not tell: it stays"
+    );
 }
 
 /// The pauses between attempts.

@@ -12,6 +12,7 @@ use super::new_object::NewObject;
 use super::remove::remove_later;
 use crate::error::Error;
 use crate::gateway::Gateway;
+use crate::jobs::Job;
 use crate::pointer::Pointer;
 
 /// Objects, by attachment name, that a document is about to name. Dropping them before it is saved removes them.
@@ -107,9 +108,9 @@ impl Unsaved {
     fn tell(&mut self, text: &str) {
         for (_, object) in std::mem::take(&mut self.objects) {
             let (request, location) = (self.activity.id(), json!(object.stored.location));
-            let storage = &object.removal.storage;
+            let Job { storage, database, document, attachment, .. } = &*object.removal;
             self.gateway.metrics.object_left();
-            tracing::error!(%request, %storage, %location, "{text}");
+            tracing::error!(%request, %storage, %location, %database, %document, %attachment, "{text}");
         }
     }
 }

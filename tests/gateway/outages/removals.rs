@@ -5,8 +5,10 @@ use std::time::Duration;
 use hyper::Method;
 use serde_json::json;
 use stowage_testing::gateway::{Setup, exchange, json};
+use stowage_testing::log::Log;
 use stowage_testing::recorder::{Answer, Recorder};
 use stowage_testing::upstream::until;
+use tracing::Level;
 
 use super::world::{
     drained, drained_by_another, falling_back, is_in_storage, jobs, with_worker, without_worker, working,
@@ -26,6 +28,23 @@ async fn they_go_when_their_storage_is_back() {
     world.bucket.relent();
     drained(&world).await;
     assert!(world.s3.objects(BUCKET).is_empty());
+    world.stop().await;
+}
+
+/// The operator has to read the document before removing anything by hand.
+#[tokio::test]
+async fn one_without_a_job_is_in_the_log_with_its_document() {
+    let world = without_worker().await;
+    let before = world.with_attachment("doc", &bytes(100, 1)).await;
+    world.bucket.rule("DELETE", "", 1000, answer(403, "x"));
+    world.store.rule("PUT", "-jobs/remove-", 1000, answer(403, "x"));
+    let log = Log::default();
+    let _guard = log.begin(Level::ERROR);
+    world.gateway.delete(&format!("doc/call.mp3?rev={before}")).await.expect_status(200);
+    world.gateway.settled().await;
+    let lines = log.lines("an object stays in its storage, perhaps without a document");
+    let names = |line: &String| line.contains(" document=doc ") && line.contains(" attachment=call.mp3 ");
+    assert!(lines.len() == 1 && lines.iter().all(names), "{}", log.text());
     world.stop().await;
 }
 
