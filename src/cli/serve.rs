@@ -26,10 +26,10 @@ pub(super) fn serve(config: Config) -> Result<(), BoxError> {
     })
 }
 
-/// Prints the addresses of the listeners. All of them are up when the last line is printed.
+/// Prints the addresses of the listeners. All of them are up when the last line is printed; no other line begins with `listening `.
 pub(super) fn announce(app: &App) {
     if app.admin.is_some() && !app.has_tokens {
-        complain("listening without admin.tokens: /v2 on the admin listener answers 401");
+        complain("admin.tokens is empty: /v2 on the admin listener answers 401");
     }
     console::announce([
         ("store", "http", app.store),

@@ -1,6 +1,8 @@
 //! `docs/operations.md`: metrics, labels and log lines match a running gateway.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use stowage_storage::DRIVERS;
 
@@ -39,6 +41,25 @@ pub fn alerts() -> BTreeSet<String> {
 fn described(exposition: &Exposition) -> BTreeMap<String, (String, BTreeSet<String>)> {
     let labels = |name: &str| exposition[name].labels().into_iter().map(str::to_owned).collect();
     exposition.iter().map(|(name, family)| (name.clone(), (family.kind.clone(), labels(name)))).collect()
+}
+
+/// Returns the source of the programs.
+fn sources() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let entries = |path: PathBuf| {
+        fs::read_dir(path).expect("a readable folder").map(|entry| entry.expect("a readable entry").path())
+    };
+    let mut pending: Vec<PathBuf> = entries(root.join("crates")).map(|path| path.join("src")).collect();
+    pending.push(root.join("src"));
+    let mut text = String::new();
+    while let Some(path) = pending.pop() {
+        if path.is_dir() {
+            pending.extend(entries(path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(path).expect("a readable file"));
+        }
+    }
+    text
 }
 
 #[tokio::test]
@@ -98,6 +119,17 @@ fn the_lines_shown_are_lines_of_this_program() {
     let real = super::access::full_line();
     let keys: BTreeSet<String> = real.keys().cloned().collect();
     assert_eq!(keys, fields, "{real:?}");
+}
+
+#[test]
+fn the_messages_of_the_log_are_those_of_the_programs() {
+    let (rows, sources) = (table("## Logs"), sources());
+    assert!(rows.len() >= 10, "{rows:?}");
+    for row in rows {
+        let message = quoted(&row[0]).pop_first().expect("a message");
+        let said = message.strip_suffix(" ...").map_or_else(|| format!("\"{message}\""), |start| format!("\"{start}"));
+        assert!(sources.contains(&said), "no log line is {message}");
+    }
 }
 
 #[test]
