@@ -288,8 +288,7 @@ fn gateway(
     let couch = Couch::new(server, url.path(), Some(account), client.patience(), document_bytes)?;
     let (metrics, tasks) = (Metrics::new(&config.limits)?, Tasks::default());
     DRIVERS.iter().for_each(|driver| metrics.knows_backend(driver.handler));
-    let spare = config.limits.upload_buffer_bytes / 4;
-    let budget = Budget::new(config.limits.upload_buffer_bytes - spare);
+    let budget = Budget::new(config.limits.waited_for_bytes());
     let auth_database = AuthDatabase::new(couch.clone(), &config.plans.auth_database);
     let context = Context {
         client: client.clone(),
@@ -313,7 +312,7 @@ fn gateway(
         storages: Registry::new(context, breakers),
         egress: config.egress.policy.clone(),
         budget,
-        spare: Budget::new(spare),
+        spare: Budget::new(config.limits.spare_bytes()),
         fallback: config.fallback,
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),

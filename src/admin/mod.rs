@@ -116,7 +116,7 @@ impl Admin {
             "/metrics" => {
                 let levels = Levels {
                     in_flight: self.admission.in_flight(),
-                    upload_buffer: self.gateway.budget.held() + self.gateway.spare.held(),
+                    upload_buffer: self.gateway.budget.held(),
                     background_tasks: self.gateway.tasks.running(),
                 };
                 self.tell_outages();

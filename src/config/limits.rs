@@ -21,6 +21,20 @@ pub struct Limits {
     pub header_bytes: usize,
 }
 
+impl Limits {
+    /// Returns the part of `upload_buffer_bytes` that uploads wait for. The rest is for bytes that are kept for a fallback, for which no upload waits.
+    #[must_use]
+    pub const fn waited_for_bytes(&self) -> u64 {
+        self.upload_buffer_bytes - self.spare_bytes()
+    }
+
+    /// Returns the part of `upload_buffer_bytes` for bytes that are kept for a fallback.
+    #[must_use]
+    pub const fn spare_bytes(&self) -> u64 {
+        self.upload_buffer_bytes / 4
+    }
+}
+
 /// Reads the section.
 pub(super) fn read(mut section: Section<'_>) -> Limits {
     let limits = Limits {

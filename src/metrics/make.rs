@@ -43,10 +43,13 @@ impl Maker<'_> {
         for (name, help, value) in [
             ("stowage_in_flight_limit", "limits.in_flight", limits.in_flight as u64),
             ("stowage_connections_limit", "limits.connections", limits.connections as u64),
-            ("stowage_upload_buffer_limit_bytes", "limits.upload_buffer_bytes", limits.upload_buffer_bytes),
+            ("stowage_upload_buffer_limit_bytes", UPLOAD_BUFFER, limits.waited_for_bytes()),
         ] {
             self.gauge(name, help)?.set(whole(value));
         }
         Ok(())
     }
 }
+
+/// The rest of the memory is not part of the gauge either: no upload waits for it, so the gauge would never reach its limit.
+const UPLOAD_BUFFER: &str = "The three quarters of limits.upload_buffer_bytes that uploads wait for";

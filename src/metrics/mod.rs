@@ -47,7 +47,7 @@ struct Inner {
 pub struct Levels {
     /// Requests in flight.
     pub in_flight: usize,
-    /// Bytes held by upload chunks.
+    /// Bytes of the budget that uploads wait for.
     pub upload_buffer: u64,
     /// Commits, removals and other tasks that outlive their request.
     pub background_tasks: usize,
@@ -140,7 +140,7 @@ impl Metrics {
             in_flight: make.gauge("stowage_in_flight", "Requests that are being answered")?,
             connections: make.gauge("stowage_connections", "Connections of clients")?,
             tls_failures: make.counter("stowage_tls_failures_total", "TLS handshakes of clients that failed")?,
-            upload_buffer: make.gauge("stowage_upload_buffer_bytes", "Memory held by the chunks of uploads")?,
+            upload_buffer: make.gauge("stowage_upload_buffer_bytes", "Memory for uploads that is in use")?,
             background_tasks: make
                 .gauge("stowage_background_tasks", "Commits and removals that outlive their requests")?,
             spans: make.counters("stowage_spans_total", "Spans for the OpenTelemetry collector", &["outcome"])?,

@@ -84,6 +84,21 @@ async fn everything_is_counted_once() {
     gateway.stop().await;
 }
 
+/// The alert compares the two: it must fire while uploads wait.
+#[tokio::test]
+async fn the_memory_for_uploads_is_at_its_limit_when_uploads_wait_for_it() {
+    let gateway = Setup::default().set("limits.upload_buffer_bytes", "16 MiB").start().await;
+    let limit = 12.0 * 1024.0 * 1024.0;
+    let all = gateway.app.gateway.budget.share(16 << 20).await.expect("a share");
+    let found = scrape(&gateway).await;
+    for name in ["stowage_upload_buffer_bytes", "stowage_upload_buffer_limit_bytes"] {
+        assert!((value(&found, name, &[]) - limit).abs() < 0.5, "{name} is {}", value(&found, name, &[]));
+    }
+    drop(all);
+    assert!(value(&scrape(&gateway).await, "stowage_upload_buffer_bytes", &[]).abs() < 0.5);
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn what_breaks_is_counted() {
     let mut upstream = Upstream::start().await;
