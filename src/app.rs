@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stowage_base::log::chain;
 use stowage_base::secret::Secret;
 use stowage_base::tasks::Tasks;
 use stowage_base::trace::Tracer;
@@ -261,16 +262,20 @@ pub fn gateway_of(config: &Config) -> Result<Gateway, BoxError> {
 /// Checks what can be checked without starting: the certificates.
 ///
 /// # Errors
-/// Returns an error if a file cannot be read, holds no certificate or key, or does not match the other.
+/// Files that cannot be read, hold no certificate or key, or do not match. A line for each, with its key.
 pub fn check(config: &Config) -> Result<(), BoxError> {
-    client(config, &Tasks::default())?;
-    config.listen.tls.as_ref().map_or(Ok(()), |tls| Certificates::load(&tls.files).map(drop))
+    let named = client(config, &Tasks::default()).map(drop);
+    let listener = config.listen.tls.as_ref().map_or(Ok(()), |tls| Certificates::load(&tls.files).map(drop));
+    let problems = [named, listener].into_iter().filter_map(Result::err).map(|error| chain(&*error));
+    let problems: Vec<_> = problems.collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n").into()) }
 }
 
 fn client(config: &Config, upstream: &Tasks) -> Result<Client, BoxError> {
-    let named = config.egress.ca.as_deref().map_or_else(|| Ok(Vec::new()), certificates)?;
-    let connector = Connector::with_named(named, config.egress.policy.clone(), config.timeouts.http.clone())
-        .map_err(|error| format!("the certificates of egress.ca cannot be used: {error}"))?;
+    let failed = |error: BoxError| format!("egress.ca: {error}");
+    let named = config.egress.ca.as_deref().map(certificates).transpose().map_err(failed)?.unwrap_or_default();
+    let connector =
+        Connector::with_named(named, config.egress.policy.clone(), config.timeouts.http.clone()).map_err(failed)?;
     Ok(Client::new(connector, upstream.clone(), config.limits.header_bytes))
 }
 

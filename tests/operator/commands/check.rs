@@ -67,15 +67,19 @@ fn serve_refuses_the_same() {
 }
 
 #[test]
-fn a_certificate_that_is_none_is_1() {
+fn every_certificate_that_is_none_is_printed_with_its_key() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.pem", "a.key"] {
         std::fs::write(folder.path().join(name), "nothing").unwrap();
     }
-    let configuration = "[couchdb]\nurl = \"embedded\"\n[listen.tls]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n";
+    let configuration = "[couchdb]\nurl = \"embedded\"\n[egress]\nca = \"a.pem\"\n\
+                         [listen.tls]\ncertificate = \"a.pem\"\nkey = \"a.key\"\nclient_ca = \"none.pem\"\n";
     std::fs::write(folder.path().join("a.toml"), configuration).unwrap();
     let checked = run(folder.path(), &["check", "--config", "a.toml"]);
     assert_eq!(code(&checked), 1, "{checked:?}");
+    let printed = text(&checked.stderr);
+    let keys: Vec<_> = printed.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(keys, ["egress.ca", "listen.tls.certificate", "listen.tls.key", "listen.tls.client_ca"], "{printed}");
 }
 
 #[test]

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::body::BoxError;
 use crate::trust::{certificates, private_key};
 use rustls::ServerConfig;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use stowage_base::reader::Section;
 use tokio_rustls::TlsAcceptor;
 
@@ -51,7 +52,7 @@ impl Certificates {
     /// Loads the files.
     ///
     /// # Errors
-    /// If the files cannot be read, contain no certificate or key, or do not match.
+    /// If the files cannot be read, contain no certificate or key, or do not match: a line for each, with its key.
     pub fn load(files: &Files) -> Result<Self, BoxError> {
         let current = Arc::new(RwLock::new(Arc::new(server_config(files)?)));
         Ok(Self { files: files.clone(), current })
@@ -78,23 +79,42 @@ impl fmt::Debug for Certificates {
     }
 }
 
+/// An error has a line for each file that cannot be used, with its key.
 fn server_config(files: &Files) -> Result<ServerConfig, BoxError> {
-    let chain = certificates(&files.certificate)?;
-    let key = private_key(&files.key)?;
     let provider = Arc::new(ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    let builder = match &files.client_ca {
-        None => builder.with_no_client_auth(),
-        Some(path) => {
-            let mut roots = rustls::RootCertStore::empty();
-            for certificate in certificates(path)? {
-                roots.add(certificate)?;
-            }
-            builder
-                .with_client_cert_verifier(WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build()?)
+    let chain = keyed("certificate", certificates(&files.certificate));
+    let key = keyed("key", private_key(&files.key));
+    let clients = files.client_ca.as_deref().map(|path| verifier(path, &provider)).transpose();
+    let (chain, key, clients) = match (chain, key, keyed("client_ca", clients)) {
+        (Ok(chain), Ok(key), Ok(clients)) => (chain, key, clients),
+        (chain, key, clients) => {
+            let problems: Vec<String> = [chain.err(), key.err(), clients.err()].into_iter().flatten().collect();
+            return Err(problems.join("\n").into());
         }
     };
-    let mut server = builder.with_single_cert(chain, key)?;
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+    };
+    let (certificate, path) = (files.certificate.display(), files.key.display());
+    let failed = |error| format!("listen.tls.key: {path} cannot be used with {certificate}: {error}");
+    let mut server = builder.with_single_cert(chain, key).map_err(failed)?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(server)
+}
+
+/// Names the key of a file that cannot be used.
+fn keyed<T>(key: &str, read: Result<T, BoxError>) -> Result<T, String> {
+    read.map_err(|error| format!("listen.tls.{key}: {error}"))
+}
+
+/// Accepts the clients whose certificates are of the authorities in a PEM file.
+fn verifier(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, BoxError> {
+    let failed = |error| format!("{} cannot be used: {error}", path.display());
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(failed)?;
+    }
+    Ok(WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider)).build()?)
 }
