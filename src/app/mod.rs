@@ -1,7 +1,8 @@
 //! Wiring: starts a gateway from its configuration, and stops it.
 
+mod account;
+
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -211,7 +212,7 @@ async fn local_connection(
     match &config.couchdb.target {
         CouchTarget::Url(url) => Ok((None, url.clone(), account)),
         CouchTarget::Embedded => {
-            let account = if account.0.is_empty() { store_account(&config.couchdb.data)? } else { account };
+            let account = if account.0.is_empty() { account::store_account(&config.couchdb.data)? } else { account };
             let admin = (account.0.clone(), account.1.expose().to_owned());
             let store = Store::open(Options { data: config.couchdb.data.clone(), admin, user: None })?;
             let (address, serving) = store.beside(closing.clone()).await?;
@@ -219,22 +220,6 @@ async fn local_connection(
             Ok((Some(address), Url::parse(&format!("http://{address}/"))?, account))
         }
     }
-}
-
-/// Returns the admin account of a built-in store that has none configured: `admin`, with a password generated once and kept in a file in the data
-/// directory.
-fn store_account(data: &Path) -> Result<(String, Secret), BoxError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let path = data.join("admin-password");
-    if let Ok(known) = std::fs::read_to_string(&path) {
-        return Ok(("admin".to_owned(), Secret::new(known.trim_end())));
-    }
-    std::fs::create_dir_all(data)?;
-    let password = uuid::Uuid::new_v4().simple().to_string();
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    std::io::Write::write_all(&mut file, password.as_bytes())?;
-    tracing::info!(file = %path.display(), "made an admin account for the built-in store: the password is in this file");
-    Ok(("admin".to_owned(), Secret::new(password)))
 }
 
 /// Starts exporting spans if a collector is configured.
