@@ -54,6 +54,28 @@ async fn what_was_saved_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_database_whose_creation_was_cut_off_can_be_created() {
+    let data = tempfile::tempdir().unwrap();
+    // redb extends a new file first, and writes its magic number last.
+    let cut_off = |name: &str| std::fs::write(data.path().join(name), [0_u8; 4096]).unwrap();
+    cut_off("first.redb.new");
+    let store = start(data.path(), 1024).await;
+    assert!(!data.path().join("first.redb.new").exists());
+    assert_eq!(store.get("/first").await.status, 404);
+    cut_off("second.redb.new");
+    for name in ["/first", "/second"] {
+        assert_eq!(store.put(name, Value::Null).await.status, 201);
+        assert_eq!(store.put(name, Value::Null).await.status, 412);
+    }
+    store.stop().await;
+
+    let store = start(data.path(), 1024).await;
+    assert_eq!(store.get("/_all_dbs").await.json(), json!(["first", "second"]));
+    assert_eq!(store.get("/second").await.status, 200);
+    store.stop().await;
+}
+
+#[tokio::test]
 async fn two_hundred_megabytes_come_back_as_they_went() {
     let data = tempfile::tempdir().unwrap();
     let store = start(data.path(), stowage_couch_embedded::DEFAULT_BODY_LIMIT).await;

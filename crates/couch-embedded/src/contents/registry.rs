@@ -1,8 +1,9 @@
 //! The databases of a store: their names, files, and open handles.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -14,6 +15,9 @@ use crate::exchange::answer::Failure;
 use crate::routes::database::Database;
 
 const SUFFIX: &str = ".redb";
+
+/// The suffix of a file until its database is complete. A file whose creation was cut off, by a crash or a full disk, cannot be opened by redb.
+const DRAFT: &str = ".redb.new";
 
 /// CouchDB's limit on the length of a name, in bytes.
 const NAME_LIMIT: usize = 238;
@@ -28,12 +32,17 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Lists the database files in `data`, which is created if missing.
+    /// Lists the database files in `data`, which is created if missing, and removes incomplete ones.
     pub(crate) fn open(data: PathBuf) -> io::Result<Self> {
-        std::fs::create_dir_all(&data)?;
+        fs::create_dir_all(&data)?;
         let mut known = BTreeMap::new();
-        for entry in std::fs::read_dir(&data)? {
-            let file = entry?.file_name();
+        for entry in fs::read_dir(&data)? {
+            let entry = entry?;
+            let file = entry.file_name();
+            if file.to_str().is_some_and(|file| file.ends_with(DRAFT)) {
+                fs::remove_file(entry.path())?;
+                continue;
+            }
             let name = file.to_str().and_then(|file| file.strip_suffix(SUFFIX));
             if let Some(name) = name.map(|name| name.replace('.', "/"))
                 && check_name(&name).is_ok()
@@ -49,6 +58,10 @@ impl Registry {
         self.data.join(name.replace('/', ".") + SUFFIX)
     }
 
+    fn draft(&self, name: &str) -> PathBuf {
+        self.data.join(name.replace('/', ".") + DRAFT)
+    }
+
     /// Returns the database called `name`; 404 if it does not exist.
     pub(crate) async fn get(&self, name: &[u8]) -> Result<Arc<Database>, Failure> {
         let name = std::str::from_utf8(name).map_err(|_| Failure::no_database())?;
@@ -62,7 +75,7 @@ impl Registry {
         if let Some(database) = slot {
             return Ok(Arc::clone(database));
         }
-        let database = Arc::new(Database::load(name, self.engine(name).await?).await?);
+        let database = Arc::new(Database::load(name, engine(self.path(name), name).await?).await?);
         *slot = Some(Arc::clone(&database));
         Ok(database)
     }
@@ -72,36 +85,72 @@ impl Registry {
         let name = String::from_utf8_lossy(name);
         check_name(&name)?;
         let mut known = self.known.write().await;
-        if known.contains_key(name.as_ref()) {
+        // A file that has appeared since the start may hold documents.
+        let taken = tokio::fs::try_exists(self.path(&name)).await.map_err(Failure::internal)?;
+        if taken || known.contains_key(name.as_ref()) {
             let reason = "The database could not be created, the file already exists.";
             return Err(Failure::new(StatusCode::PRECONDITION_FAILED, "file_exists", reason));
         }
-        let database = Database::create(&name, self.engine(&name).await?).await?;
-        known.insert(name.into_owned(), Some(Arc::new(database)));
+        let made = self.make(&name).await;
+        if made.is_err() {
+            drop(tokio::fs::remove_file(self.draft(&name)).await);
+        }
+        known.insert(name.into_owned(), Some(Arc::new(made?)));
         Ok(())
+    }
+
+    /// Creates the file of a database under a temporary name, and renames it when it is complete.
+    async fn make(&self, name: &str) -> Result<Database, Failure> {
+        let (draft, path) = (self.draft(name), self.path(name));
+        remove_file(&draft).await?;
+        let database = Database::create(name, engine(draft.clone(), name).await?).await?;
+        let renamed = tokio::task::spawn_blocking(move || rename(&draft, &path)).await;
+        renamed.map_err(Failure::internal)?.map_err(Failure::internal)?;
+        Ok(database)
     }
 
     /// Deletes a database and its file. Its feeds end.
     pub(crate) async fn delete(&self, name: &[u8]) -> Result<(), Failure> {
         let database = self.get(name).await?;
         let mut known = self.known.write().await;
-        if known.remove(&database.name).is_none() {
+        if !known.contains_key(&database.name) {
             return Err(Failure::no_database());
         }
-        database.engine.destroy().await?;
-        tokio::fs::remove_file(self.path(&database.name)).await.map_err(Failure::internal)
+        // The file first: after a failure, the database is still there. The open file can be used until it is closed.
+        remove_file(&self.path(&database.name)).await?;
+        known.remove(&database.name);
+        Ok(database.engine.destroy().await?)
     }
 
     /// Returns all names, in byte order.
     pub(crate) async fn names(&self) -> Vec<String> {
         self.known.read().await.keys().cloned().collect()
     }
+}
 
-    async fn engine(&self, name: &str) -> Result<RedbAdapter, Failure> {
-        let (path, name) = (self.path(name), name.to_owned());
-        let open = move || RedbAdapter::open(path, &name).map_err(Failure::from);
-        tokio::task::spawn_blocking(open).await.map_err(Failure::internal)?
+async fn engine(path: PathBuf, name: &str) -> Result<RedbAdapter, Failure> {
+    let name = name.to_owned();
+    let open = move || RedbAdapter::open(path, &name).map_err(Failure::from);
+    tokio::task::spawn_blocking(open).await.map_err(Failure::internal)?
+}
+
+/// Removes a file if it is there.
+async fn remove_file(path: &Path) -> Result<(), Failure> {
+    match tokio::fs::remove_file(path).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::internal(error)),
+        Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Renames a complete file. Without the sync of the folder, a power failure could undo that, and the next start would remove the file.
+fn rename(draft: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(draft, path)?;
+    let synced = path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all());
+    if synced.is_err() {
+        // Answered as not created; the name has to stay free.
+        drop(fs::remove_file(path));
+    }
+    synced
 }
 
 /// CouchDB's rule for names: <https://docs.couchdb.org/en/stable/api/database/common.html#put--db>.
