@@ -57,6 +57,22 @@ async fn one_of_twenty_clients_with_the_same_revision_wins() {
 }
 
 #[tokio::test]
+async fn a_client_that_closes_its_half_gets_its_answer() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let (_data, store) = small().await;
+    let (host, login) = (&store.target.authority, store.target.login());
+    let head = format!("PUT /db/d/a HTTP/1.1\r\nHost: {host}\r\nAuthorization: {login}\r\nContent-Length: 4\r\n\r\n");
+    let mut client = tokio::net::TcpStream::connect(host).await.unwrap();
+    client.write_all(format!("{head}text").as_bytes()).await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer:?}");
+    store.stop().await;
+}
+
+#[tokio::test]
 async fn lists_keep_to_their_ranges() {
     let (_data, store) = small().await;
     for id in ["a", "b", "c", "d"] {

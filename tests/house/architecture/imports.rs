@@ -11,7 +11,7 @@ pub const FLOORS: [(&str, &[&str]); 6] = [
     ("http", &["base"]),
     ("couch", &["base", "http"]),
     ("storage", &["base", "http"]),
-    ("couch-embedded", &["couch", "http"]),
+    ("couch-embedded", &["base", "couch", "http"]),
     ("callstore", &["base", "couch", "couch-embedded", "http"]),
 ];
 

@@ -1,5 +1,6 @@
 //! Stored contents: databases, documents and attachments, between CouchDB's formats and the engine.
 
+pub(crate) mod completion;
 pub(crate) mod entries;
 pub(crate) mod json;
 pub(crate) mod multipart;

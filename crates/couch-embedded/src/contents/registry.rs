@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use rouchdb_adapter_redb::RedbAdapter;
 use rouchdb_core::adapter::Adapter as _;
+use stowage_base::tasks::Tasks;
 use tokio::sync::RwLock;
 
 use crate::exchange::answer::Failure;
@@ -29,6 +30,8 @@ const SYSTEM: [&str; 3] = ["_users", "_replicator", "_global_changes"];
 pub(crate) struct Registry {
     data: PathBuf,
     known: RwLock<BTreeMap<String, Option<Arc<Database>>>>,
+    /// What goes on when its client has gone.
+    pub(crate) tasks: Tasks,
 }
 
 impl Registry {
@@ -50,7 +53,7 @@ impl Registry {
                 known.insert(name, None);
             }
         }
-        Ok(Self { data, known: RwLock::new(known) })
+        Ok(Self { data, known: RwLock::new(known), tasks: Tasks::default() })
     }
 
     /// Returns the file of a database. A `.` stands for the `/` of a name: names contain no `.`, so two names never share a file.
@@ -75,7 +78,7 @@ impl Registry {
         if let Some(database) = slot {
             return Ok(Arc::clone(database));
         }
-        let database = Arc::new(Database::load(name, engine(self.path(name), name).await?).await?);
+        let database = Arc::new(Database::load(name, engine(self.path(name), name).await?, self.tasks.clone()).await?);
         *slot = Some(Arc::clone(&database));
         Ok(database)
     }
@@ -103,7 +106,7 @@ impl Registry {
     async fn make(&self, name: &str) -> Result<Database, Failure> {
         let (draft, path) = (self.draft(name), self.path(name));
         remove_file(&draft).await?;
-        let database = Database::create(name, engine(draft.clone(), name).await?).await?;
+        let database = Database::create(name, engine(draft.clone(), name).await?, self.tasks.clone()).await?;
         let renamed = tokio::task::spawn_blocking(move || rename(&draft, &path)).await;
         renamed.map_err(Failure::internal)?.map_err(Failure::internal)?;
         Ok(database)

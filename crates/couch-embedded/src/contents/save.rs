@@ -1,6 +1,7 @@
 //! Saving documents: what CouchDB does beyond the engine.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::{
@@ -9,6 +10,7 @@ use rouchdb_core::document::{
 use rouchdb_core::error::RouchError;
 use serde_json::json;
 
+use crate::contents::completion::to_completion;
 use crate::contents::whole::history;
 use crate::exchange::answer::Failure;
 use crate::routes::database::Database;
@@ -87,8 +89,27 @@ impl Database {
     ///
     /// The engine has different rules for what an edit may follow, and for its attachments. So each edit is written as the revision CouchDB would
     /// create, under a lock that keeps the data it is based on unchanged.
-    pub(crate) async fn save(&self, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
-        let _guard = self.saving.lock().await;
+    pub(crate) async fn save(self: &Arc<Self>, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
+        let database = Arc::clone(self);
+        self.alone(async move { database.write_edits(documents).await }).await
+    }
+
+    /// Runs a save while no other runs, to its end even if the caller is dropped: the engine goes on with a commit that has begun, and the next save
+    /// would read the data before it.
+    async fn alone<T, F>(self: &Arc<Self>, save: F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
+        let database = Arc::clone(self);
+        let guarded = async move {
+            let _guard = database.saving.lock().await;
+            save.await
+        };
+        to_completion(&self.tasks, "save of documents", guarded).await
+    }
+
+    async fn write_edits(&self, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
         let mut results = Vec::with_capacity(documents.len());
         let mut waiting: Vec<Document> = Vec::new();
         for document in documents {
@@ -153,7 +174,7 @@ impl Database {
     }
 
     /// Saves a single new edit.
-    pub(crate) async fn save_one(&self, document: Document) -> Result<DocResult, Failure> {
+    pub(crate) async fn save_one(self: &Arc<Self>, document: Document) -> Result<DocResult, Failure> {
         self.check_stubs(&document).await?;
         saved(self.save(vec![document]).await?.pop())
     }
@@ -182,8 +203,12 @@ impl Database {
     }
 
     /// Saves documents as the revisions they claim to be. CouchDB rejects all of them for a single invalid stub.
-    pub(crate) async fn replicate(&self, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
-        let _guard = self.saving.lock().await;
+    pub(crate) async fn replicate(self: &Arc<Self>, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
+        let database = Arc::clone(self);
+        self.alone(async move { database.write_replicated(documents).await }).await
+    }
+
+    async fn write_replicated(&self, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
         let mut whole = Vec::with_capacity(documents.len());
         for document in documents {
             whole.push(self.with_known_attachments(with_own_rev(document)?).await?);
@@ -220,11 +245,15 @@ impl Database {
     }
 
     /// Saves a document of this database under another id. Its attachments keep the revision that added them.
-    pub(crate) async fn save_copy(&self, document: Document) -> Result<DocResult, Failure> {
+    pub(crate) async fn save_copy(self: &Arc<Self>, document: Document) -> Result<DocResult, Failure> {
         if document.id.starts_with("_local/") {
             return self.save_one(document).await;
         }
-        let _guard = self.saving.lock().await;
+        let database = Arc::clone(self);
+        self.alone(async move { database.write_copy(document).await }).await
+    }
+
+    async fn write_copy(&self, document: Document) -> Result<DocResult, Failure> {
         saved(match self.next(document, Stubs::Own).await? {
             Ok(revision) => self.write(vec![revision]).await?.pop(),
             Err(refused) => Some(refused),
@@ -286,4 +315,25 @@ fn with_history(mut document: Document, history: Vec<String>) -> Document {
     }
     document.rev = Some(Revision::new(start, hash));
     document
+}
+
+#[cfg(test)]
+mod tests {
+    use rouchdb_adapter_redb::RedbAdapter;
+    use stowage_base::tasks::Tasks;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_next_save_waits_for_one_whose_caller_is_gone() {
+        let data = tempfile::tempdir().unwrap();
+        let engine = RedbAdapter::open(data.path().join("db.redb"), "db").unwrap();
+        let database = Arc::new(Database::create("db", engine, Tasks::default()).await.unwrap());
+        let document = Document { id: "d".to_owned(), data: json!({}), ..Document::default() };
+        let mut first = Box::pin(database.save_one(document.clone()));
+        assert!(futures_util::poll!(first.as_mut()).is_pending());
+        drop(first);
+        assert!(database.save_one(document).await.is_err(), "a conflict with the first");
+        assert_eq!(database.presence("d").await.unwrap(), Presence::Live);
+    }
 }

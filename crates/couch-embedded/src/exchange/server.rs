@@ -19,6 +19,9 @@ use crate::Store;
 /// How long to wait for a free file descriptor.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
+/// How long work whose client has gone may take to finish at shutdown.
+const LAST_STEPS: Duration = Duration::from_secs(5);
+
 /// Request extension that signals shutdown, so that waiting feeds can end.
 #[derive(Clone, Debug)]
 pub(crate) struct Closing(pub(crate) CancellationToken);
@@ -43,7 +46,7 @@ impl Store {
     }
 
     /// Serves HTTP/1.1 on `listener` until `shutdown` completes. Then it finishes requests in flight, ends waiting feeds, and
-    /// returns when the last connection is closed.
+    /// returns when the last connection is closed and the last save has ended.
     ///
     /// # Errors
     /// If the listener is broken. A failed connection does not affect the others.
@@ -68,6 +71,10 @@ impl Store {
         drop(listener);
         closing.cancel();
         while connections.join_next().await.is_some() {}
+        let cut = self.inner.registry.tasks.drain(LAST_STEPS).await;
+        if cut > 0 {
+            tracing::warn!(tasks = cut, "work of the embedded store did not end in time");
+        }
         outcome
     }
 }
@@ -93,7 +100,8 @@ async fn connection(store: Store, socket: TcpStream, closing: CancellationToken)
         async move { Ok::<_, Infallible>(store.handle(request).await) }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).title_case_headers(true);
+    // Without it, a client that has sent its request and closes its half gets no answer.
+    http.timer(TokioTimer::new()).title_case_headers(true).half_close(true);
     let mut serving = pin!(http.serve_connection(TokioIo::new(socket), service));
     let result = tokio::select! {
         result = serving.as_mut() => result,

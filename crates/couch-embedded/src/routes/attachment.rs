@@ -1,6 +1,7 @@
 //! The routes of a single attachment.
 
 use std::io::Read as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
@@ -23,7 +24,7 @@ use crate::routes::database::Database;
 
 /// `/{db}/{document}/{name}`.
 pub(crate) async fn attachment(
-    database: &Database,
+    database: &Arc<Database>,
     exchange: &mut Exchange,
     query: &Query,
     id: &str,
@@ -118,7 +119,7 @@ async fn base(
 }
 
 async fn put(
-    database: &Database,
+    database: &Arc<Database>,
     exchange: &mut Exchange,
     query: &Query,
     id: &str,
@@ -174,7 +175,7 @@ pub(crate) fn unpack(
 }
 
 async fn delete(
-    database: &Database,
+    database: &Arc<Database>,
     exchange: &Exchange,
     query: &Query,
     id: &str,

@@ -1,6 +1,7 @@
 //! Requests for many documents.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use http::StatusCode;
 use rouchdb_core::adapter::Adapter as _;
@@ -17,7 +18,11 @@ use crate::routes::document::get_options;
 use crate::routes::revisions::open;
 
 /// `/{db}/_bulk_docs`.
-pub(crate) async fn bulk_docs(database: &Database, exchange: &mut Exchange, user: &User) -> Result<Answer, Failure> {
+pub(crate) async fn bulk_docs(
+    database: &Arc<Database>,
+    exchange: &mut Exchange,
+    user: &User,
+) -> Result<Answer, Failure> {
     exchange.require_post()?;
     let mut members = exchange.object().await?;
     let listed = match members.get_mut("docs").map(Value::take) {
@@ -52,7 +57,7 @@ pub(crate) async fn bulk_docs(database: &Database, exchange: &mut Exchange, user
 }
 
 /// Saves new edits. If a document occurs more than once, the first saved edit makes the others conflict, as they follow no revision of it.
-async fn edit(database: &Database, documents: Vec<Document>) -> Result<Vec<Value>, Failure> {
+async fn edit(database: &Arc<Database>, documents: Vec<Document>) -> Result<Vec<Value>, Failure> {
     let ids: HashSet<&str> = documents.iter().map(|document| document.id.as_str()).collect();
     if ids.len() == documents.len() {
         return Ok(database.save(documents).await?.into_iter().map(result_json).collect());

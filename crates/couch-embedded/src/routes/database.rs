@@ -10,6 +10,7 @@ use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::SecurityDocument;
 use rouchdb_core::error::RouchError;
 use serde_json::{Map, Value, json};
+use stowage_base::tasks::Tasks;
 use tokio::sync::Mutex;
 
 use crate::Store;
@@ -28,6 +29,8 @@ pub(crate) struct Database {
     pub(crate) engine: RedbAdapter,
     /// Held from reading a document's leaf to the save that builds on it.
     pub(crate) saving: Mutex<()>,
+    /// What goes on when its client has gone.
+    pub(crate) tasks: Tasks,
     /// Marks the sequences of this incarnation of the database.
     pub(crate) instance: String,
     created: String,
@@ -35,19 +38,19 @@ pub(crate) struct Database {
 
 impl Database {
     /// Initializes a new database.
-    pub(crate) async fn create(name: &str, engine: RedbAdapter) -> Result<Self, RouchError> {
+    pub(crate) async fn create(name: &str, engine: RedbAdapter, tasks: Tasks) -> Result<Self, RouchError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut record = SecurityDocument::default();
         record.extra.insert(CREATED.into(), now.as_secs().to_string().into());
         engine.put_security(record).await?;
-        Self::load(name, engine).await
+        Self::load(name, engine, tasks).await
     }
 
-    pub(crate) async fn load(name: &str, engine: RedbAdapter) -> Result<Self, RouchError> {
+    pub(crate) async fn load(name: &str, engine: RedbAdapter, tasks: Tasks) -> Result<Self, RouchError> {
         let record = engine.get_security().await?;
         let created = record.extra.get(CREATED).and_then(Value::as_str).unwrap_or("0").to_owned();
         let instance = engine.id().await?.chars().take(8).collect();
-        Ok(Self { name: name.to_owned(), engine, saving: Mutex::default(), instance, created })
+        Ok(Self { name: name.to_owned(), engine, saving: Mutex::default(), tasks, instance, created })
     }
 
     /// Returns the `_security` document as it was put.

@@ -1,5 +1,7 @@
 //! The routes of a single document.
 
+use std::sync::Arc;
+
 use http::header::{HeaderName, LOCATION};
 use http::{Method, StatusCode};
 use rouchdb_core::document::{DocResult, Document, GetOptions, Revision};
@@ -16,7 +18,7 @@ use crate::routes::database::Database;
 
 /// `/{db}/{document}`.
 pub(crate) async fn document(
-    database: &Database,
+    database: &Arc<Database>,
     exchange: &mut Exchange,
     query: &Query,
     user: &User,
@@ -82,7 +84,7 @@ async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str) 
     Ok(answer)
 }
 
-async fn put(database: &Database, exchange: &mut Exchange, query: &Query, id: &str) -> Result<Answer, Failure> {
+async fn put(database: &Arc<Database>, exchange: &mut Exchange, query: &Query, id: &str) -> Result<Answer, Failure> {
     check_id(id)?;
     let rev = exchange.rev(query)?;
     let is_related = related::is_related(exchange);
@@ -104,7 +106,7 @@ async fn put(database: &Database, exchange: &mut Exchange, query: &Query, id: &s
 }
 
 /// Saves a single document, as a new edit or (`new_edits=false`) as the revision it claims to be.
-async fn store_document(database: &Database, query: &Query, document: Document) -> Result<DocResult, Failure> {
+async fn store_document(database: &Arc<Database>, query: &Query, document: Document) -> Result<DocResult, Failure> {
     if !query.is_replicated() {
         return database.save_one(document).await;
     }
@@ -130,7 +132,7 @@ fn told(database: &Database, exchange: &Exchange, result: &DocResult, status: St
     answer
 }
 
-async fn delete(database: &Database, exchange: &Exchange, query: &Query, id: &str) -> Result<Answer, Failure> {
+async fn delete(database: &Arc<Database>, exchange: &Exchange, query: &Query, id: &str) -> Result<Answer, Failure> {
     database.presence(id).await?.require()?;
     let rev = exchange.rev(query)?;
     if rev.is_none() && !id.starts_with("_local/") {
@@ -144,7 +146,7 @@ async fn delete(database: &Database, exchange: &Exchange, query: &Query, id: &st
 
 /// COPY, with the new id (and the revision to replace there) in `Destination`.
 async fn copy(
-    database: &Database,
+    database: &Arc<Database>,
     exchange: &Exchange,
     query: &Query,
     user: &User,
@@ -172,7 +174,7 @@ async fn copy(
 }
 
 /// `POST /{db}`: saves a document under its own id, or a generated one.
-pub(crate) async fn post(database: &Database, exchange: &mut Exchange, user: &User) -> Result<Answer, Failure> {
+pub(crate) async fn post(database: &Arc<Database>, exchange: &mut Exchange, user: &User) -> Result<Answer, Failure> {
     let query = exchange.query()?;
     exchange.require_json()?;
     let mut document = parse(exchange.json().await?)?;

@@ -1,5 +1,7 @@
 //! Routes requests to their handlers.
 
+use std::sync::Arc;
+
 use http::Method;
 
 use super::{all_docs, attachment, bulk, changes, document, root};
@@ -52,7 +54,7 @@ pub(crate) async fn answer(store: &Store, exchange: &mut Exchange) -> Result<Ans
 
 /// Handles everything below `/{db}/`.
 async fn below(
-    database: &std::sync::Arc<Database>,
+    database: &Arc<Database>,
     exchange: &mut Exchange,
     query: &Query,
     user: &User,
@@ -81,7 +83,7 @@ async fn below(
 
 /// Handles a document or one of its attachments, whose name is the rest of the path.
 async fn one(
-    database: &Database,
+    database: &Arc<Database>,
     exchange: &mut Exchange,
     query: &Query,
     user: &User,
