@@ -10,8 +10,9 @@ use http::StatusCode;
 use rouchdb_adapter_redb::RedbAdapter;
 use rouchdb_core::adapter::Adapter as _;
 use stowage_base::tasks::Tasks;
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex, OnceCell, RwLock};
 
+use crate::contents::completion::to_completion;
 use crate::exchange::answer::Failure;
 use crate::routes::database::Database;
 
@@ -26,10 +27,17 @@ const NAME_LIMIT: usize = 238;
 /// Permitted names that begin with `_`.
 const SYSTEM: [&str; 3] = ["_users", "_replicator", "_global_changes"];
 
-/// All databases by name; a database is opened on first use and stays open.
+/// A database that is opened on first use and stays open.
+type Slot = Arc<OnceCell<Arc<Database>>>;
+
+/// All databases by name. Clones share them.
+#[derive(Clone)]
 pub(crate) struct Registry {
     data: PathBuf,
-    known: RwLock<BTreeMap<String, Option<Arc<Database>>>>,
+    /// Never locked while a file is opened: after a crash, redb reads all of it.
+    known: Arc<RwLock<BTreeMap<String, Slot>>>,
+    /// Held while a database is created or deleted.
+    changing: Arc<Mutex<()>>,
     /// What goes on when its client has gone.
     pub(crate) tasks: Tasks,
 }
@@ -50,10 +58,10 @@ impl Registry {
             if let Some(name) = name.map(|name| name.replace('.', "/"))
                 && check_name(&name).is_ok()
             {
-                known.insert(name, None);
+                known.insert(name, Slot::default());
             }
         }
-        Ok(Self { data, known: RwLock::new(known), tasks: Tasks::default() })
+        Ok(Self { data, known: Arc::new(RwLock::new(known)), changing: Arc::default(), tasks: Tasks::default() })
     }
 
     /// Returns the file of a database. A `.` stands for the `/` of a name: names contain no `.`, so two names never share a file.
@@ -68,29 +76,33 @@ impl Registry {
     /// Returns the database called `name`; 404 if it does not exist.
     pub(crate) async fn get(&self, name: &[u8]) -> Result<Arc<Database>, Failure> {
         let name = std::str::from_utf8(name).map_err(|_| Failure::no_database())?;
-        match self.known.read().await.get(name) {
-            None => return Err(Failure::no_database()),
-            Some(Some(database)) => return Ok(Arc::clone(database)),
-            Some(None) => {}
-        }
-        let mut known = self.known.write().await;
-        let slot = known.get_mut(name).ok_or_else(Failure::no_database)?;
-        if let Some(database) = slot {
+        let slot = self.known.read().await.get(name).cloned().ok_or_else(Failure::no_database)?;
+        if let Some(database) = slot.get() {
             return Ok(Arc::clone(database));
         }
-        let database = Arc::new(Database::load(name, engine(self.path(name), name).await?, self.tasks.clone()).await?);
-        *slot = Some(Arc::clone(&database));
-        Ok(database)
+        let (path, name, tasks) = (self.path(name), name.to_owned(), self.tasks.clone());
+        let load = async move {
+            let database = Database::load(&name, engine(path, &name).await?, tasks).await?;
+            Ok::<_, Failure>(Arc::new(database))
+        };
+        // To its end, as it cannot be cancelled: until then, redb refuses to open the file again.
+        let open = async move { slot.get_or_try_init(|| load).await.cloned() };
+        to_completion(&self.tasks, "opening of a database", open).await
     }
 
     /// Creates an empty database; 412 if it exists already.
     pub(crate) async fn create(&self, name: &[u8]) -> Result<(), Failure> {
-        let name = String::from_utf8_lossy(name);
+        let name = String::from_utf8_lossy(name).into_owned();
         check_name(&name)?;
-        let mut known = self.known.write().await;
+        let registry = self.clone();
+        to_completion(&self.tasks, "creation of a database", async move { registry.add(name).await }).await
+    }
+
+    async fn add(&self, name: String) -> Result<(), Failure> {
+        let _guard = self.changing.lock().await;
         // A file that has appeared since the start may hold documents.
         let taken = tokio::fs::try_exists(self.path(&name)).await.map_err(Failure::internal)?;
-        if taken || known.contains_key(name.as_ref()) {
+        if taken || self.known.read().await.contains_key(&name) {
             let reason = "The database could not be created, the file already exists.";
             return Err(Failure::new(StatusCode::PRECONDITION_FAILED, "file_exists", reason));
         }
@@ -98,7 +110,8 @@ impl Registry {
         if made.is_err() {
             drop(tokio::fs::remove_file(self.draft(&name)).await);
         }
-        known.insert(name.into_owned(), Some(Arc::new(made?)));
+        let slot = OnceCell::new_with(Some(Arc::new(made?)));
+        self.known.write().await.insert(name, Arc::new(slot));
         Ok(())
     }
 
@@ -114,14 +127,20 @@ impl Registry {
 
     /// Deletes a database and its file. Its feeds end.
     pub(crate) async fn delete(&self, name: &[u8]) -> Result<(), Failure> {
-        let database = self.get(name).await?;
-        let mut known = self.known.write().await;
-        if !known.contains_key(&database.name) {
+        let (registry, database) = (self.clone(), self.get(name).await?);
+        to_completion(&self.tasks, "deletion of a database", async move { registry.remove(&database).await }).await
+    }
+
+    async fn remove(&self, database: &Arc<Database>) -> Result<(), Failure> {
+        let _guard = self.changing.lock().await;
+        let slot = self.known.read().await.get(&database.name).cloned();
+        // Another request may have deleted it, and created another one.
+        if !slot.is_some_and(|slot| slot.get().is_some_and(|known| Arc::ptr_eq(known, database))) {
             return Err(Failure::no_database());
         }
         // The file first: after a failure, the database is still there. The open file can be used until it is closed.
         remove_file(&self.path(&database.name)).await?;
-        known.remove(&database.name);
+        self.known.write().await.remove(&database.name);
         Ok(database.engine.destroy().await?)
     }
 
@@ -176,6 +195,8 @@ fn check_name(name: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -186,5 +207,39 @@ mod tests {
         for bad in ["", "A", "1a", "_x", "a.b", "a b", "é", &"a".repeat(239)] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
+    }
+
+    /// Returns a registry of two databases of which none is open yet.
+    async fn two(data: &Path) -> Registry {
+        for name in [b"a", b"b"] {
+            Registry::open(data.to_owned()).unwrap().create(name).await.unwrap();
+        }
+        Registry::open(data.to_owned()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_being_opened_stops_no_other() {
+        let data = tempfile::tempdir().unwrap();
+        let registry = two(data.path()).await;
+        let mut first = Box::pin(registry.get(b"a"));
+        assert!(futures_util::poll!(first.as_mut()).is_pending());
+        // Not polled any further until the others are done.
+        let others = async {
+            registry.get(b"b").await.unwrap();
+            registry.create(b"c").await.unwrap();
+            registry.delete(b"b").await.unwrap();
+        };
+        tokio::time::timeout(Duration::from_secs(20), others).await.expect("no request waits");
+        assert!(first.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_opening_goes_on_when_its_caller_is_gone() {
+        let data = tempfile::tempdir().unwrap();
+        let registry = two(data.path()).await;
+        let mut first = Box::pin(registry.get(b"a"));
+        assert!(futures_util::poll!(first.as_mut()).is_pending());
+        drop(first);
+        assert!(registry.get(b"a").await.is_ok());
     }
 }
