@@ -46,7 +46,8 @@ pub(crate) async fn rate<T>(mebibytes: u64, work: impl Future<Output = Outcome<T
     Ok(f64::from(u32::try_from(mebibytes)?) / start.elapsed().as_secs_f64())
 }
 
-/// Measures the rate in MiB/s at which one thread computes the hashes that an upload needs, and nothing else.
+/// Measures the rate in MiB/s at which one thread computes the hashes that an upload needs, one after the other for each MiB, and nothing else. The
+/// gateway alternates them and is 1.17 times as fast; the targets were set against this order.
 pub(crate) fn hashing(mebibytes: u64) -> Outcome<f64> {
     let (mut md5, mut sha256) = (Md5::new(), Sha256::new());
     let start = Instant::now();
