@@ -28,19 +28,27 @@ struct Document {
     body: Map<String, Value>,
 }
 
-/// Documents by database and id, both decoded.
-type Documents = BTreeMap<(String, String), Document>;
+#[derive(Debug, Default)]
+struct Database {
+    /// The last update sequence.
+    last: u64,
+    /// By decoded id.
+    documents: BTreeMap<String, Document>,
+}
+
+/// Databases by decoded name.
+type Databases = BTreeMap<String, Database>;
 
 #[derive(Debug)]
 struct Couch {
-    documents: Mutex<Documents>,
+    databases: Mutex<Databases>,
     /// The starts of the small requests, with their prepared responses.
     fixed: Vec<(String, Vec<u8>)>,
 }
 
 pub(crate) async fn serve(listener: TcpListener) -> Outcome<()> {
     let fixed = READ.iter().chain(&SAVED).map(fixed).collect();
-    let couch = Arc::new(Couch { documents: Mutex::default(), fixed });
+    let couch = Arc::new(Couch { databases: Mutex::default(), fixed });
     roles::accept(listener, |stream| {
         let couch = Arc::clone(&couch);
         async move {
@@ -92,8 +100,8 @@ impl Couch {
         Ok(!head.close)
     }
 
-    fn documents(&self) -> MutexGuard<'_, Documents> {
-        self.documents.lock().unwrap_or_else(PoisonError::into_inner)
+    fn databases(&self) -> MutexGuard<'_, Databases> {
+        self.databases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&self, request: &Request) -> Vec<u8> {
@@ -114,8 +122,8 @@ impl Couch {
     }
 
     fn read(&self, name: &str, id: &str, rev: Option<&String>) -> Answer {
-        let documents = self.documents();
-        let found = documents.get(&(name.to_owned(), id.to_owned()));
+        let databases = self.databases();
+        let found = databases.get(name).and_then(|database| database.documents.get(id));
         match found.filter(|document| rev.is_none_or(|rev| *rev == document.rev)) {
             None => refuse("404 Object Not Found", "not_found", "missing"),
             Some(document) => {
@@ -139,19 +147,20 @@ impl Couch {
             Some(Value::String(rev)) => Some(rev),
             _ => request.query.get("rev").cloned(),
         };
-        let sequence = self.last(name) + 1;
-        let mut documents = self.documents();
-        let key = (name.to_owned(), id.to_owned());
-        let held = documents.get(&key).map(|document| document.rev.clone());
+        let mut databases = self.databases();
+        let database = databases.entry(name.to_owned()).or_default();
+        let held = database.documents.get(id).map(|document| document.rev.clone());
         if held != given {
             return refuse("409 Conflict", "conflict", "Document update conflict.");
         }
+        database.last += 1;
+        let sequence = database.last;
         let generation: u64 = held.and_then(|rev| rev.split('-').next()?.parse().ok()).unwrap_or(0);
         let rev = format!("{}-{sequence:032x}", generation + 1);
         if request.method == "DELETE" {
-            documents.remove(&key);
+            database.documents.remove(id);
         } else {
-            documents.insert(key, Document { sequence, rev: rev.clone(), body });
+            database.documents.insert(id.to_owned(), Document { sequence, rev: rev.clone(), body });
         }
         let status = if request.method == "DELETE" { "200 OK" } else { "201 Created" };
         (status, Some(rev.clone()), json!({"ok": true, "id": id, "rev": rev}))
@@ -159,18 +168,18 @@ impl Couch {
 
     /// Returns the last update sequence of a database.
     fn last(&self, name: &str) -> u64 {
-        let documents = self.documents();
-        let of_database = documents.iter().filter(|((database, _), _)| database == name);
-        of_database.map(|(_, document)| document.sequence).max().unwrap_or(0)
+        self.databases().get(name).map_or(0, |database| database.last)
     }
 
     fn changes(&self, name: &str, since: u64) -> Value {
-        let last = self.last(name);
-        let documents = self.documents();
-        let results: Vec<Value> = documents
-            .iter()
-            .filter(|((database, _), document)| database == name && document.sequence > since)
-            .map(|((_, id), document)| {
+        let databases = self.databases();
+        let database = databases.get(name);
+        let last = database.map_or(0, |database| database.last);
+        let results: Vec<Value> = database
+            .into_iter()
+            .flat_map(|database| &database.documents)
+            .filter(|(_, document)| document.sequence > since)
+            .map(|(id, document)| {
                 let mut doc = document.body.clone();
                 doc.insert("_id".to_owned(), json!(id));
                 doc.insert("_rev".to_owned(), json!(document.rev));
