@@ -1,10 +1,11 @@
 //! One account's server hangs: the waiting times of all other accounts, compared with those without it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -26,6 +27,8 @@ const HANGING: usize = 200;
 const LENGTH: u64 = 64 * 1024;
 /// The delay of a client whose recording was refused.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The time limit for all of the crowd to wait: less than the gateway's default `response_head`.
+const START: Duration = Duration::from_secs(10);
 const DOCUMENT_TYPE: &str = "bench_hanging";
 
 /// Returns the rounds, and the recordings of each connection in a round.
@@ -39,27 +42,28 @@ pub(crate) async fn put(report: &mut Report, run: &Run) -> Outcome<()> {
     let hanging = TcpListener::bind("127.0.0.1:0").await?;
     let mut couch = Client::connect(servers.couch).await?;
     couch.put_document(PLANS, ACCOUNT, &plan(hanging.local_addr()?.port())).await?;
-    let accepting = tokio::spawn(async move {
-        let mut kept = Vec::new();
-        while let Ok((stream, _)) = hanging.accept().await {
-            kept.push(stream);
-        }
-    });
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let accepting = tokio::spawn(hang(hanging, Arc::clone(&waiting)));
     let sides = Sides::find();
-    let gateway = servers.gateway(&run.binary, &Sides::one_core(sides.as_ref())).await?;
+    let place = Sides::one_core(sides.as_ref());
     let _apart = sides.as_ref().map(|sides| sides.apart(servers.processes())).transpose()?;
     let mut times = Figures::default();
-    // Round 0 opens connections and is not counted.
-    for round in 0..=rounds {
+    for round in 1..=rounds {
+        // A gateway keeps the requests of a crowd that left until `response_head`, and they count against `limits.storage_in_flight`.
+        let gateway = servers.gateway(&run.binary, &place).await?;
+        // Opens connections and is not counted.
+        last_percent(&servers, &gateway, &format!("{round}-warm"), each.div_ceil(10)).await?;
         let alone = last_percent(&servers, &gateway, &format!("{round}-alone"), each).await?;
         let crowd = Crowd::start(&servers, &gateway, round).await?;
-        let beside = last_percent(&servers, &gateway, &format!("{round}-beside"), each).await;
+        let beside = async {
+            all_wait(&waiting).await?;
+            last_percent(&servers, &gateway, &format!("{round}-beside"), each).await
+        };
+        let beside = beside.await;
         crowd.end().await;
         let beside = beside.map_err(|error| gateway.process.failure(&format!("fails: {error}")).to_string())?;
-        if round > 0 {
-            times.add(BASE, alone.as_secs_f64() * 1000.0);
-            times.add(STOWAGE, beside.as_secs_f64() * 1000.0);
-        }
+        times.add(BASE, alone.as_secs_f64() * 1000.0);
+        times.add(STOWAGE, beside.as_secs_f64() * 1000.0);
     }
     accepting.abort();
     let measure = format!(
@@ -68,6 +72,34 @@ pub(crate) async fn put(report: &mut Report, run: &Run) -> Outcome<()> {
     let row = times.row(measure, 2);
     report.add(row.judge(&times.ratios(STOWAGE, BASE), "of base", Bound::AtMost(1.2)));
     Ok(())
+}
+
+/// Accepts connections, counts those that are open, and never answers.
+async fn hang(listener: TcpListener, waiting: Arc<AtomicUsize>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let waiting = Arc::clone(&waiting);
+        tokio::spawn(async move {
+            waiting.fetch_add(1, Ordering::Relaxed);
+            let mut buffer = vec![0; 16 * 1024];
+            while matches!(stream.read(&mut buffer).await, Ok(1..)) {}
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+/// Waits until all of the crowd wait for the server that hangs: one that is refused measures nothing.
+async fn all_wait(waiting: &AtomicUsize) -> Outcome<()> {
+    let end = Instant::now() + START;
+    loop {
+        let count = waiting.load(Ordering::Relaxed);
+        if count >= HANGING {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(format!("{count} of {HANGING} connections wait for the storage that hangs").into());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// The account's plan: documents of one type go to a server that hangs, without a fallback.
