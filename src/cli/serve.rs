@@ -13,7 +13,7 @@ use crate::config::Config;
 
 /// Runs the gateway.
 pub(super) fn serve(config: Config) -> Result<(), BoxError> {
-    if let Err(error) = memory::bound() {
+    if let Err(error) = memory::bound(ARENAS) {
         complain(&format!("memory will not be given back after a load: {error}"));
     }
     log::start(config.log.format, config.log.level);
@@ -80,6 +80,8 @@ impl Program for App {
 
 /// How long the tasks that a command leaves behind may take to clean up.
 const CLEAN_UP_WITHIN: Duration = Duration::from_secs(1);
+/// Arenas of the allocator: the chunks of uploads are shared by all threads, and each arena retains some.
+const ARENAS: u8 = 2;
 /// Ticks between polls for I/O events under load (tokio's default is 61): fewer system calls per request.
 const TASKS_BETWEEN_EVENTS: u32 = 127;
 /// The environment variable for the number of worker threads, for benchmarks and shared machines.
