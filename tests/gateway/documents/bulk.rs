@@ -90,6 +90,18 @@ async fn a_failing_storage_refuses_all_before_anything_is_saved() {
 }
 
 #[tokio::test]
+async fn more_documents_than_there_is_memory_for_are_refused() {
+    let gateway = Setup::default().set("limits.upload_buffer_bytes", "16 MiB").storing_in("r").await;
+    let of = |count: usize| format!("{{\"docs\":[{{\"_attachments\":{{}}}}{}]}}", ",{}".repeat(count));
+    for count in [20_000, 200_000] {
+        let refused = gateway.ask("POST", "_bulk_docs", &[JSON], of(count).as_bytes()).await;
+        assert_eq!((refused.status, &parsed(&refused)["error"]), (413, &json!("document_too_large")), "{count}");
+    }
+    gateway.ask("POST", "_bulk_docs", &[JSON], of(200).as_bytes()).await.expect_status(201);
+    audit_and_stop(gateway, &[]).await;
+}
+
+#[tokio::test]
 async fn stubs_and_new_attachments_and_tombstones_together() {
     let gateway = planned().await;
     plan(&gateway, json!({ "attachments": { "handler": STORAGE, "on_delete": "delete" } })).await;

@@ -8,14 +8,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
-use http::request;
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, TryStreamExt};
+use http::{StatusCode, request};
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 use stowage_couch::{Couch, Text, is_json};
 use stowage_http::body::Body;
+use stowage_storage::Permit;
 
 use super::base::{Base, Lookup};
+use super::body::{Held, UNCOUNTED, memory_of};
 use super::draft::edit::Edit;
 use super::draft::{Draft, Named, StoredIn, no_object};
 use super::single::as_json;
@@ -46,11 +49,42 @@ async fn read(writer: Writer, head: request::Parts, body: Body) -> Labelled {
     if !writer.reads_all() && !Writer::finder(Text::Bulk).finds(&bytes) {
         return writer.send_on(&writer.home.couch, head, Body::full(bytes)).await;
     }
-    match Bulk::read(&writer, &bytes) {
-        Ok((bulk, drafts)) => write(writer, head, &bytes, bulk, drafts).await,
+    let bulk = match Bulk::read(&bytes) {
+        Ok(bulk) => bulk,
+        Err(error) => return writer.refuse(error).await,
+    };
+    let _more = match charge(&writer, &held, bulk.documents.len()).await {
+        Ok(more) => more,
+        Err(error) => return writer.refuse(error).await,
+    };
+    match bulk.drafts(&writer) {
+        Ok(drafts) => write(writer, head, &bytes, bulk, drafts).await,
         // CouchDB refuses the whole request for one document, before it saves any.
         Err(error) => writer.refuse(error).await,
     }
+}
+
+/// Charges the memory budget for documents that take more than the body's share: a draft is hundreds of times as long as `{}`.
+async fn charge(writer: &Writer, held: &Held, count: usize) -> Result<Option<Permit>, Error> {
+    let gateway = &writer.gateway;
+    let needed = count.saturating_mul(size_of::<Draft>() + size_of::<Item>());
+    if needed as u64 > gateway.limits.waited_for_bytes() {
+        let reason = "the request has more documents than limits.upload_buffer_bytes has room for";
+        return Err(Error::refused(StatusCode::PAYLOAD_TOO_LARGE, "document_too_large", reason));
+    }
+    if held.share.is_none() {
+        return Ok(if needed as u64 > UNCOUNTED { gateway.budget.share(needed).await } else { None });
+    }
+    let more = needed.saturating_sub(memory_of(held.bytes.len() as u64));
+    if more == 0 {
+        return Ok(None);
+    }
+    // A holder of a share must not wait for another.
+    let share = gateway.budget.try_share(more).ok_or_else(|| {
+        let reason = "the memory for uploads is in use; try again";
+        Error::refused(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason)
+    })?;
+    Ok(Some(share))
 }
 
 /// The parsed body of the request.
@@ -61,7 +95,7 @@ struct Bulk<'a> {
 }
 
 impl<'a> Bulk<'a> {
-    fn read(writer: &Writer, bytes: &'a [u8]) -> Result<(Self, Vec<Draft>), Error> {
+    fn read(bytes: &'a [u8]) -> Result<Self, Error> {
         let members = serde_json::from_slice::<IndexMap<String, &'a RawValue>>(bytes);
         let members = members.map_err(|_| no_object(bytes, "Request body must be a JSON object"))?;
         let documents =
@@ -73,10 +107,13 @@ impl<'a> Bulk<'a> {
             Some("false") => true,
             Some(_) => return Err(Error::bad_request("`new_edits` parameter must be a boolean.")),
         };
-        let named = || Named { replicated, ..Named::default() };
+        Ok(Self { members, documents, replicated })
+    }
+
+    fn drafts(&self, writer: &Writer) -> Result<Vec<Draft>, Error> {
+        let named = || Named { replicated: self.replicated, ..Named::default() };
         let read = |text: &&RawValue| Draft::read(writer, text.get().as_bytes(), named());
-        let drafts = documents.iter().map(read).collect::<Result<_, _>>()?;
-        Ok((Self { members, documents, replicated }, drafts))
+        self.documents.iter().map(read).collect()
     }
 
     /// Builds the body with these documents.
@@ -163,8 +200,18 @@ fn find_twins(drafts: &mut [Draft]) {
 
 /// Finds the base of each draft that needs one.
 async fn find_all(writer: &Writer, drafts: &[Draft]) -> Result<Vec<Option<Lookup>>, Error> {
-    let finds: Vec<BoxFuture<'_, _>> = drafts.iter().map(|draft| find(writer, draft).boxed()).collect();
-    stream::iter(finds).buffered(AT_ONCE).try_collect().await
+    let mut found = Vec::with_capacity(drafts.len());
+    let mut finding: FuturesOrdered<BoxFuture<'_, Result<Option<Lookup>, Error>>> = FuturesOrdered::new();
+    for draft in drafts {
+        if finding.len() == AT_ONCE {
+            found.extend(finding.try_next().await?);
+        }
+        finding.push_back(find(writer, draft).boxed());
+    }
+    while let Some(next) = finding.try_next().await? {
+        found.push(next);
+    }
+    Ok(found)
 }
 
 async fn find(writer: &Writer, draft: &Draft) -> Result<Option<Lookup>, Error> {
