@@ -34,9 +34,10 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, Head
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri, request};
 use stowage_couch as couch;
-use stowage_http::body::{Body, BoxError, TooLarge, collect};
+use stowage_http::body::{Body, BoxError, TooLarge};
 use stowage_http::target::{query_pairs, query_value};
 
+use crate::document::write::body::{Held, Taken, UNCOUNTED, memory_of, take};
 use crate::error::Error;
 use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
@@ -115,11 +116,15 @@ pub(crate) async fn within(
     let Exchange { request, id, activity } = exchange;
     let (mut head, mut body) = request.into_parts();
     let (query, limit) = (head.uri.query(), gateway.limits.document_bytes);
-    let mut options = None;
+    let (mut options, mut share) = (None, None);
     if head.method == Method::POST && matches!(kind, Kind::BulkGet | Kind::List(List::Rows | List::Queries)) {
-        let bytes = collect(body, limit).await.map_err(broken)?;
-        options = Some(as_read(&head.headers, &bytes, limit)?);
-        body = Body::full(bytes);
+        let mut held = match take(&gateway, body).await.map_err(broken)? {
+            Taken::Whole(held) => held,
+            Taken::Long(_) => return Err(broken(TooLarge.into())),
+        };
+        options = Some(as_read(&gateway, &head.headers, &mut held).await?);
+        body = Body::full(held.bytes);
+        share = held.share;
     }
     let options = options.as_ref().map(Option::as_deref);
     let requested_rows = match kind {
@@ -141,19 +146,33 @@ pub(crate) async fn within(
     adjust(&mut head, hides_history)?;
     let exchange = Exchange { request: Request::from_parts(head, body), id, activity };
     let answer = forward(&gateway.homes, &home.couch, exchange).await?;
-    change(Arc::new(view), answer, kind).await
+    let shown = change(Arc::new(view), answer, kind).await;
+    // Not for the whole answer, which a client may read as slowly as it likes.
+    drop(share);
+    shown
 }
 
 /// Decodes a request's body as CouchDB does (`chttpd:maybe_decompress`); `None` if CouchDB refuses to.
-fn as_read(headers: &HeaderMap, body: &Bytes, limit: u64) -> Result<Option<Bytes>, Error> {
+async fn as_read(gateway: &Gateway, headers: &HeaderMap, held: &mut Held) -> Result<Option<Bytes>, Error> {
+    let limit = gateway.limits.document_bytes;
     let mut codings = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
     match (codings.next(), codings.next()) {
-        (None | Some(b"identity"), None) => Ok(Some(body.clone())),
+        (None | Some(b"identity"), None) => Ok(Some(held.bytes.clone())),
         (Some(b"gzip"), None) => {
+            let packed = held.bytes.len() as u64;
+            let longest = packed.saturating_mul(MOST_UNPACKED).min(limit);
+            if held.share.is_none() && longest > UNCOUNTED {
+                held.share = gateway.budget.share(memory_of(longest)).await;
+            }
             let (mut plain, most) = (Vec::new(), limit.saturating_add(1));
-            match MultiGzDecoder::new(&**body).take(most).read_to_end(&mut plain) {
+            match MultiGzDecoder::new(&*held.bytes).take(most).read_to_end(&mut plain) {
                 Ok(_) if plain.len() as u64 > limit => Err(broken(TooLarge.into())),
-                Ok(_) => Ok(Some(plain.into())),
+                Ok(_) => {
+                    if packed.max(plain.len() as u64) <= UNCOUNTED {
+                        held.share = None;
+                    }
+                    Ok(Some(plain.into()))
+                }
                 Err(_) => Ok(None),
             }
         }
@@ -194,6 +213,9 @@ fn adjust(head: &mut request::Parts, with_history: bool) -> Result<(), Error> {
 fn broken(error: BoxError) -> Error {
     couch::Error::Body(error).into()
 }
+
+/// The length to which deflate can expand a byte.
+const MOST_UNPACKED: u64 = 1032;
 
 /// The number of times that a document is read for one response.
 const MOST_READS: u32 = 4;

@@ -1,5 +1,7 @@
 //! What a client wants to see of attachments, from its query and from bodies with options, each interpreted as CouchDB does.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use serde_json::value::RawValue;
 use stowage_couch::{Document, canonical};
@@ -23,18 +25,18 @@ pub(super) struct Requested {
 pub(super) struct RequestedRows {
     /// For all rows without their own options.
     all: Requested,
-    /// For each row, or result, in order.
-    each: Vec<Requested>,
-    /// The documents of the rows, if they were requested by id.
-    ids: Vec<Asked>,
+    /// For the rows, or results, that want something else. A request has up to millions of rows, so those that want the same take no memory.
+    each: BTreeMap<usize, Requested>,
+    /// The rows whose documents were requested by id, if any row wants something else.
+    ids: Vec<(usize, Asked)>,
     /// Whether the request cannot be interpreted: CouchDB refuses it too, or the gateway does.
     pub(super) unclear: bool,
 }
 
 /// A requested document, possibly at a revision.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Asked {
-    id: Option<String>,
+    id: String,
     rev: Option<String>,
 }
 
@@ -151,7 +153,8 @@ impl RequestedRows {
             let options = Document::parse(query.get().as_bytes()).unwrap_or_default();
             all.with_options(&options)
         });
-        Self { each: each.collect(), ..Self::alike(all.clone()) }
+        let each = each.enumerate().filter(|(_, requested)| *requested != all).collect();
+        Self { each, ..Self::alike(all) }
     }
 
     /// Parses the options for `_bulk_get`: each document may name revisions that the client has (`chttpd_db:bulk_get_parse_args`).
@@ -161,51 +164,59 @@ impl RequestedRows {
         let documents = documents.as_ref().and_then(|body| body.raw("docs"));
         let documents = documents.and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
         let (Some(all), Some(documents)) = (all, documents) else { return Self::unclear() };
-        let (mut each, mut ids) = (Vec::new(), Vec::new());
-        for document in documents {
+        // Each document has an `atts_since` of its own, or none.
+        let all = Requested { since: None, ..all };
+        let (mut each, mut ids) = (BTreeMap::new(), Vec::new());
+        for (row, document) in documents.into_iter().enumerate() {
             // A document that is not an object gets an error row.
             let document = Document::parse(document.get().as_bytes()).unwrap_or_default();
             let since = document.raw("atts_since").and_then(|list| revs(list.get()));
             let since = since.filter(|list| !list.is_empty());
-            each.push(Requested { data: all.data || since.is_some(), encoding: all.encoding, since });
-            let rev = document.text("rev").and_then(|rev| canonical(&rev));
-            ids.push(Asked { id: document.text("id"), rev });
+            if since.is_some() {
+                each.insert(row, Requested { data: true, encoding: all.encoding, since });
+            }
+            if let Some(id) = document.text("id") {
+                ids.push((row, Asked { id, rev: document.text("rev").and_then(|rev| canonical(&rev)) }));
+            }
+        }
+        if each.is_empty() {
+            ids = Vec::new();
         }
         Self { all, each, ids, unclear: false }
     }
 
     /// Returns what is wanted of the document in a row.
     pub(super) fn of(&self, row: usize) -> &Requested {
-        self.each.get(row).unwrap_or(&self.all)
+        self.each.get(&row).unwrap_or(&self.all)
     }
 
     /// Returns what is wanted of a document in a response that does not say which request it belongs to.
     pub(super) fn of_document(&self, id: &str, rev: &str) -> &Requested {
         let rev = canonical(rev);
-        let is_it = |asked: &Asked| asked.id.as_deref() == Some(id);
-        let row = self.ids.iter().position(|asked| is_it(asked) && asked.rev.is_some() && asked.rev == rev);
-        let row = row.or_else(|| self.ids.iter().position(|asked| is_it(asked) && asked.rev.is_none()));
-        let row = row.or_else(|| self.ids.iter().position(is_it));
-        row.map_or(&self.all, |row| self.of(row))
+        let mut its = self.ids.iter().filter(|(_, asked)| asked.id == id);
+        let found = its.clone().find(|(_, asked)| asked.rev.is_some() && asked.rev == rev);
+        let found = found.or_else(|| its.clone().find(|(_, asked)| asked.rev.is_none()));
+        let found = found.or_else(|| its.next());
+        found.map_or(&self.all, |(row, _)| self.of(*row))
     }
 
     /// Wants the bytes of all attachments, which multipart responses always have.
     pub(super) fn with_data(mut self) -> Self {
         self.all.data = true;
-        self.each.iter_mut().for_each(|requested| requested.data = true);
+        self.each.values_mut().for_each(|requested| requested.data = true);
         self
     }
 
     /// Returns whether any bytes may be wanted.
     pub(super) fn any_data(&self) -> bool {
-        self.all.data || self.each.iter().any(|requested| requested.data)
+        self.all.data || self.each.values().any(|requested| requested.data)
     }
 
     /// Returns whether the documents' history is needed.
     pub(super) fn need_history(&self) -> bool {
         [&self.all]
             .into_iter()
-            .chain(&self.each)
+            .chain(self.each.values())
             .any(|requested| requested.since.as_ref().is_some_and(|list| !list.is_empty()))
     }
 }
@@ -306,8 +317,10 @@ mod tests {
         assert!(
             got.of_document("b", "1-a").data && !got.of_document("b", "2-b").data && !got.of_document("x", "1-a").data
         );
-        assert_eq!(of(r#"{"docs":[{"id":"a"}],"docs":[]}"#).each.len(), 0, "the last counts");
-        assert_eq!(of(r#"{"\u0064ocs":[{}]}"#).each.len(), 1);
+        assert_eq!(of(r#"{"docs":[{"atts_since":["1-a"]}],"docs":[]}"#).each.len(), 0, "the last counts");
+        assert_eq!(of(r#"{"\u0064ocs":[{"atts_since":["1-a"]}]}"#).each.len(), 1);
+        let alike = of(r#"{"docs":[0,{"id":"a"},{"id":"b","rev":"1-b"}]}"#);
+        assert_eq!((alike.each.len(), alike.ids.len()), (0, 0), "rows that want the same take no memory");
         for unclear in ["", "{}", "7", r#"{"docs":7}"#, r#"{"docs":{}}"#, r#"{"docs":[]} x"#] {
             assert!(of(unclear).unclear, "{unclear}");
         }

@@ -16,20 +16,20 @@ use crate::gateway::Gateway;
 use crate::upstream::replay::{Replay, joined};
 
 /// A body, as far as it was read into memory.
-pub(super) enum Taken {
+pub(crate) enum Taken {
     Whole(Held),
     /// A body above the document limit: what was read of it, and the rest.
     Long(Body),
 }
 
 /// Bytes with their share of the upload memory budget.
-pub(super) struct Held {
-    pub(super) bytes: Bytes,
-    pub(super) share: Option<Permit>,
+pub(crate) struct Held {
+    pub(crate) bytes: Bytes,
+    pub(crate) share: Option<Permit>,
 }
 
 /// Reads a body of at most `limits.document_bytes`.
-pub(super) async fn take(gateway: &Gateway, mut body: Body) -> Result<Taken, BoxError> {
+pub(crate) async fn take(gateway: &Gateway, mut body: Body) -> Result<Taken, BoxError> {
     let limit = gateway.limits.document_bytes;
     let announced = body.size_hint();
     if announced.lower() > limit {
@@ -56,12 +56,12 @@ pub(super) async fn take(gateway: &Gateway, mut body: Body) -> Result<Taken, Box
 
 /// Estimates the memory for a document of `length` bytes: its text, its members, and its attachments decoded from base64. This includes the chunks of
 /// their uploads, because a request that holds a share must not wait for another.
-pub(super) fn memory_of(length: u64) -> usize {
+pub(crate) fn memory_of(length: u64) -> usize {
     usize::try_from(length.saturating_mul(3)).unwrap_or(usize::MAX).saturating_add(2 * CHUNK_BYTES)
 }
 
 /// Wraps a body so that it fails when the scanner finds something; the flag tells whether it did.
-pub(super) fn scanned(body: Body, mut finder: Finder) -> (Body, Arc<AtomicBool>) {
+pub(crate) fn scanned(body: Body, mut finder: Finder) -> (Body, Arc<AtomicBool>) {
     let found = Arc::new(AtomicBool::new(false));
     let finding = Arc::clone(&found);
     let body = inspected(body, move |_, polled, _| match &polled {
@@ -80,4 +80,4 @@ pub(super) fn scanned(body: Body, mut finder: Finder) -> (Body, Arc<AtomicBool>)
 struct TooLong;
 
 /// The size up to which a body is not charged to the budget.
-pub(super) const UNCOUNTED: u64 = 64 << 10;
+pub(crate) const UNCOUNTED: u64 = 64 << 10;

@@ -4,7 +4,7 @@
 //! that the plan sends elsewhere are stored first, and the document with their pointers is saved last, so that either all of it persists or nothing.
 
 mod base;
-mod body;
+pub(crate) mod body;
 mod bulk;
 mod copies;
 mod draft;
