@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::{branch, conflict, deleting, set_on_delete};
-use stowage_testing::gateway::{Running, STORAGE, rev};
+use stowage_testing::gateway::{JSON, Running, STORAGE, rev};
 use stowage_testing::storages::Storage;
 
 async fn with_two(gateway: &Running, id: &str) -> String {
@@ -54,6 +54,30 @@ async fn the_type_of_the_document_decides() {
         assert_eq!(gateway.delete(&format!("{kind}?rev={rev}")).await.status, 200);
         gateway.settled().await;
         assert_eq!(gateway.stored().len(), left, "{kind}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_plan_of_the_documents_owner_decides() {
+    let gateway = deleting("keep").await;
+    gateway.followed().await;
+    let user = format!("user_{}", gateway.account);
+    let modb = json!({ "modb": { "attachments": { "on_delete": "delete" } } });
+    let plan = json!({ "pvt_type": "storage", "pvt_account_id": gateway.account, "attachments": {}, "plan": modb });
+    gateway.save_plan(&user, plan).await;
+    for (owner, left) in [("another", 2), (user.as_str(), 2)] {
+        let ids = [format!("put-{owner}"), format!("bulk-{owner}")];
+        let mut tombstones = Vec::new();
+        for id in &ids {
+            let rev = gateway.attached(id, json!({ "owner_id": owner }), "a.mp3", b"recording").await;
+            tombstones.push(json!({ "_id": id, "_rev": rev, "_deleted": true }));
+        }
+        gateway.document(&ids[0], tombstones[0].clone()).await;
+        let bulk = json!({ "docs": [tombstones[1]] }).to_string();
+        gateway.ask("POST", "_bulk_docs", &[JSON], bulk.as_bytes()).await.expect_status(201);
+        gateway.settled().await;
+        assert_eq!(gateway.stored().len(), left, "{owner}");
     }
     gateway.stop().await;
 }
