@@ -182,8 +182,8 @@ impl Writer {
         };
         match take(&self.gateway, body).await.map_err(unread)? {
             Taken::Whole(held) => Ok(Input::Whole(head, held)),
-            // The document itself determines its destination.
-            Taken::Long(_) if self.home.has_others() => Err(too_long()),
+            // The document itself determines its destination, and which objects it no longer names.
+            Taken::Long(_) if self.reads_all() => Err(too_long()),
             Taken::Long(body) if self.stores_nothing() => {
                 Ok(Input::Answered(self.send(&self.home.couch, head, body).await?))
             }

@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use serde_json::json;
 
-use super::world::{JSON, audit_and_stop, both, inline, stored};
-use stowage_testing::gateway::{Running, Setup, json as parsed};
+use super::world::{JSON, audit_and_stop, both, inline, plan, stored};
+use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed};
 use stowage_testing::gzip;
 use stowage_testing::raw::RawResponse;
 
@@ -52,6 +52,17 @@ async fn a_long_document_with_attachments_is_refused_and_not_saved() {
         }
     }
     assert_eq!(stored(&gateway, "long").await, json!(null));
+    audit_and_stop(gateway, &[]).await;
+}
+
+/// Their objects would stay.
+#[tokio::test]
+async fn tombstones_that_are_too_long_to_read_are_refused_where_objects_go() {
+    let gateway = small().await;
+    plan(&gateway, json!({ "attachments": { "handler": STORAGE, "on_delete": "delete" } })).await;
+    let bulk = [b"{\"docs\":[", long(r#","_id":"bulk","_deleted":true"#).as_slice(), b"]}"].concat();
+    let refused = send(&gateway, "POST", "/_bulk_docs", &bulk).await;
+    assert_eq!((refused.status, &parsed(&refused)["error"]), (413, &json!("document_too_large")), "{refused:?}");
     audit_and_stop(gateway, &[]).await;
 }
 
