@@ -27,17 +27,19 @@ mod view;
 
 use std::io::Read as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri, request};
-use stowage_couch as couch;
+use stowage_couch::{self as couch, Finder, Text};
 use stowage_http::body::{Body, BoxError, TooLarge};
 use stowage_http::target::{query_pairs, query_value};
+use stowage_storage::Permit;
 
-use crate::document::write::body::{Held, Taken, UNCOUNTED, memory_of, take};
+use crate::document::write::body::{Held, Taken, UNCOUNTED, memory_of, scanned, take};
 use crate::error::Error;
 use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
@@ -114,18 +116,16 @@ pub(crate) async fn within(
     exchange: Exchange,
 ) -> Result<Response<Body>, Error> {
     let Exchange { request, id, activity } = exchange;
-    let (mut head, mut body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let (query, limit) = (head.uri.query(), gateway.limits.document_bytes);
-    let (mut options, mut share) = (None, None);
-    if head.method == Method::POST && matches!(kind, Kind::BulkGet | Kind::List(List::Rows | List::Queries)) {
-        let mut held = match take(&gateway, body).await.map_err(broken)? {
-            Taken::Whole(held) => held,
-            Taken::Long(_) => return Err(broken(TooLarge.into())),
-        };
-        options = Some(as_read(&gateway, &head.headers, &mut held).await?);
-        body = Body::full(held.bytes);
-        share = held.share;
-    }
+    let has_options = matches!(kind, Kind::BulkGet | Kind::List(List::Rows | List::Queries));
+    let (options, body, share, found) = match head.method == Method::POST && has_options {
+        true => {
+            let Asking { options, body, share, found } = asking(&gateway, &head.headers, body, kind).await?;
+            (Some(options), body, share, found)
+        }
+        false => (None, body, None, None),
+    };
     let options = options.as_ref().map(Option::as_deref);
     let requested_rows = match kind {
         Kind::BulkGet => RequestedRows::of_bulk_get(query, options.flatten()),
@@ -145,11 +145,47 @@ pub(crate) async fn within(
     };
     adjust(&mut head, hides_history)?;
     let exchange = Exchange { request: Request::from_parts(head, body), id, activity };
-    let answer = forward(&gateway.homes, &home.couch, exchange).await?;
+    let answer = match forward(&gateway.homes, &home.couch, exchange).await {
+        Err(_) if found.as_ref().is_some_and(|found| found.load(Ordering::Acquire)) => {
+            return Err(broken(TooLarge.into()));
+        }
+        answer => answer?,
+    };
     let shown = change(Arc::new(view), answer, kind).await;
     // Not for the whole answer, which a client may read as slowly as it likes.
     drop(share);
     shown
+}
+
+/// The body of a request, and what it says about attachments.
+struct Asking {
+    /// The decoded body, or one with the same options; `None` if CouchDB refuses to decode it.
+    options: Option<Bytes>,
+    body: Body,
+    share: Option<Permit>,
+    /// Whether a body that is too long to read turned out to have options, which breaks it off.
+    found: Option<Arc<AtomicBool>>,
+}
+
+/// Reads a body for its options. One that exceeds the limit is streamed as long as it has none.
+async fn asking(gateway: &Gateway, headers: &HeaderMap, body: Body, kind: Kind) -> Result<Asking, Error> {
+    let body = match take(gateway, body).await.map_err(broken)? {
+        Taken::Whole(mut held) => {
+            let options = as_read(gateway, headers, &mut held).await?;
+            return Ok(Asking { options, body: Body::full(held.bytes), share: held.share, found: None });
+        }
+        Taken::Long(body) => body,
+    };
+    let (finder, options) = match kind {
+        Kind::List(List::Rows) => (Finder::new(Text::Document, &["attachments", "att_encoding_info"]), "{}"),
+        Kind::BulkGet => (Finder::new(Text::Bulk, &["atts_since"]), "{\"docs\":[]}"),
+        _ => return Err(broken(TooLarge.into())),
+    };
+    if headers.contains_key(CONTENT_ENCODING) {
+        return Err(broken(TooLarge.into()));
+    }
+    let (body, found) = scanned(body, finder);
+    Ok(Asking { options: Some(options.into()), body, share: None, found: Some(found) })
 }
 
 /// Decodes a request's body as CouchDB does (`chttpd:maybe_decompress`); `None` if CouchDB refuses to.
