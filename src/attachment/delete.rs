@@ -134,6 +134,7 @@ async fn remove(
         rev: None,
         change: Change::Removed { name: target.attachment, entry, deleted },
         plan,
+        old_plan: None,
         replaced: gone.into_iter().collect(),
         turns: turn.into_iter().collect(),
         answer: Form::Removal,

@@ -135,6 +135,7 @@ async fn save(ready: Ready) -> Result<Response<Body>, Error> {
         rev: None,
         change: Change::Stored(objects),
         plan,
+        old_plan: None,
         replaced: replaced.map(|replaced| (target.attachment.clone(), replaced)).into_iter().collect(),
         turns: vec![turn],
         answer: Form::Attachment(target.attachment),

@@ -46,6 +46,8 @@ pub(crate) struct Commit {
     pub(crate) rev: Option<String>,
     pub(crate) change: Change,
     pub(crate) plan: DocumentPlan,
+    /// The plan of the document as it was before, if objects are removed according to that.
+    pub(crate) old_plan: Option<DocumentPlan>,
     /// The objects to remove once the document is saved, by attachment name.
     pub(crate) replaced: Vec<(String, Pointer)>,
     /// Held until the outcome is known.
@@ -102,7 +104,8 @@ impl Commit {
         // A move drops an entry that clients no longer see, and keeps the attachment that hides it.
         let both = self.answer == Form::Removal;
         let expected = Expected { entry: &entry, present, both, deleted, base, rev };
-        let armed = Armed::arm(&self.gateway, &self.target, &self.plan, &self.replaced).await;
+        let old_plan = self.old_plan.as_ref().unwrap_or(&self.plan);
+        let armed = Armed::arm(&self.gateway, &self.target, old_plan, &self.replaced).await;
         // If CouchDB did not say, the jobs find out.
         if self.save(reply, &target, (present, expected)).await {
             armed.done().await;
@@ -131,7 +134,8 @@ impl Commit {
                 }
                 reply.give(self.answer.tell(&self.target, saved, &self.caller));
                 self.change.saved().await;
-                remove_unnamed(&self.gateway, &self.caller, &self.target, &self.plan, self.replaced).await;
+                let old_plan = self.old_plan.as_ref().unwrap_or(&self.plan);
+                remove_unnamed(&self.gateway, &self.caller, &self.target, old_plan, self.replaced).await;
             }
             Outcome::Refused(save) => {
                 let is_conflict = save.head.status == StatusCode::CONFLICT;
@@ -164,7 +168,7 @@ impl Commit {
     /// Resolves an outcome that was unknown when the client was answered; `failed` tells whether the answer was an error. All objects stay until the
     /// document shows which of them it names. Returns whether it is known now.
     async fn resolve(self, target: &Target, expected: Expected<'_>, failed: bool) -> bool {
-        let Self { gateway, caller, change, plan, replaced, .. } = self;
+        let Self { gateway, caller, change, plan, old_plan, replaced, .. } = self;
         match resolve(&gateway, target, &caller, expected).await {
             Resolved::Known { saved, document } => {
                 if saved {
@@ -177,7 +181,8 @@ impl Commit {
                 }
                 // Even if it was not saved: it may have been saved, and replaced since.
                 if document.is_some() {
-                    remove_unnamed(&gateway, &caller, &self.target, &plan, replaced).await;
+                    let old_plan = old_plan.as_ref().unwrap_or(&plan);
+                    remove_unnamed(&gateway, &caller, &self.target, old_plan, replaced).await;
                 }
                 true
             }

@@ -104,6 +104,7 @@ impl Found {
             rev: None,
             change,
             plan,
+            old_plan: None,
             replaced,
             turns,
             answer: Form::Document,

@@ -166,6 +166,7 @@ impl Copy {
             rev: None,
             change: Change::Stored(made),
             plan: self.plan,
+            old_plan: None,
             replaced: self.replaced,
             turns: self.turns,
             answer: Form::Document,

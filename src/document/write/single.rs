@@ -186,7 +186,8 @@ async fn write(
     }
     let write = Write::Request(Box::new(as_json(head)), document.into());
     let plan = draft.goes.plan.clone().ok_or(Error::Bug("attachments were stored without a plan"))?;
-    let dropped = draft.dropped(&writer, &base).await?.map(|dropped| dropped.objects);
+    let dropped = draft.dropped(&writer, &base).await?;
+    let (old_plan, replaced) = dropped.map(|Dropped { plan, objects }| (plan, objects)).unzip();
     let answer = commit(Commit {
         caller: writer.requester().at(&couch),
         gateway: Arc::clone(&writer.gateway),
@@ -196,7 +197,8 @@ async fn write(
         target: draft.target,
         change: Change::Stored(objects),
         plan,
-        replaced: dropped.unwrap_or_default(),
+        old_plan,
+        replaced: replaced.unwrap_or_default(),
         turns: turns.turns,
         answer: Form::Document,
     })

@@ -58,6 +58,33 @@ async fn the_type_of_the_document_decides() {
     gateway.stop().await;
 }
 
+/// Whatever it becomes.
+#[tokio::test]
+async fn the_type_before_a_save_decides() {
+    let gateway = deleting("keep").await;
+    let types = json!({ "fax": { "attachments": { "handler": STORAGE, "on_delete": "delete" } } });
+    gateway
+        .plan_as(
+            "file",
+            json!({ "directory": "recordings" }),
+            json!({ "modb": { "attachments": { "handler": STORAGE }, "types": types } }),
+        )
+        .await;
+    let new = json!({ "b.mp3": { "content_type": "audio/mpeg", "data": "eA==" } });
+    let mut expected = 0;
+    for (before, after, left) in [("fax", "media", 0), ("media", "fax", 1)] {
+        for (attachments, added) in [(json!({}), 0), (new.clone(), 1)] {
+            let id = format!("{before}-{added}");
+            let rev = gateway.attached(&id, json!({ "pvt_type": before }), "a.mp3", b"recording").await;
+            gateway.document(&id, json!({ "_rev": rev, "pvt_type": after, "_attachments": attachments })).await;
+            gateway.settled().await;
+            expected += left + added;
+            assert_eq!(gateway.stored().len(), expected, "{id}");
+        }
+    }
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn the_plan_of_the_documents_owner_decides() {
     let gateway = deleting("keep").await;

@@ -12,7 +12,7 @@ use super::Writer;
 use super::base::Base;
 use crate::attachment::fallback::Noted;
 use crate::error::Error;
-use crate::plan::{Decision, DocumentPlan, OnDelete, Placement, Subject, decide, plan_for};
+use crate::plan::{Decision, DocumentPlan, OnDelete, Placement, decide, on_delete, plan_for};
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::DocumentTarget;
 use attached::{Attached, Content};
@@ -237,15 +237,10 @@ impl Draft {
         if objects.is_empty() {
             return Ok(None);
         }
-        // A tombstone no longer has a type.
-        let document_type = self.document.text("pvt_type").or_else(|| base.document.text("pvt_type"));
-        let subject =
-            Subject { class: database.class, database: &database.name, document_type: document_type.as_deref() };
-        let plan = match &self.goes.plan {
-            Some(plan) => plan.clone(),
-            None => plan_for(&writer.gateway.plans, database, &base.document).await?,
-        };
-        Ok((plan.on_delete(&subject)? == OnDelete::Delete).then_some(Dropped { plan, objects }))
+        // The new document may have another type and owner; a tombstone has neither.
+        let plan = plan_for(&writer.gateway.plans, database, &base.document).await?;
+        let is_deleted = on_delete(&plan, database, &base.document)? == OnDelete::Delete;
+        Ok(is_deleted.then_some(Dropped { plan, objects }))
     }
 
     /// Returns the generation of the document's new attachments.
