@@ -37,7 +37,6 @@ use http::{Method, Request, Response, Uri, request};
 use stowage_couch::{self as couch, Finder, Text};
 use stowage_http::body::{Body, BoxError, TooLarge};
 use stowage_http::target::{query_pairs, query_value};
-use stowage_storage::Permit;
 
 use crate::document::write::body::{Held, Taken, UNCOUNTED, memory_of, scanned, take};
 use crate::error::Error;
@@ -100,8 +99,8 @@ pub(crate) async fn document(
         let answer = forward(&gateway.homes, &couch, exchange).await?;
         let told = answer.headers().get(ETAG).cloned();
         match change(Arc::clone(&view), answer, kind).await {
-            // The attachment was replaced after the document was read: read the document again.
-            Err(error) if reads > 0 && error.is_missing() && told.is_some() && told != seen => seen = told,
+            // The attachment was replaced after the document was read: read the document again. CouchDB sends no tag with `open_revs`.
+            Err(error) if reads > 0 && error.is_missing() && (kind == Kind::OpenRevs || told != seen) => seen = told,
             outcome => return outcome,
         }
     }
@@ -119,10 +118,10 @@ pub(crate) async fn within(
     let (mut head, body) = request.into_parts();
     let (query, limit) = (head.uri.query(), gateway.limits.document_bytes);
     let has_options = matches!(kind, Kind::BulkGet | Kind::List(List::Rows | List::Queries));
-    let (options, body, share, found) = match head.method == Method::POST && has_options {
+    let (options, body, again, found) = match head.method == Method::POST && has_options {
         true => {
-            let Asking { options, body, share, found } = asking(&gateway, &head.headers, body, kind).await?;
-            (Some(options), body, share, found)
+            let Asking { options, body, again, found } = asking(&gateway, &head.headers, body, kind).await?;
+            (Some(options), body, again, found)
         }
         false => (None, body, None, None),
     };
@@ -145,16 +144,35 @@ pub(crate) async fn within(
     };
     adjust(&mut head, hides_history)?;
     let exchange = Exchange { request: Request::from_parts(head, body), id, activity };
-    let answer = match forward(&gateway.homes, &home.couch, exchange).await {
-        Err(_) if found.as_ref().is_some_and(|found| found.load(Ordering::Acquire)) => {
-            return Err(broken(TooLarge.into()));
+    match sent(Arc::new(view), &home, exchange, again, kind).await {
+        Err(_) if found.as_ref().is_some_and(|found| found.load(Ordering::Acquire)) => Err(broken(TooLarge.into())),
+        shown => shown,
+    }
+}
+
+/// Sends a request and returns the client's response. `again` is the body in memory, whose share of the budget ends with the head of the response,
+/// since a client may read the rest as slowly as it likes.
+async fn sent(
+    view: Arc<View>,
+    home: &Home,
+    exchange: Exchange,
+    again: Option<Held>,
+    kind: Kind,
+) -> Result<Response<Body>, Error> {
+    let Exchange { request, id, activity } = exchange;
+    let (head, mut body) = request.into_parts();
+    let mut reads = if kind == Kind::BulkGet { MOST_READS } else { 1 };
+    loop {
+        reads -= 1;
+        let request = Request::from_parts(head.clone(), body);
+        let exchange = Exchange { request, id, activity: activity.clone() };
+        let answer = forward(&view.gateway.homes, &home.couch, exchange).await?;
+        match (change(Arc::clone(&view), answer, kind).await, &again) {
+            // An attachment was replaced after its document was read: read the documents again.
+            (Err(error), Some(held)) if reads > 0 && error.is_missing() => body = Body::full(held.bytes.clone()),
+            (shown, _) => return shown,
         }
-        answer => answer?,
-    };
-    let shown = change(Arc::new(view), answer, kind).await;
-    // Not for the whole answer, which a client may read as slowly as it likes.
-    drop(share);
-    shown
+    }
 }
 
 /// The body of a request, and what it says about attachments.
@@ -162,7 +180,8 @@ struct Asking {
     /// The decoded body, or one with the same options; `None` if CouchDB refuses to decode it.
     options: Option<Bytes>,
     body: Body,
-    share: Option<Permit>,
+    /// The body, if it is in memory.
+    again: Option<Held>,
     /// Whether a body that is too long to read turned out to have options, which breaks it off.
     found: Option<Arc<AtomicBool>>,
 }
@@ -172,7 +191,7 @@ async fn asking(gateway: &Gateway, headers: &HeaderMap, body: Body, kind: Kind) 
     let body = match take(gateway, body).await.map_err(broken)? {
         Taken::Whole(mut held) => {
             let options = as_read(gateway, headers, &mut held).await?;
-            return Ok(Asking { options, body: Body::full(held.bytes), share: held.share, found: None });
+            return Ok(Asking { options, body: Body::full(held.bytes.clone()), again: Some(held), found: None });
         }
         Taken::Long(body) => body,
     };
@@ -185,7 +204,7 @@ async fn asking(gateway: &Gateway, headers: &HeaderMap, body: Body, kind: Kind) 
         return Err(broken(TooLarge.into()));
     }
     let (body, found) = scanned(body, finder);
-    Ok(Asking { options: Some(options.into()), body, share: None, found: Some(found) })
+    Ok(Asking { options: Some(options.into()), body, again: None, found: Some(found) })
 }
 
 /// Decodes a request's body as CouchDB does (`chttpd:maybe_decompress`); `None` if CouchDB refuses to.

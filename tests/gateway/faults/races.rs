@@ -254,6 +254,30 @@ async fn a_reader_who_is_overtaken_gets_what_is_there_now() {
     world.audit_and_stop(&["doc"]).await;
 }
 
+/// The same for documents with their attachments, whose answers have no ETag.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_documents_who_is_overtaken_gets_what_is_there_now() {
+    for (method, rest, body) in [
+        ("GET", "doc?open_revs=all&attachments=true", ""),
+        ("POST", "_bulk_get?attachments=true", r#"{"docs":[{"id":"doc"}]}"#),
+    ] {
+        let world = World::start().await;
+        let rev = world.with_attachment("doc", b"the old recording").await;
+        let gate = Arc::new(Notify::new());
+        world.bucket.rule("GET", "doc_call", 1, Act::Hold(Arc::clone(&gate)));
+        let headers = [JSON, ("Accept", "application/json")];
+        let (got, ()) = tokio::join!(world.gateway.ask(method, rest, &headers, body.as_bytes()), async {
+            world.bucket.struck(1).await;
+            world.gateway.attach("doc", "call.mp3", &rev, b"the new recording").await;
+            soon("the old object goes", || world.s3.objects(BUCKET).len() <= 1).await;
+            gate.notify_one();
+        });
+        assert!(got.status == 200 && got.complete, "{rest}: {got:?}");
+        assert!(got.text().contains(&STANDARD.encode(b"the new recording")), "{rest}: {got:?}");
+        world.audit_and_stop(&["doc"]).await;
+    }
+}
+
 /// A reader of an object that is replaced and removed gets all of it, or notices that it does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_outlives_its_object_or_breaks() {
