@@ -21,7 +21,7 @@ use crate::upstream::Home;
 use crate::upstream::answer::{conflict, missing_rev, relay};
 use crate::upstream::forward::forward;
 use crate::upstream::read::{Answer, is_too_large};
-use crate::upstream::revision::{rev_of, rev_query};
+use crate::upstream::revision::{quorum_query, rev_of, rev_query};
 
 /// Deletes an attachment, or forwards the request if CouchDB keeps the attachment.
 pub(crate) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
@@ -129,7 +129,7 @@ async fn remove(
         gateway,
         target: target.of_document(),
         caller,
-        write: Write::Document(document.to_bytes()?.into()),
+        write: Write::Queried(quorum_query(target.query.as_deref()), document.to_bytes()?.into()),
         base,
         rev: None,
         change: Change::Removed { name: target.attachment, entry, deleted },

@@ -27,7 +27,7 @@ use crate::upstream::Home;
 use crate::upstream::answer::{conflict, missing_rev, relay};
 use crate::upstream::forward::forward;
 use crate::upstream::read::Answer;
-use crate::upstream::revision::{name_rev, rev_of, rev_query};
+use crate::upstream::revision::{name_rev, quorum_query, rev_of, rev_query};
 
 /// Stores an attachment where the plan says, or lets CouchDB store it, with or without a copy.
 pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
@@ -130,7 +130,7 @@ async fn save(ready: Ready) -> Result<Response<Body>, Error> {
         gateway,
         target: target.of_document(),
         caller,
-        write: Write::Document(document.to_bytes()?.into()),
+        write: Write::Queried(quorum_query(target.query.as_deref()), document.to_bytes()?.into()),
         base: rev,
         rev: None,
         change: Change::Stored(objects),

@@ -45,6 +45,8 @@ pub(crate) struct Saved {
 pub(crate) enum Write {
     /// By the gateway; the document contains the revision that it follows.
     Document(Bytes),
+    /// The same, with a raw query.
+    Queried(String, Bytes),
     /// By the client's own request, with another body.
     Request(Box<request::Parts>, Bytes),
 }
@@ -53,6 +55,7 @@ impl Write {
     async fn send(&self, target: &Target, caller: &Caller) -> Result<Save, couch::Error> {
         match self {
             Self::Document(bytes) => caller.save(&target.path, bytes).await,
+            Self::Queried(query, bytes) => caller.save_with(&target.path, query, bytes).await,
             Self::Request(head, bytes) => caller.write(head, bytes).await,
         }
     }

@@ -4,7 +4,7 @@ use http::header::{HeaderMap, HeaderValue, IF_MATCH};
 use http::uri::PathAndQuery;
 use http::{Uri, request};
 use stowage_couch::{self as couch, canonical};
-use stowage_http::target::{encode, query_value};
+use stowage_http::target::{encode, query_pairs, query_value};
 
 use crate::error::Error;
 
@@ -74,6 +74,13 @@ pub(crate) fn rev_query(rev: Option<&str>) -> String {
     rev.map(|rev| format!("rev={}", encode(rev))).unwrap_or_default()
 }
 
+/// Builds a raw query for the number of replicas to write that a request names (`w`).
+pub(crate) fn quorum_query(query: Option<&str>) -> String {
+    let said = query_pairs(query).find(|(name, _)| name == "w").map(|(_, count)| count);
+    let count = said.filter(|count| !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit()));
+    count.map(|count| format!("w={count}")).unwrap_or_default()
+}
+
 /// Returns the generation of a revision, 0 for none.
 pub(crate) fn generation(rev: Option<&str>) -> u64 {
     rev.and_then(|rev| rev.split_once('-')).and_then(|(generation, _)| generation.parse().ok()).unwrap_or(0)
@@ -83,7 +90,16 @@ pub(crate) fn generation(rev: Option<&str>) -> u64 {
 mod tests {
     use http::Request;
 
-    use super::{add_rev, drop_parameters, name_rev};
+    use super::{add_rev, drop_parameters, name_rev, quorum_query};
+
+    #[test]
+    fn the_number_of_replicas_is_the_first_that_is_one() {
+        for (query, expected) in
+            [("rev=1-a&w=2", "w=2"), ("w=1;w=2", "w=1"), ("w=", ""), ("w=-1", ""), ("w=x", ""), ("rev=1-a", "")]
+        {
+            assert_eq!(quorum_query(Some(query)), expected, "{query}");
+        }
+    }
 
     #[test]
     fn a_request_names_another_revision_wherever_it_named_one() {

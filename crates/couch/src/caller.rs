@@ -207,7 +207,16 @@ impl Caller {
     /// # Errors
     /// See [`Error`]: whether the document was written is then unknown.
     pub async fn save(&self, path: &DocumentPath, document: &Bytes) -> Result<Save, Error> {
-        let target = format!("{}/{}", path.database, path.document);
+        self.save_with(path, "", document).await
+    }
+
+    /// Writes a document like [`Self::save`]. `query` is raw, and may be empty.
+    ///
+    /// # Errors
+    /// See [`Self::save`].
+    pub async fn save_with(&self, path: &DocumentPath, query: &str, document: &Bytes) -> Result<Save, Error> {
+        let mark = if query.is_empty() { "" } else { "?" };
+        let target = format!("{}/{}{mark}{query}", path.database, path.document);
         let (head, body) = self.send(Method::PUT, &target, document.clone()).await?.into_parts();
         Ok(Save { head, body })
     }

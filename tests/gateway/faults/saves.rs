@@ -30,6 +30,19 @@ async fn planned(world: &World, acts: Vec<Act>) -> (Vec<String>, Vec<String>) {
     (ids, revs)
 }
 
+/// CouchDB obeys `w` for attachments too.
+#[tokio::test]
+async fn the_number_of_replicas_to_write_reaches_couchdb() {
+    let world = World::start().await;
+    let first = world.document("doc").await;
+    let kind = [("Content-Type", "audio/mpeg")];
+    let put = world.gateway.ask("PUT", &format!("doc/call.mp3?rev={first}&w=1"), &kind, RECORDING).await;
+    assert_eq!((put.status, world.store.counted("PUT", "/doc?w=1 ")), (201, 1), "{put:?}");
+    world.gateway.delete(&format!("doc/call.mp3?w=1&rev={}", rev(&put))).await.expect_status(200);
+    assert_eq!(world.store.counted("PUT", "/doc?w=1 "), 2);
+    world.audit_and_stop(&["doc"]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_save_whose_answer_is_lost_is_found_out_and_acknowledged() {
     let world = World::start().await;
