@@ -89,7 +89,7 @@ impl Worker {
                 }
                 Ok("ok")
             }
-            Step::Waits { pause, seen } => {
+            Step::Waits { pause, seen, .. } => {
                 job.seen = seen;
                 job.next = SystemTime::now() + pause;
                 self.ended(job, "waits").await

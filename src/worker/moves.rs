@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::step::Step;
+use super::step::{Shown, Step};
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::jobs::Job;
@@ -17,12 +17,12 @@ pub(super) async fn move_out(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, 
     moved.retain(|native| native.name == job.attachment);
     let quiet = gateway.jobs.config().quiet;
     if !moved.is_empty() && job.seen != found.document.rev() {
-        return Ok(Step::Waits { pause: quiet, seen: found.document.rev() });
+        return Ok(Step::Waits { pause: quiet, seen: found.document.rev(), shown: Shown::Nothing });
     }
     Ok(match found.move_out(gateway, moved).await? {
         Moved::Done { .. } | Moved::Nothing => Step::Done,
         // A client was faster: its revision has to rest first as well.
-        Moved::Conflict => Step::Waits { pause: quiet, seen: None },
+        Moved::Conflict => Step::Waits { pause: quiet, seen: None, shown: Shown::Nothing },
     })
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use stowage_base::activity::Activity;
 use stowage_storage::{self as storage, Backend as _, Download, Fetch};
 
-use super::step::Step;
+use super::step::{Shown, Step, is_of_object};
 use crate::commit::cleanup::named_by;
 use crate::error::Error;
 use crate::gateway::Gateway;
@@ -48,9 +48,11 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
                 tracing::warn!(job = %job.id, storage, %location, "another version of an object to be removed is there: it stays");
                 return Ok(Step::Done);
             }
-            Err(error) if error.kind() == storage::Kind::Passing => return Err(failed(error)),
+            // A removal would fail in the same way, with one more wrong password.
+            Err(error) if !is_of_object(&error) => return Err(failed(error)),
             Ok(_) | Err(_) if job.seen.is_none() => {
-                return Ok(Step::Waits { pause: gateway.jobs.config().quiet, seen: Some(LOOKED.to_owned()) });
+                let pause = gateway.jobs.config().quiet;
+                return Ok(Step::Waits { pause, seen: Some(LOOKED.to_owned()), shown: Shown::Answers });
             }
             Ok(_) | Err(_) => {}
         }

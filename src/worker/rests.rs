@@ -54,7 +54,7 @@ impl Rests {
     pub(super) async fn note(&self, gateway: &Gateway, job: &Job, made: &Step) {
         let shown = match made {
             Step::Done => Shown::Answers,
-            Step::Waits { .. } => Shown::Nothing,
+            Step::Waits { shown, .. } => *shown,
             Step::Failed(failure) => failure.shown,
         };
         if shown != Shown::Nothing

@@ -20,6 +20,7 @@ pub(super) enum Step {
         pause: Duration,
         /// The observation to compare with at the next attempt.
         seen: Option<String>,
+        shown: Shown,
     },
     Failed(Failure),
 }
@@ -79,7 +80,7 @@ impl Failure {
 
 /// Returns whether a storage has answered and may have refused one object only. Failures without an answer, and wrong credentials, are those of all its
 /// jobs: repeating a wrong password for each could lock the account.
-fn is_of_object(error: &storage::Error) -> bool {
+pub(super) fn is_of_object(error: &storage::Error) -> bool {
     error.kind() == storage::Kind::Refused && error.status().is_some() && !error.is_of_login()
 }
 

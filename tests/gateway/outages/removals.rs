@@ -31,6 +31,31 @@ async fn they_go_when_their_storage_is_back() {
     world.stop().await;
 }
 
+/// A wrong password for each job could lock the account.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_that_are_refused_are_sent_for_one_removal_only() {
+    let world = without_worker().await;
+    world.bucket.rule("DELETE", "", 1000, answer(500, "x"));
+    for id in ["one", "two", "three"] {
+        let before = world.with_attachment(id, &bytes(100, 1)).await;
+        world.gateway.delete(&format!("{id}/call.mp3?rev={before}")).await.expect_status(200);
+    }
+    world.gateway.settled().await;
+    world.bucket.relent();
+    let wrong = "<Error><Code>InvalidAccessKeyId</Code></Error>";
+    for method in ["GET", "DELETE"] {
+        world.bucket.rule(method, "", 1000, answer(403, wrong));
+    }
+    let sent = || world.bucket.counted("GET", "") + world.bucket.counted("DELETE", "");
+    let before = sent();
+    let other = world.gateway.beside(working(Setup::default()).set("jobs.concurrency", "1")).await;
+    until("a job fails", async || jobs(&world).await.iter().any(|job| job["tries"] != 0)).await;
+    other.settled().await;
+    assert_eq!(sent() - before, 1, "{:#?}", jobs(&world).await);
+    other.stop().await;
+    world.stop().await;
+}
+
 /// The operator has to read the document before removing anything by hand.
 #[tokio::test]
 async fn one_without_a_job_is_in_the_log_with_its_document() {
