@@ -13,7 +13,7 @@ use stowage_storage::{Location, driver};
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::moving::refused;
-use crate::pointer::{StoredObject, objects};
+use crate::pointer::{Entry, StoredObject, pointers};
 use crate::router::Database;
 use crate::walk::Branches;
 
@@ -90,8 +90,14 @@ impl Named {
     }
 
     fn add_revision(&self, document: &Document, database: &Database, id: &str) {
-        let named = objects(document, &database.name, id);
-        named.iter().for_each(|(_, pointer)| self.add(&pointer.stowage));
+        for outside in pointers(document, &database.name, id) {
+            match outside.entry {
+                Ok(Entry::Object(pointer)) => self.add(&pointer.stowage),
+                // The target is read with the other document.
+                Ok(Entry::Link(_)) => {}
+                Err(_) => self.are_not_all_known(),
+            }
+        }
     }
 
     /// Adds what the revisions before a deletion name, as far as CouchDB still has them. CouchDB's tombstones name nothing, but unless the plan says

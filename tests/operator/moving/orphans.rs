@@ -222,6 +222,28 @@ async fn nothing_is_removed_after_a_404_that_is_not_about_the_database() {
     gateway.stop().await;
 }
 
+/// The entry may name any object.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_removed_while_a_losing_or_deleted_leaf_has_an_entry_of_a_newer_form() {
+    let newer = json!({ "call.mp3": { "stowage": { "v": 2 } } });
+    let loser = json!({ "_id": "leaf", "_rev": "1-aaaa", "pvt_type": "fax", "pvt_attachments": newer });
+    let winner = json!({ "_id": "leaf", "_rev": "1-bbbb", "pvt_type": "fax" });
+    let tombstone = json!({ "_id": "leaf", "_rev": "1-aaaa", "_deleted": true, "pvt_attachments": newer });
+    for leaves in [json!([loser, winner]), json!([tombstone])] {
+        let gateway = start().await;
+        plan(&gateway, Some(STORAGE)).await;
+        let left = left_beside(&gateway).await;
+        let text = json!({ "new_edits": false, "docs": leaves }).to_string();
+        let target = format!("/{}/_bulk_docs", gateway.path());
+        gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await.expect_status(201);
+        let look = ["verify", "--account", &gateway.account, "--orphans", "--older-than", "0s", "--remove-orphans"];
+        let (code, said) = run(&gateway, &look).await;
+        assert!(code == 1 && said.contains("orphans are not looked for"), "{leaves}: {code} {said}");
+        assert!(left.exists(), "{leaves}: {said}");
+        gateway.stop().await;
+    }
+}
+
 /// A database of the system may name objects of the account there, and is not walked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_of_the_systems_plan_is_not_searched_for_one_account() {
