@@ -1,9 +1,9 @@
 //! A job that this gateway leases while it works on something.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ use super::{Job, Jobs};
 pub struct Held {
     lease: Arc<Lease>,
     /// Renews the lease in time, until the drop.
-    _keeper: JoinSet<()>,
+    keeper: JoinSet<()>,
 }
 
 #[derive(Debug)]
@@ -22,11 +22,13 @@ struct Lease {
     jobs: Jobs,
     /// The job as last saved, and when; `None` if the lease can no longer be trusted. Locked while the job is saved or removed.
     state: Mutex<(Job, Option<Instant>)>,
+    /// The end of the lease as last saved; now, once another gateway holds the job.
+    end: watch::Sender<Instant>,
 }
 
 impl Held {
     pub(super) fn new(jobs: &Jobs, job: Job) -> Self {
-        let lease = Arc::new(Lease { jobs: jobs.clone(), state: Mutex::new((job, Some(Instant::now()))) });
+        let lease = Arc::new(Lease::new(jobs, job));
         let kept = Arc::clone(&lease);
         let mut keeper = JoinSet::new();
         keeper.spawn(async move {
@@ -35,7 +37,7 @@ impl Held {
                 kept.renew(&mut *kept.state.lock().await).await;
             }
         });
-        Self { lease, _keeper: keeper }
+        Self { lease, keeper }
     }
 
     /// Changes the job, and saves it if `change` returns that it has.
@@ -53,6 +55,29 @@ impl Held {
             || self.lease.renew(&mut state).await
     }
 
+    /// Waits until the lease is lost: it has expired, another gateway holds the job, or the job was added or requested again.
+    pub async fn lost(&self) {
+        let mut end = self.lease.end.subscribe();
+        loop {
+            let until = *end.borrow_and_update();
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return,
+                _ = end.changed() => {}
+            }
+        }
+    }
+
+    /// Stops renewing the lease, and returns the job as last saved.
+    pub async fn end(mut self) -> Job {
+        let mut state = self.lease.state.lock().await;
+        // A renewal whose answer was lost may have given the job another revision.
+        if state.1.is_none() {
+            self.lease.renew(&mut state).await;
+        }
+        self.keeper.abort_all();
+        state.0.clone()
+    }
+
     /// Removes the finished job.
     pub async fn done(&self) {
         let state = self.lease.state.lock().await;
@@ -63,13 +88,24 @@ impl Held {
 }
 
 impl Lease {
+    fn new(jobs: &Jobs, job: Job) -> Self {
+        let end = watch::Sender::new(end_of(&job));
+        Self { jobs: jobs.clone(), state: Mutex::new((job, Some(Instant::now()))), end }
+    }
+
     /// Renews the lease; returns false if another gateway holds the job now, or if the save failed. Then the lease must be renewed before it is
     /// trusted again.
     async fn renew(&self, state: &mut (Job, Option<Instant>)) -> bool {
         match self.save(&state.0).await {
-            Ok(Some(held)) => *state = (held, Some(Instant::now())),
+            Ok(Some(held)) => {
+                self.end.send_replace(end_of(&held));
+                *state = (held, Some(Instant::now()));
+            }
             // Another gateway holds the job.
-            Ok(None) => state.1 = None,
+            Ok(None) => {
+                self.end.send_replace(Instant::now());
+                state.1 = None;
+            }
             Err(reason) => {
                 tracing::debug!(reason, "a job could not be renewed");
                 state.1 = None;
@@ -89,11 +125,23 @@ impl Lease {
             return Ok(None);
         }
         match jobs.read(&job.id).await? {
-            // An operator's request for the job ends the lease.
-            Some(known) if jobs.holds(&known) && known.asked == job.asked => {
+            // An operator's request for the job ends the lease, and so does a request to this gateway that has added the job again.
+            Some(known) if jobs.holds(&known) && stamp(&known) == stamp(job) => {
                 jobs.save(jobs.held(Job { rev: known.rev, ..job.clone() })).await
             }
             Some(_) | None => Ok(None),
         }
     }
+}
+
+/// Returns the end of a job's lease.
+fn end_of(job: &Job) -> Instant {
+    let left = job.holder.as_ref().and_then(|holder| holder.until.duration_since(SystemTime::now()).ok());
+    Instant::now() + left.unwrap_or_default()
+}
+
+/// Returns what a renewal keeps, and whatever else saves the job changes. CouchDB has the times in milliseconds.
+fn stamp(job: &Job) -> (bool, [u128; 2]) {
+    let millis = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    (job.asked, [job.since, job.next].map(millis))
 }

@@ -160,12 +160,12 @@ impl Jobs {
         self.save_over(job).await.map_err(|unsaved| unsaved.reason)
     }
 
-    /// Saves this gateway as the holder of a job that was read; returns `None` if another gateway was faster.
+    /// Claims a job that was read; returns `None` if another gateway was faster.
     ///
     /// # Errors
     /// Fails as [`save`](Self::save) does.
-    pub async fn hold(&self, job: Job) -> Result<Option<Job>, Unsaved> {
-        self.save_over(self.held(job)).await
+    pub async fn hold(&self, job: Job) -> Result<Option<Held>, Unsaved> {
+        Ok(self.save_over(self.held(job)).await?.map(|job| Held::new(self, job)))
     }
 
     async fn save_over(&self, mut job: Job) -> Result<Option<Job>, Unsaved> {

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Worker;
 use super::step::{Step, step};
-use crate::jobs::{Job, Kind, Unsaved};
+use crate::jobs::{Held, Job, Kind, Unsaved};
 
 impl Worker {
     /// Claims a job that is due, as far as this gateway knows.
@@ -30,10 +30,13 @@ impl Worker {
     /// Claims a job, unless another gateway holds it, and processes it.
     pub(super) async fn take(self: Arc<Self>, mut job: Job, permit: OwnedSemaphorePermit) {
         let (id, kind) = (job.id.clone(), job.kind);
+        let attempt = job.clone();
         // An attempt that is cut off may have removed the object, and a request may store another one under the name: the next one looks twice again.
-        let seen = if kind == Kind::Remove { job.seen.take() } else { job.seen.clone() };
-        let job = match self.gateway.jobs.hold(job).await {
-            Ok(Some(job)) => job,
+        if kind == Kind::Remove {
+            job.seen = None;
+        }
+        let held = match self.gateway.jobs.hold(job).await {
+            Ok(Some(held)) => held,
             // Another gateway was faster.
             Ok(None) => return,
             Err(Unsaved { reason, is_general: false }) => {
@@ -49,7 +52,7 @@ impl Worker {
             }
         };
         self.halt.end();
-        let outcome = self.work(job, seen).await;
+        let outcome = self.work(attempt, held).await;
         drop(permit);
         match outcome {
             Ok(outcome) => self.gateway.metrics.outages().job_done(kind.as_str(), outcome),
@@ -60,25 +63,14 @@ impl Worker {
         }
     }
 
-    async fn renew(&self, job: &Job) -> Result<Option<Job>, String> {
-        self.gateway.jobs.hold(job.clone()).await.map_err(|unsaved| unsaved.reason)
-    }
-
-    /// Processes a job that this gateway holds, and saves its outcome.
-    async fn work(&self, mut job: Job, seen: Option<String>) -> Result<&'static str, String> {
-        let made = {
-            let gateway = Arc::clone(&self.gateway);
-            let mut doing = Box::pin(step(&gateway, Job { seen, ..job.clone() }));
-            loop {
-                tokio::select! {
-                    made = &mut doing => break made,
-                    () = tokio::time::sleep(self.gateway.jobs.config().lease / 3) => match self.renew(&job).await? {
-                        Some(held) => job = held,
-                        None => return self.lost(&job).await,
-                    },
-                }
-            }
+    /// Processes a job that this gateway holds, and saves its outcome. A renewal that fails or takes long does not stop the work while the lease lasts.
+    async fn work(&self, attempt: Job, held: Held) -> Result<&'static str, String> {
+        let made = tokio::select! {
+            made = Box::pin(step(&self.gateway, attempt)) => Some(made),
+            () = held.lost() => None,
         };
+        let mut job = held.end().await;
+        let Some(made) = made else { return self.lost(&job).await };
         self.rests.note(&self.gateway, &job, &made).await;
         let jobs = &self.gateway.jobs;
         (job.holder, job.asked) = (None, false);

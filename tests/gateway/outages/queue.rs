@@ -1,13 +1,15 @@
 //! The queue is read once, and then followed through its changes; it is polled if that is impossible.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use stowage_testing::gateway::Setup;
 use stowage_testing::upstream::until;
+use tokio::sync::Notify;
 
 use super::world::{beside, drained, is_in_storage, jobs, without_worker, working};
-use crate::faults::gate::answer;
+use crate::faults::gate::{Act, End, answer};
 use crate::faults::world::{BUCKET, World, bytes};
 
 /// Creates documents whose attachments CouchDB keeps because their storage is shut off, with a job for each.
@@ -130,6 +132,32 @@ async fn a_walk_goes_on_after_a_job_that_could_not_be_claimed() {
     // The first read finds the queue too long, the second one is the walk's.
     until("the next walk", async || world.store.counted("GET", "-jobs/_all_docs") >= 3).await;
     assert!(saves() - before > ids.len() / 2, "{} saves", saves() - before);
+    other.stop().await;
+    world.stop().await;
+}
+
+/// CouchDB saves the renewal, and its answer is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_goes_on_after_a_renewal_without_an_answer() {
+    let world = without_worker().await;
+    outage(&world, &["one"]).await;
+    world.bucket.open();
+    let gate = Arc::new(Notify::new());
+    world.bucket.rule("PUT", "", 1, Act::Hold(Arc::clone(&gate)));
+    let uploads = || world.bucket.counted("PUT", "");
+    let before = uploads();
+    let patient = [("timeouts.response_head", "60s"), ("timeouts.answer", "60s"), ("jobs.lease", "3s")];
+    let other = worker(&world, &patient).await;
+    until("the upload", async || uploads() > before).await;
+    let renewals = || world.store.counted("PUT", "-jobs/move-");
+    let told = renewals();
+    world.store.rule("PUT", "-jobs/move-", 1, Act::CutAnswer(0, End::Reset));
+    // The first one is lost.
+    until("the lease is renewed", async || renewals() >= told + 3).await;
+    gate.notify_one();
+    drained(&world).await;
+    assert_eq!(uploads(), before + 1);
+    is_in_storage(&world, "one", "call.mp3", &bytes(1000, 1)).await;
     other.stop().await;
     world.stop().await;
 }
