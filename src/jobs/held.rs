@@ -1,13 +1,14 @@
-//! A job that this gateway leases while it works on something.
+//! Jobs that this gateway leases while it works on something.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Mutex, watch};
+use futures_util::future::join_all;
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Job, Jobs};
+use super::{AT_ONCE, Job, Jobs};
 
 /// A job held by this gateway. After a drop, the lease runs until it expires; then any worker may claim the job.
 #[derive(Debug)]
@@ -15,6 +16,13 @@ pub struct Held {
     lease: Arc<Lease>,
     /// Renews the lease in time, until the drop.
     keeper: JoinSet<()>,
+}
+
+/// Several jobs held by this gateway, each as [`Held`].
+#[derive(Debug)]
+pub struct AllHeld {
+    leases: Vec<Arc<Lease>>,
+    _keeper: JoinSet<()>,
 }
 
 #[derive(Debug)]
@@ -29,14 +37,7 @@ struct Lease {
 impl Held {
     pub(super) fn new(jobs: &Jobs, job: Job) -> Self {
         let lease = Arc::new(Lease::new(jobs, job));
-        let kept = Arc::clone(&lease);
-        let mut keeper = JoinSet::new();
-        keeper.spawn(async move {
-            loop {
-                tokio::time::sleep(kept.jobs.config().lease / 3).await;
-                kept.renew(&mut *kept.state.lock().await).await;
-            }
-        });
+        let keeper = keeper(jobs, vec![Arc::clone(&lease)]);
         Self { lease, keeper }
     }
 
@@ -69,28 +70,73 @@ impl Held {
 
     /// Stops renewing the lease, and returns the job as last saved.
     pub async fn end(mut self) -> Job {
-        let mut state = self.lease.state.lock().await;
-        // A renewal whose answer was lost may have given the job another revision.
-        if state.1.is_none() {
-            self.lease.renew(&mut state).await;
-        }
+        let state = self.lease.settled().await;
         self.keeper.abort_all();
         state.0.clone()
     }
 
     /// Removes the finished job.
     pub async fn done(&self) {
-        let state = self.lease.state.lock().await;
-        if let Err(reason) = self.lease.jobs.drop_done(&state.0).await {
-            tracing::debug!(reason, "a job that is done stays: it finds nothing to do");
+        self.lease.done().await;
+    }
+}
+
+impl AllHeld {
+    pub(super) fn new(jobs: &Jobs, held: Vec<Job>) -> Self {
+        let leases: Vec<_> = held.into_iter().map(|job| Arc::new(Lease::new(jobs, job))).collect();
+        let keeper = keeper(jobs, leases.clone());
+        Self { leases, _keeper: keeper }
+    }
+
+    /// Removes the finished jobs. One that was added again meanwhile stays.
+    pub async fn done(&self) {
+        for some in self.leases.chunks(AT_ONCE) {
+            join_all(some.iter().map(|lease| lease.done())).await;
         }
     }
+}
+
+/// Renews leases in time, until the drop.
+fn keeper(jobs: &Jobs, leases: Vec<Arc<Lease>>) -> JoinSet<()> {
+    let mut keeper: JoinSet<()> = JoinSet::new();
+    let third = jobs.config().lease / 3;
+    if !leases.is_empty() {
+        keeper.spawn(async move {
+            loop {
+                tokio::time::sleep(third).await;
+                for some in leases.chunks(AT_ONCE) {
+                    join_all(some.iter().map(|lease| lease.keep())).await;
+                }
+            }
+        });
+    }
+    keeper
 }
 
 impl Lease {
     fn new(jobs: &Jobs, job: Job) -> Self {
         let end = watch::Sender::new(end_of(&job));
         Self { jobs: jobs.clone(), state: Mutex::new((job, Some(Instant::now()))), end }
+    }
+
+    async fn keep(&self) {
+        self.renew(&mut *self.state.lock().await).await;
+    }
+
+    /// Locks the state. A renewal whose answer was lost may have given the job another revision: it is made once more.
+    async fn settled(&self) -> MutexGuard<'_, (Job, Option<Instant>)> {
+        let mut state = self.state.lock().await;
+        if state.1.is_none() {
+            self.renew(&mut state).await;
+        }
+        state
+    }
+
+    async fn done(&self) {
+        let state = self.settled().await;
+        if let Err(reason) = self.jobs.drop_done(&state.0).await {
+            tracing::debug!(reason, "a job that is done stays: it finds nothing to do");
+        }
     }
 
     /// Renews the lease; returns false if another gateway holds the job now, or if the save failed. Then the lease must be renewed before it is

@@ -19,7 +19,7 @@ use crate::plan::stand_in;
 use crate::pointer::StoredObject;
 use crate::router::{Database, Target};
 
-pub use held::Held;
+pub use held::{AllHeld, Held};
 pub use queue::{AT_ONCE, Claim, Jobs, Unsaved};
 pub use read::{Change, Feed, LONG_PAGE, Page};
 

@@ -13,7 +13,7 @@ use stowage_http::target::encode;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Held, Holder, Job};
+use super::{AllHeld, Held, Holder, Job};
 use crate::config;
 
 /// The queue, accessed with the gateway's own account; cheap to clone.
@@ -232,6 +232,13 @@ impl Jobs {
             Some(job) => Claim::Held(Box::new(Held::new(self, job))),
             None => Claim::Taken,
         })
+    }
+
+    /// Adds jobs that this gateway holds, several at a time, whether or not another one holds them. Leaves out those that cannot be saved.
+    pub async fn hold_all(&self, jobs: Vec<Job>) -> AllHeld {
+        let jobs: Vec<Job> = jobs.into_iter().map(|job| self.held(job)).collect();
+        let added = self.add_all(&jobs).await;
+        AllHeld::new(self, added.into_iter().filter_map(Result::ok).collect())
     }
 
     /// Returns a job with this gateway as its holder, for one lease.

@@ -65,9 +65,8 @@ impl Found {
         let kind = HeaderValue::try_from(format!("multipart/related; boundary=\"{boundary}\""));
         let kind = kind.map_err(|_| Error::Bug("a boundary is no header value"))?;
         moved.extend(hidden);
-        let mut armed = Armed::arm(gateway, &self.target, &self.plan, &moved).await;
-        let sending = self.caller.send_body(Method::PUT, &self.target.path, (CONTENT_TYPE, kind), body);
-        let answer = armed.during(sending).await;
+        let armed = Armed::arm(gateway, &self.target, &self.plan, &moved).await;
+        let answer = self.caller.send_body(Method::PUT, &self.target.path, (CONTENT_TYPE, kind), body).await;
         drop(turns);
         let outcome = match answer {
             Ok(status) if status.is_success() => {

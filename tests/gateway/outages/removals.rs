@@ -1,5 +1,6 @@
 //! Objects that could not be removed when their documents changed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Method;
@@ -8,12 +9,13 @@ use stowage_testing::gateway::{Setup, exchange, json};
 use stowage_testing::log::Log;
 use stowage_testing::recorder::{Answer, Recorder};
 use stowage_testing::upstream::until;
+use tokio::sync::Notify;
 use tracing::Level;
 
 use super::world::{
     drained, drained_by_another, falling_back, is_in_storage, jobs, with_worker, without_worker, working,
 };
-use crate::faults::gate::answer;
+use crate::faults::gate::{Act, End, answer};
 use crate::faults::world::{BUCKET, World, bytes, settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,6 +31,31 @@ async fn they_go_when_their_storage_is_back() {
     drained(&world).await;
     assert!(world.s3.objects(BUCKET).is_empty());
     world.stop().await;
+}
+
+/// CouchDB saves a renewal, and its answer is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lease_on_a_removal_lasts_until_its_document_is_saved() {
+    let patient = falling_back(Setup::default()).set("timeouts.response_head", "60s").set("timeouts.answer", "60s");
+    let world = World::with(patient.set("jobs.lease", "3s")).await;
+    let before = world.with_attachment("doc", &bytes(100, 1)).await;
+    let gate = Arc::new(Notify::new());
+    world.store.rule("PUT", "/doc", 1, Act::Hold(Arc::clone(&gate)));
+    let renewed = async {
+        world.store.struck(1).await;
+        let renewals = || world.store.counted("PUT", "-jobs/remove-");
+        let told = renewals();
+        world.store.rule("PUT", "-jobs/remove-", 1, Act::CutAnswer(0, End::Reset));
+        // The first one is lost, and the second one meets it.
+        until("the lease is renewed", async || renewals() >= told + 3).await;
+        gate.notify_one();
+    };
+    let target = format!("doc/call.mp3?rev={before}");
+    let (deleted, ()) = tokio::join!(world.gateway.delete(&target), renewed);
+    deleted.expect_status(200);
+    world.gateway.settled().await;
+    assert!(jobs(&world).await.is_empty(), "{:#?}", jobs(&world).await);
+    world.audit_and_stop(&["doc"]).await;
 }
 
 /// A wrong password for each job could lock the account.
