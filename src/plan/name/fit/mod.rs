@@ -59,8 +59,15 @@ impl Name {
 fn changed(part: &str, spelling: Spelling, room: usize, own: Option<&NameSource<'_>>) -> String {
     let part = match spelling {
         Spelling::Plain => part.to_owned(),
-        // Servers refuse a NUL in a URL, even if it is not part of a file name.
-        Spelling::Url => part.replace("%00", "%2500"),
+        Spelling::Url => {
+            // Servers refuse a NUL in a URL, even if it is not part of a file name.
+            let part = part.replace("%00", "%2500");
+            // A URL that decodes to a slash at the end may be that of a folder, which is never removed.
+            match part.strip_suffix("%2F").filter(|_| own.is_some()) {
+                Some(stem) => format!("{stem}%252F"),
+                None => part,
+            }
+        }
         Spelling::Desktop => spelled_out(part),
     };
     let url = spelling == Spelling::Url;

@@ -147,6 +147,16 @@ fn names_that_a_desktop_reads_otherwise_are_spelled_out() {
     assert_eq!(text("http", list, json!({ "name": "a\0b" })), "a%2500b/call%201.mp3");
 }
 
+/// The driver does not remove what a server may take for a folder.
+#[test]
+fn a_url_does_not_end_in_a_slash_of_the_attachments_name() {
+    for (attachment, expected) in [("a/", "/doc/a%252F"), ("a//", "/doc/a%2F%252F"), ("a/b", "/doc/a%2Fb")] {
+        let [name, _] = both("http", "doc", attachment);
+        assert!(name.ends_with(expected), "{name}");
+    }
+    assert!(both("s3", "doc", "a/")[0].ends_with("a%2F"));
+}
+
 proptest! {
     /// Whatever a document holds: the name fits, also with its suffix, and no character is cut.
     #[test]
