@@ -26,9 +26,10 @@ pub struct Locks {
 #[derive(Debug, Default)]
 struct Entries {
     known: HashMap<Key, Weak<Entry>>,
-    /// The number of entries above which dead ones are swept, if it exceeds [`SWEEP_ABOVE`]. It follows the live ones: one document can have hundreds of
-    /// thousands of them, and a sweep for each would take their square.
-    sweep_above: usize,
+    tickets_since_sweep: usize,
+    /// The number of entries after the last sweep. The next one comes after as many tickets, at least [`SWEEP_EVERY`]: one document can have hundreds
+    /// of thousands of entries, and a sweep for each would take their square.
+    swept: usize,
 }
 
 /// How long requests wait for each other.
@@ -125,9 +126,11 @@ impl Locks {
 
 impl Entries {
     fn sweep(&mut self) {
-        if self.known.len() > self.sweep_above.max(SWEEP_ABOVE) {
+        self.tickets_since_sweep += 1;
+        if self.tickets_since_sweep > self.swept.max(SWEEP_EVERY) {
             self.known.retain(|_, entry| entry.strong_count() > 0);
-            self.sweep_above = 2 * self.known.len();
+            self.known.shrink_to(2 * self.known.len());
+            (self.tickets_since_sweep, self.swept) = (0, self.known.len());
         }
     }
 }
@@ -227,8 +230,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The number of entries up to which dead ones stay. Live ones are bounded by the attachments in the requests in flight.
-const SWEEP_ABOVE: usize = 4096;
+/// The least number of tickets between two sweeps. Live entries are bounded by the attachments in the requests in flight.
+const SWEEP_EVERY: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -267,17 +270,17 @@ mod tests {
         let (locks, mut limits) = (locks(), BTreeSet::new());
         let ticket = |number: usize| {
             let ticket = locks.ticket(&target().of_document().attachment(&number.to_string()));
-            limits.insert(lock(&locks.entries).sweep_above);
+            limits.insert(lock(&locks.entries).swept);
             ticket
         };
-        let tickets: Vec<Ticket> = (0..10 * SWEEP_ABOVE).map(ticket).collect();
-        // Every sweep raises the limit, as all entries live: at 1, 2, 4 and 8 times the least.
+        let tickets: Vec<Ticket> = (0..10 * SWEEP_EVERY).map(ticket).collect();
+        // Every sweep raises the limit, as all entries live: after 1, 2, 4 and 8 times the least.
         assert_eq!(limits.len(), 1 + 4, "{limits:?}");
-        assert_eq!(lock(&locks.entries).known.len(), tickets.len());
         drop(tickets);
-        lock(&locks.entries).sweep_above = 0;
-        drop(locks.ticket(&target()));
-        assert_eq!(lock(&locks.entries).known.len(), 1, "the dead are swept");
+        let others = (0..10 * SWEEP_EVERY).map(|number| target().of_document().attachment(&format!("other-{number}")));
+        others.for_each(|other| drop(locks.ticket(&other)));
+        let Entries { known, .. } = &*lock(&locks.entries);
+        assert!(known.len() <= SWEEP_EVERY + 1 && known.capacity() <= 4 * SWEEP_EVERY, "{}", known.len());
     }
 
     #[tokio::test]
