@@ -30,6 +30,8 @@ pub struct Around {
     pub ca: Option<PathBuf>,
     /// The timeout for a server's silence.
     pub silence: Duration,
+    /// The timeout for TLS handshakes.
+    pub handshake: Duration,
     /// URL, name and password of the CouchDB with the OAuth documents.
     couch: (String, String, String),
     /// The database of the OAuth documents.
@@ -43,6 +45,7 @@ impl Default for Around {
             root: None,
             ca: None,
             silence: Duration::from_secs(15),
+            handshake: Duration::from_secs(5),
             endpoints: Endpoints::default(),
             allow: vec!["127.0.0.0/8".to_owned()],
             looking_every: None,
@@ -68,6 +71,11 @@ impl Around {
         Self { silence, ..Self::default() }
     }
 
+    /// Sets a short timeout for TLS handshakes.
+    pub fn hasty(handshake: Duration) -> Self {
+        Self { handshake, ..Self::default() }
+    }
+
     /// Sets a CouchDB with OAuth documents.
     #[allow(dead_code, reason = "for drivers that want OAuth")]
     pub fn couch(couch: &gateway::Couch) -> Self {
@@ -88,7 +96,7 @@ impl Around {
         let second = Duration::from_secs;
         let timeouts = Timeouts {
             connect: second(5),
-            tls_handshake: second(5),
+            tls_handshake: self.handshake,
             response_head: self.silence,
             idle_body: self.silence,
         };

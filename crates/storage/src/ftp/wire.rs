@@ -1,8 +1,10 @@
 //! A control connection before login: TCP, TLS, and protection of data connections.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rustls::ClientConfig;
@@ -52,7 +54,7 @@ pub(super) async fn open(connector: &Connector, address: &Address) -> Result<Wir
         implicit(connector, address, &tls).await?
     } else {
         let (ftp, peer) = greeted(connector, address).await?;
-        let handshake = Handshake::new(&tls);
+        let handshake = Handshake::new(&tls, connector.timeouts().tls_handshake);
         // Also protects data connections (`PBSZ 0`, `PROT P`).
         let secured = ftp.into_secure(handshake.clone(), host).await.map_err(Fault::from);
         let secured = secured.map_err(|fault| match fault {
@@ -79,7 +81,7 @@ async fn implicit(
     let addresses = connector.addresses(&address.origin, Reach::Tenant).await?;
     let host = &address.origin.host;
     let open = |checked| {
-        let handshake = Handshake::new(tls);
+        let handshake = Handshake::new(tls, connector.timeouts().tls_handshake);
         let opening = AsyncRustlsFtpStream::connect_secure_implicit(checked, handshake.clone(), host);
         async move {
             let opened = within(limit, opening).await;
@@ -107,16 +109,17 @@ impl Tls {
 struct Handshake {
     connector: TlsConnector,
     name: ServerName<'static>,
+    limit: Duration,
     /// Whether the server took part.
     answered: Arc<AtomicBool>,
 }
 
 impl Handshake {
-    fn new(tls: &Tls) -> Self {
-        Self { connector: tls.connector.clone(), name: tls.name.clone(), answered: Arc::default() }
+    fn new(tls: &Tls, limit: Duration) -> Self {
+        Self { connector: tls.connector.clone(), name: tls.name.clone(), limit, answered: Arc::default() }
     }
 
-    /// Tells a connection that was not made, or broke in the handshake, from one that TLS or the server refused.
+    /// Tells a connection that was not made, or broke or had no answer in the handshake, from one that TLS or the server refused.
     fn judge(&self, fault: Fault) -> Fault {
         if self.answered.load(Ordering::Relaxed) {
             return fault;
@@ -142,7 +145,8 @@ impl AsyncTlsConnector for Handshake {
 
     async fn connect(&self, _domain: &str, stream: TcpStream) -> FtpResult<AsyncRustlsStream> {
         let stream = tuned(stream).map_err(|error| FtpError::SecureError(error.to_string()))?;
-        let shaken = self.connector.connect(self.name.clone(), stream).await;
+        let shaken = tokio::time::timeout(self.limit, self.connector.connect(self.name.clone(), stream)).await;
+        let shaken = shaken.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
         self.answered.store(shaken.as_ref().map_or_else(is_tls, |_| true), Ordering::Relaxed);
         shaken.map(AsyncRustlsStream::from).map_err(|error| FtpError::SecureError(error.to_string()))
     }

@@ -8,6 +8,7 @@ use stowage_storage::Leftovers;
 use stowage_testing::fault::{Fault, What};
 use stowage_testing::ftp::FtpServer;
 use stowage_testing::ftp::gate::{Act, Gate};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -235,4 +236,30 @@ async fn a_server_without_a_connection_is_not_reached() {
         let lost = cause::<client::Error>(&error).map(client::Error::kind);
         assert_eq!((error.kind(), lost), (Kind::Passing, Some(client::Kind::Connect)), "{scheme} {port}: {error}");
     }
+}
+
+/// The server's process hangs, and its kernel still takes connections.
+#[tokio::test]
+async fn a_server_that_does_not_answer_the_handshake_is_not_reached() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = super::url("ftpes", listener.local_addr().expect("an address").port());
+    let around = Around::hasty(Duration::from_millis(200));
+    let Gated { target, .. } = with(|settings| settings["url"] = json!(url), around).await;
+    let hanging = async {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.write_all(b"220 ready\r\n").await.expect("a client");
+            let mut command = [0; b"AUTH TLS\r\n".len()];
+            stream.read_exact(&mut command).await.expect("a command");
+            stream.write_all(b"234 begin\r\n").await.expect("a client");
+            open.push(stream);
+        }
+    };
+    let object = object("x");
+    let error = tokio::select! {
+        stored = target.put(&object, Body::full("x")) => stored.expect_err("no answer"),
+        () = hanging => unreachable!(),
+    };
+    let lost = cause::<client::Error>(&error).map(client::Error::kind);
+    assert_eq!((error.kind(), lost), (Kind::Passing, Some(client::Kind::Connect)), "{error}");
 }
