@@ -58,7 +58,8 @@ impl Visit for Migration {
             let mut found = found;
             for _ in 0..TRIES {
                 let again = found.target.attachment("");
-                let staying = self.staying(&found)?;
+                let mut staying = self.staying(&found)?;
+                self.add_hidden(&found, &mut staying)?;
                 match self.one(gateway, found).await? {
                     Moved::Done { attachments, bytes } => return Ok(Tally { attachments, bytes, ..staying }),
                     Moved::Nothing => return Ok(staying),
@@ -150,6 +151,29 @@ impl Migration {
             }
         }
         Ok(tally)
+    }
+
+    /// Adds the objects that are removed because newer attachments in CouchDB hide them. A dry run lists them as what is still there.
+    fn add_hidden(&self, found: &Found, tally: &mut Tally) -> Result<(), Error> {
+        let hidden = match self.direction {
+            Direction::Back => found.hidden(),
+            Direction::Rehome => found.hidden_away()?,
+            Direction::Out | Direction::Adopt => Vec::new(),
+        };
+        for (name, pointer) in hidden {
+            let length = pointer.length.unwrap_or_default();
+            if self.dry_run {
+                let place = (&*found.target.database.name, &*found.target.document, &*name);
+                let reason = format!(
+                    "{length} bytes to be removed from their storage: a newer attachment in CouchDB hides them"
+                );
+                tally.left.push(Fault::new(place, "hidden", reason));
+            } else {
+                tally.removed.0 += 1;
+                tally.removed.1 += length;
+            }
+        }
+        Ok(())
     }
 
     /// Reports the attachments of losing branches that would be moved. They stay: saving a branch adds a generation, with which it may win, and clients

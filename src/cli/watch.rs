@@ -249,7 +249,7 @@ fn table(progress: &Progress, (format, done): (Format, &str), took: Duration, st
     }
     let (removed, of_bytes) = progress.removed();
     if removed > 0 {
-        say(&format!("{removed} orphans removed ({})", HumanBytes(of_bytes)))?;
+        say(&format!("{removed} objects removed ({})", HumanBytes(of_bytes)))?;
     }
     if progress.jobs() > 0 {
         say(&format!("{} jobs wait for a gateway to do them (stowage jobs)", progress.jobs()))?;

@@ -19,6 +19,8 @@ pub struct Tally {
     pub unread: u64,
     /// The number of jobs created for repairs.
     pub jobs: u64,
+    /// The number of objects that were removed because a newer attachment in CouchDB hides them, and their bytes.
+    pub removed: (u64, u64),
     /// The faults of the attachments.
     pub faults: Vec<Fault>,
     /// The attachments that stay where they are, although nothing is wrong.
@@ -143,8 +145,9 @@ impl Progress {
     }
 
     pub(crate) fn done(&self, database: &str, tally: Tally) {
-        let Tally { attachments, bytes, unread: _, jobs, faults, left } = tally;
+        let Tally { attachments, bytes, unread: _, jobs, removed, faults, left } = tally;
         self.add(database, &Totals { attachments, bytes, ..Totals::default() });
+        self.removes(&Totals { attachments: removed.0, bytes: removed.1, ..Totals::default() });
         self.state().jobs += jobs;
         faults.into_iter().for_each(|fault| self.faulty(database, fault));
         left.into_iter().for_each(|left| self.leaves_behind(left));
@@ -190,12 +193,12 @@ impl Progress {
         self.state().left.clone()
     }
 
-    /// Records the removal of an orphan.
+    /// Records the removal of objects that are of no use: of orphans, or of what newer attachments hide.
     pub(crate) fn removes(&self, removed: &Totals) {
         self.state().removed.add(removed);
     }
 
-    /// Returns the number of removed orphans, and their bytes.
+    /// Returns the number of these objects, and their bytes.
     #[must_use]
     pub fn removed(&self) -> (u64, u64) {
         let state = self.state();

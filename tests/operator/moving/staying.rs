@@ -100,9 +100,15 @@ async fn what_newer_attachments_hide_is_removed() {
         }
         plan(&gateway, Some(OTHER)).await;
         let database = gateway.database();
-        for moved in ["1 attachments moved", "0 attachments moved"] {
-            let said = succeeds(&gateway, &[&["migrate", "--db", &database], to].concat()).await;
-            assert!(said.contains(moved), "{to:?}: {said}");
+        let migrate = [&["migrate", "--db", &database][..], to].concat();
+        let said = succeeds(&gateway, &[&migrate[..], &["--dry-run", "--format", "json"]].concat()).await;
+        let listed = lines(&said, "left").filter(serde_json::Value::is_object);
+        let mut hidden: Vec<_> = listed.map(|one| [one["kind"].clone(), one["document"].clone()]).collect();
+        hidden.sort_by_key(|one| one[1].to_string());
+        assert_eq!(hidden, [["hidden", "both"], ["hidden", "hidden"]].map(|one| one.map(|text| json!(text))), "{said}");
+        for (moved, removed) in [("1 attachments moved", true), ("0 attachments moved", false)] {
+            let said = succeeds(&gateway, &migrate).await;
+            assert!(said.contains(moved) && said.contains("2 objects removed (6 B)") == removed, "{to:?}: {said}");
         }
         let stored = gateway.stored();
         assert!(stored.len() == left && stored.iter().all(|path| path.starts_with("two/")), "{to:?}: {stored:?}");

@@ -26,7 +26,7 @@ function figures(run) {
   const { attachments, bytes, faults, looked } = run.total;
   const done = run.kind === "verification" ? "checked" : run.options.dry_run ? "to be moved" : "moved";
   const parts = [`${run.databases.done} of ${many(run.databases.all, "database")}`, many(looked, "document"), `${many(attachments, "attachment")} ${done} (${short(bytes)}B)`, many(faults, "fault")];
-  if (run.removed.objects) parts.push(`${many(run.removed.objects, "orphan")} removed`);
+  if (run.removed.objects) parts.push(`${many(run.removed.objects, "object")} removed`);
   if (run.jobs) parts.push(`${many(run.jobs, "job")} made`);
   if (run.left) parts.push(`${many(run.left, "attachment")} left in place`);
   if (run.bytes_won) parts.push(`CouchDB's files are ${short(run.bytes_won)}B smaller`);
