@@ -300,7 +300,7 @@ impl<'a> Batch<'a> {
         });
         index.offset = self.meta.offset;
         index.taken = self.meta.taken;
-        index.epoch = self.meta.epochs.get(&self.state.serves.group()).copied().unwrap_or_default();
+        index.epoch = self.meta.epoch(self.state.serves.group());
         index.nodes = self.meta.nodes.iter().map(|(node, known)| (Arc::from(&**node), *known)).collect();
         drop(index);
         for Touched { brief, event, stored, .. } in touched {

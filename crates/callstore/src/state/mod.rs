@@ -113,8 +113,8 @@ impl State {
     /// Restricts the calls that are followed to their ends, and whose records are written here.
     #[must_use]
     pub fn serving(mut self, serves: Serves) -> Self {
-        let epochs = self.file.read().and_then(|reading| reading.meta()).unwrap_or_default().epochs;
-        self.index_mut().epoch = epochs.get(&serves.group()).copied().unwrap_or_default();
+        let meta = self.file.read().and_then(|reading| reading.meta()).unwrap_or_default();
+        self.index_mut().epoch = meta.epoch(serves.group());
         self.serves = serves;
         self
     }
@@ -137,7 +137,7 @@ impl State {
         self.adopted.send_replace(meta.adopted.clone());
         index.offset = meta.offset;
         index.taken = meta.taken;
-        index.epoch = meta.epochs.get(&self.serves.group()).copied().unwrap_or_default();
+        index.epoch = meta.epoch(self.serves.group());
         index.nodes = meta.nodes.iter().map(|(node, known)| (Arc::from(&**node), *known)).collect();
         Ok(())
     }
@@ -162,7 +162,8 @@ impl State {
     /// If the file cannot be written.
     pub fn rewind(&self) -> Result<(), StateError> {
         let _hot = self.hot();
-        let meta = Meta { offset: None, ..self.file.read()?.meta()? };
+        let mut meta = self.file.read()?.meta()?;
+        meta.rewind();
         let writing = self.file.write(true)?;
         writing.meta(&meta)?;
         writing.commit()?;

@@ -1,6 +1,6 @@
 //! The rows of the state's file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -69,11 +69,32 @@ pub struct Meta {
     pub offset: Option<Offset>,
     /// When the journal took that entry.
     pub taken: Micros,
-    /// The newest epoch of each group.
-    pub epochs: std::collections::BTreeMap<u32, u64>,
+    /// The newest epoch of each group in what was read of the journal.
+    pub epochs: BTreeMap<u32, u64>,
+    /// The newest epochs before the journal was last read from its beginning: no later leader may have an older one.
+    #[serde(default)]
+    pub epochs_before: BTreeMap<u32, u64>,
     /// The switches.
-    pub nodes: std::collections::BTreeMap<Box<str>, Node>,
+    pub nodes: BTreeMap<Box<str>, Node>,
     /// The other sites whose calls are finished here.
     #[serde(default)]
     pub adopted: BTreeSet<Box<str>>,
+}
+
+impl Meta {
+    /// Returns the newest epoch of a group that was ever seen.
+    pub(super) fn epoch(&self, group: u32) -> u64 {
+        let newest = |epochs: &BTreeMap<u32, u64>| epochs.get(&group).copied().unwrap_or_default();
+        newest(&self.epochs).max(newest(&self.epochs_before))
+    }
+
+    /// Begins the journal anew. Its decisions were made in the order in which they are read again, so the newest epoch has to grow again with them:
+    /// else those from before the last change of leaders would be refused.
+    pub(super) fn rewind(&mut self) {
+        self.offset = None;
+        for (group, epoch) in std::mem::take(&mut self.epochs) {
+            let newest = self.epochs_before.entry(group).or_default();
+            *newest = epoch.max(*newest);
+        }
+    }
 }

@@ -132,6 +132,34 @@ fn one_batch_leaves_the_same_notices_as_many() {
     }
 }
 
+/// The journal was shortened after a change of leaders, and what the first one decided is read again.
+#[test]
+fn a_journal_that_is_read_again_has_the_decisions_of_all_its_leaders() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    let state = State::open(&path, Duration::ZERO).unwrap();
+    let (dialog, seen) = (Key::dialog("a1+b1"), BEGIN + 6 * SECOND);
+    let recorded = |key| What::Recorded { key, prints: [].into(), through: 5 };
+    let decided = vec![
+        decision(5, 1, death(&Key::leg("a1"), seen)),
+        decision(6, 1, recorded(dialog.clone())),
+        decision(7, 1, recorded(Key::leg("a1"))),
+        decision(8, 2, What::Active),
+    ];
+    let history = [entries(0, &begun("a1", "b1")), decided].concat();
+    state.apply(&history, BEGIN + 3600 * SECOND).unwrap();
+    state.purge(BEGIN + 3600 * SECOND).unwrap();
+    assert!(state.item(&dialog).unwrap().is_none());
+    state.rewind().unwrap();
+    drop(state);
+    let state = State::open(&path, Duration::ZERO).unwrap();
+    assert_eq!((state.index().offset, state.index().epoch), (None, 2), "no later leader has the same epoch");
+    let applied = state.apply(&history, BEGIN + 3600 * SECOND).unwrap();
+    assert_eq!((applied.refused, applied.dead), (0, 1));
+    assert_eq!(state.due(i64::MAX - 1, 10).unwrap(), []);
+    assert_eq!(state.apply(&[decision(9, 1, What::Active)], 0).unwrap().refused, 1, "from now on it is old again");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_that_was_lost_is_made_anew_and_acts_in_a_later_epoch() {
     let store = running::start(&[("DEAD__HOLD_OFF", "100ms"), ("DEAD__MAX_CALL", "100000h")], World::default()).await;
