@@ -32,6 +32,10 @@ struct Known {
     openings: Option<u64>,
     /// Channels that were in the last sweep but that the state does not follow.
     strange: BTreeSet<String>,
+    /// Channels of the last sweep whose talk the state missed, each with the leg that it talks with.
+    missed: BTreeMap<String, Option<String>>,
+    /// Those that the journal was told of. Where that does not suffice for a dialog, a repetition would not, either.
+    told: BTreeMap<String, Option<String>>,
 }
 
 impl Sweeps {
@@ -59,10 +63,18 @@ impl Sweeps {
     }
 
     /// Appends channels that two consecutive sweeps reported and the state does not follow: their start was missed, or they were wrongly
-    /// declared dead.
+    /// declared dead. So are those whose answer, or connection with another leg, was missed.
     async fn tell_strange(&self, known: &mut Known, channels: &BTreeMap<String, LiveChannel>) -> Result<(), BoxError> {
         let strange = self.state.unfollowed(channels.keys().map(String::as_str))?;
-        let lasting: Vec<&String> = strange.intersection(&known.strange).collect();
+        let answered = channels.iter().filter(|(_, channel)| is_answered(channel));
+        let talking = answered.map(|(id, channel)| (id.as_str(), partner(id, channel, channels)));
+        let missed = self.state.missed_talks(talking);
+        known.told.retain(|id, _| channels.contains_key(id));
+        let is_news = |id: &String, other: &Option<String>| {
+            known.missed.get(id) == Some(other) && known.told.get(id) != Some(other)
+        };
+        let talks: BTreeMap<_, _> = missed.clone().into_iter().filter(|(id, other)| is_news(id, other)).collect();
+        let lasting: Vec<&String> = strange.intersection(&known.strange).chain(talks.keys()).collect();
         for some in lasting.chunks(AT_ONCE) {
             let facts: serde_json::Map<_, _> = some
                 .iter()
@@ -72,13 +84,28 @@ impl Sweeps {
                 json!({ "Event-Category": "call_event", "Event-Name": "query_channels_resp", "Channels": facts });
             tracing::info!(
                 channels = some.len(),
-                "the trackers list calls that are not known, or are believed to be dead"
+                "the trackers list calls that are not known, not known to talk, or believed to be dead"
             );
             self.journal.append(vec![Draft { body: body.to_string().into(), is_decision: false }]).await?;
         }
-        known.strange = strange;
+        known.told.extend(talks);
+        (known.strange, known.missed) = (strange, missed);
         Ok(())
     }
+}
+
+fn is_answered(channel: &LiveChannel) -> bool {
+    channel.facts.get("Answered").is_some_and(|told| told.as_bool() == Some(true) || told.as_str() == Some("true"))
+}
+
+/// Returns the leg that a channel talks with: both name each other, and both are answered. Else it may be a leg that rings, or has left the path.
+fn partner<'a>(id: &str, channel: &'a LiveChannel, channels: &BTreeMap<String, LiveChannel>) -> Option<&'a str> {
+    fn other(channel: &LiveChannel) -> Option<&str> {
+        channel.facts.get("Other-Leg-Call-ID").and_then(Value::as_str)
+    }
+    let named = other(channel).filter(|named| *named != id)?;
+    let listed = channels.get(named).filter(|listed| is_answered(listed))?;
+    (other(listed) == Some(id)).then_some(named)
 }
 
 /// Returns what is said of a channel. The one that it talks with may be known, or in another entry, but its direction is needed to decide

@@ -1,6 +1,6 @@
 //! Queries for lists.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -159,6 +159,27 @@ impl State {
             }
         }
         Ok(found)
+    }
+
+    /// Returns which of a tracker's answered channels are live here without that answer, or without the dialog with the leg that they talk with: those
+    /// events were lost.
+    #[must_use]
+    pub fn missed_talks<'a>(
+        &self,
+        talking: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> BTreeMap<String, Option<String>> {
+        let index = self.index();
+        let is_missed = |(leg, other): &(&str, Option<&str>)| {
+            let Some(brief) = index.live.get(&Key::leg(leg)).filter(|brief| !brief.standing.is_over()) else {
+                return false;
+            };
+            let is_joined = |other: &str| {
+                let dialogs = [Key::dialog(&format!("{leg}+{other}")), Key::dialog(&format!("{other}+{leg}"))];
+                dialogs.iter().any(|dialog| brief.links.contains(dialog))
+            };
+            brief.answered.is_none() || other.is_some_and(|other| !is_joined(other))
+        };
+        talking.filter(is_missed).map(|(leg, other)| (leg.to_owned(), other.map(str::to_owned))).collect()
     }
 
     /// Returns all legs and dialogs of a call, live or ended, that an event dates.

@@ -30,5 +30,6 @@ mod sites;
 mod sources;
 mod state;
 mod store;
+mod sweeps;
 mod talk;
 mod two;

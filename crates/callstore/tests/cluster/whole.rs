@@ -102,6 +102,14 @@ impl World {
         stowage_testing::gateway::exchange(address, "POST", "/v1/events", &[], events.as_bytes()).await
     }
 
+    /// Returns what an instance answers.
+    async fn get(&self, order: u32, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let address = address(self.folder.path(), order);
+        let answer = RawClient::connect(address).await.unwrap().exchange(request).await.unwrap();
+        String::from_utf8_lossy(&answer.body).into_owned()
+    }
+
     pub fn logs(&self) -> String {
         [1, 2].map(|order| instance::log(self.folder.path(), order)).join("\n")
     }
@@ -262,30 +270,64 @@ async fn a_stream_is_folded_by_two_instances_alike() {
     }
 }
 
+/// Returns a channel as a tracker lists it.
+fn listed(other: &str, direction: &str) -> Value {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 62_167_219_200;
+    json!({
+        "Media-Node": SWITCH, "Call-Direction": direction, "Realm": "pbx.example.com", "Answered": true,
+        "Other-Leg-Call-ID": other, "Timestamp": now, "Account-ID": "4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b",
+    })
+}
+
+/// Returns two channels that talk with each other.
+fn both() -> Value {
+    json!({ "a1": listed("b1", "inbound"), "b1": listed("a1", "outbound") })
+}
+
+/// The answer and the bridge were lost, and the trackers list both legs as talking; then the switch dies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_talk_that_only_a_tracker_knows_is_told_once_and_has_a_record() {
+    let world = World::new().await;
+    let _one = world.start(1).await;
+    let broker = broker(&world.place);
+    let link = broker.open().await.unwrap();
+    let channel = link.channel().await.unwrap();
+    for leg in ["a1", "b1"] {
+        event(&channel, "CHANNEL_CREATE", leg, &json!({})).await;
+    }
+    let limit = Duration::from_secs(20);
+    let has_legs = async || world.get(1, "/v1/calls?state=live").await.contains("b1");
+    soon("the legs are known", limit, has_legs).await;
+    let tracker = crate::brokers::tracker(&broker, "ecallmgr@a", both()).await;
+    let has_dialog = async || world.get(1, "/v1/dialogs?state=live").await.contains("a1+b1");
+    soon("the dialog is known", limit, has_dialog).await;
+    let count = async |name: &str| {
+        let metrics = world.get(1, "/metrics").await;
+        metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse::<f64>().unwrap()
+    };
+    let events = count("callstore_entries_total{kind=\"event\"}").await;
+    let sweeps = count("callstore_sweeps_total{outcome=\"answered\"}").await;
+    let is_asked = async || count("callstore_sweeps_total{outcome=\"answered\"}").await >= sweeps + 4.0;
+    soon("more sweeps", limit, is_asked).await;
+    assert!((count("callstore_entries_total{kind=\"event\"}").await - events).abs() < 0.5, "it was told again");
+    drop(tracker);
+    dies(&channel, 1).await;
+    soon("its record", limit, async || world.records().await.contains_key("a1+b1")).await;
+    let record = world.records().await.remove("a1+b1").unwrap();
+    assert_eq!((record["term_cause"].clone(), record["bcallid"].clone()), (json!(1000), json!("b1")), "{record}");
+}
+
 /// A call's events were lost, but KAZOO still lists it; then KAZOO no longer lists it, without any event.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_only_a_tracker_knows_is_followed_until_it_is_missing() {
     let world = World::new().await;
     let _one = world.start(1).await;
     let broker = broker(&world.place);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 62_167_219_200;
-    let leg = |other: &str, direction: &str| {
-        json!({
-            "Media-Node": SWITCH, "Call-Direction": direction, "Realm": "pbx.example.com", "Answered": true,
-            "Other-Leg-Call-ID": other, "Timestamp": now, "Account-ID": "4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b",
-        })
-    };
-    let both = json!({ "a1": leg("b1", "inbound"), "b1": leg("a1", "outbound") });
-    let tracker = crate::brokers::tracker(&broker, "ecallmgr@a", both).await;
-    let address = address(world.folder.path(), 1);
-    let live = async || {
-        let request = "GET /v1/calls?state=live HTTP/1.1\r\nHost: x\r\n\r\n";
-        let answer = RawClient::connect(address).await.unwrap().exchange(request).await.unwrap();
-        String::from_utf8_lossy(&answer.body).into_owned()
-    };
+    let tracker = crate::brokers::tracker(&broker, "ecallmgr@a", both()).await;
+    let live = async || world.get(1, "/v1/calls?state=live").await;
     soon("it is known", Duration::from_secs(20), async || live().await.contains("a1")).await;
     drop(tracker);
-    let _empty = crate::brokers::tracker(&broker, "ecallmgr@a", json!({ "other": leg("", "inbound") })).await;
+    let _empty = crate::brokers::tracker(&broker, "ecallmgr@a", json!({ "other": listed("", "inbound") })).await;
     let is_over = async || !live().await.contains("a1");
     let limit = Duration::from_secs(20);
     let waiting = tokio::time::timeout(limit, soon("it is dead", limit * 2, is_over)).await;
