@@ -109,7 +109,8 @@ impl Follower {
         }
         let mut begin = self.state.index().offset;
         let end = self.journal.end_after(begin).await?;
-        if begin.is_some_and(|begin| *is_shortened || end.is_none_or(|end| end < begin)) {
+        let is_exact = self.journal.is_end_exact();
+        if begin.is_some_and(|begin| *is_shortened || is_exact && end.is_none_or(|end| end < begin)) {
             tracing::error!(begin, end, "the journal lost entries or was made anew: it is read from its beginning");
             self.work(tasks, |state| state.rewind()).await?;
             begin = None;

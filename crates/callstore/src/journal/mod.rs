@@ -82,6 +82,12 @@ pub trait Journal: Send + Sync + fmt::Debug {
         }
     }
 
+    /// Returns whether an end before an entry that was read shows that entries were lost. Another site's stream may show the end of a copy that lags;
+    /// its reader finds out.
+    fn is_end_exact(&self) -> bool {
+        true
+    }
+
     /// Returns the last entry's offset as it is known without a query; `None` if it is not.
     fn last_known(&self) -> Option<Offset>;
 }

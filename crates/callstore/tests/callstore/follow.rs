@@ -14,9 +14,13 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 
 use crate::events::{begun, entries};
 
-/// A journal that reports a lost end once, and by the next query has grown past it. It tells where it is read from.
+/// A journal that reports a lost end once, and by the next query has grown past it; or another site's, of which a copy that lags is read. It tells
+/// where it is read from.
 #[derive(Debug)]
-struct Regrown(UnboundedSender<Option<Offset>>);
+struct Regrown {
+    asked: UnboundedSender<Option<Offset>>,
+    is_lagging: bool,
+}
 
 #[async_trait]
 impl Journal for Regrown {
@@ -26,15 +30,19 @@ impl Journal for Regrown {
 
     async fn follow(&self, after: Option<Offset>) -> Result<Entries, JournalError> {
         let (sender, entries) = mpsc::channel(1);
-        if after.is_some() {
+        if after.is_some() && !self.is_lagging {
             sender.send(Err(JournalError::Shortened("a power cut".into()))).await.unwrap();
         }
-        self.0.send(after).unwrap();
+        self.asked.send(after).unwrap();
         Ok(entries)
     }
 
     async fn end(&self) -> Result<Option<Offset>, JournalError> {
-        Ok(Some(1000))
+        Ok(Some(if self.is_lagging { 1 } else { 1000 }))
+    }
+
+    fn is_end_exact(&self) -> bool {
+        !self.is_lagging
     }
 
     fn last_known(&self) -> Option<Offset> {
@@ -42,24 +50,37 @@ impl Journal for Regrown {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_journal_that_lost_its_end_is_read_from_its_beginning_though_it_grew_again() {
+/// Returns where a follower with five entries reads the journal from, at first and after an error.
+async fn read_from(is_lagging: bool, times: usize) -> Vec<Option<Offset>> {
     let folder = tempfile::tempdir().unwrap();
     let state = Arc::new(State::open(&folder.path().join("state.redb"), Duration::from_secs(3)).unwrap());
     state.apply(&entries(0, &begun("a1", "b1")), 0).unwrap();
-    let at = state.index().offset;
     let (sender, mut asked) = mpsc::unbounded_channel();
     let tasks = Tasks::default();
     let follower = Follower {
-        journal: Arc::new(Regrown(sender)),
+        journal: Arc::new(Regrown { asked: sender, is_lagging }),
         state: Arc::clone(&state),
         metrics: Metrics::new(0).unwrap(),
         clock: Clock::default(),
-        progress: Progress::new(at),
+        progress: Progress::new(state.index().offset),
     };
     drop(tasks.spawn("fold", follower.run(tasks.clone())));
-    assert_eq!((asked.recv().await, asked.recv().await), (Some(at), Some(None)));
-    assert!(at.is_some() && !state.index().live.is_empty(), "what is known is kept");
+    let mut from = Vec::new();
+    for _ in 0..times {
+        from.push(asked.recv().await.unwrap());
+    }
+    assert!(!state.index().live.is_empty(), "what is known is kept");
     tasks.stop();
     assert_eq!(tasks.drain(Duration::from_secs(10)).await, 0);
+    from
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_lost_its_end_is_read_from_its_beginning_though_it_grew_again() {
+    assert_eq!(read_from(false, 2).await, [Some(4), None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_another_sites_stream_that_lags_is_read_on() {
+    assert_eq!(read_from(true, 2).await, [Some(4); 2]);
 }

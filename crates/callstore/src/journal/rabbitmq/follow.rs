@@ -1,7 +1,7 @@
 //! Reading a stream continuously.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::Consumer;
@@ -29,6 +29,8 @@ pub(super) struct Reader {
     pub(super) is_first: bool,
     /// Whether the stream is another site's, so that nothing is declared or published.
     pub(super) is_foreign: bool,
+    /// Since when each look at another site's stream has shown an end before what was read of it.
+    pub(super) behind: Option<Instant>,
     pub(super) entries: mpsc::Sender<Result<Vec<Entry>, JournalError>>,
 }
 
@@ -62,6 +64,7 @@ impl Reader {
 
     /// Reads over one connection; returns `Ok` once no more entries are wanted.
     async fn read(&mut self) -> Result<(), BrokerError> {
+        let behind = self.behind.take();
         let link = self.broker.open().await?;
         if !self.is_foreign {
             declare::declare(&link, &self.config).await?;
@@ -69,7 +72,11 @@ impl Reader {
         let stream = self.config.stream.clone();
         if let Some(last) = self.last {
             match self.end(&link, last).await {
-                Ok(end) if end <= last => return self.give_up(last, end).await,
+                Ok(end) if end <= last && self.is_shortened(behind) => return self.give_up(last, end).await,
+                Ok(end) if end <= last => {
+                    let what = "the stream ends before what was read of it: this node's copy may lag behind";
+                    return Err(BrokerError::because(Kind::Unreachable, what));
+                }
                 // A stream without a majority of its replicas accepts no marker, but can be read. Another site's needs no marker.
                 Err(error) if error.kind != Kind::Silent || self.is_foreign => return Err(error),
                 Ok(_) | Err(_) => {}
@@ -126,6 +133,14 @@ impl Reader {
             return end::end(link, &self.config.stream).await;
         }
         Ok(end::last(link, &self.config.stream, Some(last)).await?.ok_or(Kind::Silent)? + 1)
+    }
+
+    /// Returns whether a stream that ends before what was read of it lost entries. The end of the own stream is exact. Another site's is the last entry
+    /// of one copy, which may lag: each look is over a new connection, to another node if there are several, and all have to show the same for a while.
+    fn is_shortened(&mut self, behind: Option<Instant>) -> bool {
+        let since = behind.unwrap_or_else(Instant::now);
+        self.behind = Some(since);
+        !self.is_foreign || since.elapsed() >= LAG
     }
 
     /// Redeclares KAZOO's exchanges if one was deleted while the connection was up.
@@ -204,5 +219,7 @@ const ACKNOWLEDGED: u64 = 256;
 const PREFETCH: u16 = 2048;
 /// Interval between checks that KAZOO's exchanges still exist.
 const CHECK: Duration = Duration::from_secs(2);
+/// How long a copy of another site's stream may lag behind what was read of another copy.
+const LAG: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

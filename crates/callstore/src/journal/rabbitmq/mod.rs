@@ -134,6 +134,7 @@ impl Journal for StreamJournal {
             batch: Vec::new(),
             is_first: true,
             is_foreign: self.is_foreign,
+            behind: None,
             entries: sender,
         };
         let tasks = self.tasks.clone();
@@ -169,6 +170,10 @@ impl Journal for StreamJournal {
             Ok(end)
         };
         ended.await.map_err(|error: BrokerError| JournalError::Unavailable(error.into()))
+    }
+
+    fn is_end_exact(&self) -> bool {
+        !self.is_foreign
     }
 
     fn last_known(&self) -> Option<Offset> {

@@ -127,8 +127,24 @@ async fn another_site_that_delivers_nothing_has_lost_nothing() {
     let mut entries = other.follow(Some(7)).await.unwrap();
     assert!(tokio::time::timeout(Duration::from_secs(3), entries.recv()).await.is_err(), "it gave up");
     own.append(vec![event(0)]).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(2), entries.recv()).await.is_err(), "a copy may lag");
     assert!(matches!(entries.recv().await, Some(Err(JournalError::Shortened(_)))));
     assert_eq!(other.end_after(Some(7)).await.unwrap(), Some(0));
+}
+
+/// Another site's node may have less than what was read of another node.
+#[tokio::test]
+async fn another_site_whose_copy_lags_has_lost_nothing() {
+    let there = broker(&place().await);
+    let own = journal(&there);
+    own.append(events(0..2)).await.unwrap();
+    let other = StreamJournal::of_another_site(there, stream(), Tasks::default());
+    let mut entries = other.follow(Some(3)).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(2), entries.recv()).await.is_err(), "it gave up at once");
+    own.append(events(2..6)).await.unwrap();
+    let taken = take(&mut entries, 2).await;
+    assert_eq!(taken.iter().map(|entry| entry.offset).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(other.inlet().borrow().lost, 0);
 }
 
 #[tokio::test]
