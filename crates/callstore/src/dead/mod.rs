@@ -134,7 +134,11 @@ impl Watchdog {
                 decided.push(What::NodeSeen { node: answer.node.clone(), at: answer.at });
             }
         }
-        for (node, known) in &index.nodes {
+        if sweep.is_complete && matches!(self.inlet, Inlet::Back(_)) {
+            self.inlet = Inlet::There;
+        }
+        // Trackers that start together with the broker do not answer at first: until they do, the silence of a switch proves nothing.
+        for (node, known) in index.nodes.iter().filter(|_| self.inlet == Inlet::There) {
             if sweep.answers.iter().any(|answer| *answer.node == **node) {
                 continue;
             }
@@ -144,9 +148,6 @@ impl Watchdog {
                 *counted = (now, 0);
             }
             counted.1 = counted.1.saturating_add(1);
-        }
-        if sweep.is_complete && matches!(self.inlet, Inlet::Back(_)) {
-            self.inlet = Inlet::There;
         }
         decided.extend(self.missing_ones(sweep, index, now));
         decided

@@ -23,19 +23,19 @@ fn rules() -> Rules {
     }
 }
 
-struct Scene {
+pub struct Scene {
     state: State,
-    watchdog: Watchdog,
+    pub watchdog: Watchdog,
     offset: u64,
     _folder: tempfile::TempDir,
 }
 
 /// A death in short: the item, the kind and cause, and the end in seconds after the beginning.
-type Death = (String, String, f64);
+pub type Death = (String, String, f64);
 
 impl Scene {
     /// Starts with an inlet that has long been open, and a complete sweep.
-    fn new(events: &[serde_json::Value]) -> Self {
+    pub fn new(events: &[serde_json::Value]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(&folder.path().join("state.redb"), Duration::from_secs(3)).unwrap();
         let watchdog = Watchdog::new(rules(), Moment::at(0));
@@ -45,12 +45,12 @@ impl Scene {
         scene
     }
 
-    fn happens(&mut self, events: &[serde_json::Value]) {
+    pub fn happens(&mut self, events: &[serde_json::Value]) {
         self.state.apply(&entries(self.offset, events), NOW).unwrap();
         self.offset += events.len() as u64;
     }
 
-    fn look(&mut self, seconds: i64) -> Vec<Death> {
+    pub fn look(&mut self, seconds: i64) -> Vec<Death> {
         let decided = self.watchdog.look(&self.state.index(), Moment::at(BEGIN + seconds * SECOND));
         deaths(&decided)
     }
@@ -62,7 +62,7 @@ impl Scene {
         deaths(&decided)
     }
 
-    fn swept(&mut self, answers: &[Answer], is_complete: bool, now: i64) -> Vec<Death> {
+    pub fn swept(&mut self, answers: &[Answer], is_complete: bool, now: i64) -> Vec<Death> {
         let sweep = Sweep { answers: answers.to_vec(), is_complete };
         deaths(&self.watchdog.swept(&sweep, &self.state.index(), now))
     }
@@ -79,12 +79,12 @@ fn deaths(decided: &[What]) -> Vec<Death> {
     deaths.collect()
 }
 
-fn answer(seconds: i64, channels: &[&str], is_whole: bool) -> Answer {
+pub fn answer(seconds: i64, channels: &[&str], is_whole: bool) -> Answer {
     let channels = channels.iter().map(|id| (*id).into()).collect();
     Answer { node: NODE.into(), at: BEGIN + seconds * SECOND, channels, is_whole }
 }
 
-fn dead(id: &str, why: &str, ended: f64) -> Death {
+pub fn dead(id: &str, why: &str, ended: f64) -> Death {
     (id.to_owned(), why.to_owned(), ended)
 }
 

@@ -26,6 +26,7 @@ mod page;
 mod records;
 mod roles;
 mod running;
+mod silence;
 mod sites;
 mod sources;
 mod state;
