@@ -68,6 +68,12 @@ pub enum What {
     Told {
         /// The id of the notice.
         id: Box<str>,
+        /// The dialog that it is about. Another instance may have its notice under another id.
+        #[serde(default)]
+        dialog: Box<str>,
+        /// When it was delivered.
+        #[serde(default)]
+        at: Micros,
     },
 }
 

@@ -45,6 +45,12 @@ pub async fn tell(orders: &dyn Orders, news: &[u8]) -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Returns the id of the dialog that a notice is about.
+pub(crate) fn dialog_of(news: &[u8]) -> Box<str> {
+    let news: Value = serde_json::from_slice(news).unwrap_or_default();
+    news.get("dialog_id").and_then(Value::as_str).unwrap_or_default().into()
+}
+
 /// Posts messages to a URL; any 2xx status accepts one.
 #[derive(Debug, Clone)]
 pub struct Webhook {

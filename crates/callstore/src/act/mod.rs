@@ -217,7 +217,7 @@ impl Actor {
                     }
                 }
             }
-            told.push(What::Told { id });
+            told.push(What::Told { id, dialog: crate::orders::dialog_of(&news), at: self.clock.now() });
         }
         if !told.is_empty() {
             self.decide(epoch, told).await?;

@@ -1,6 +1,6 @@
 //! Applying entries of the journal to the state.
 
-use std::collections::{BTreeMap, HashMap, hash_map};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,10 @@ pub(super) struct Batch<'a> {
     pub(super) touched: BTreeMap<Key, Box<str>>,
     pub(super) meta: Meta,
     news: Vec<(Micros, Box<str>, Vec<u8>)>,
-    pub(super) told: Vec<Box<str>>,
+    /// The ids of notices that were delivered.
+    pub(super) told: BTreeSet<Box<str>>,
+    /// The dialogs whose deaths found by these times need no notice any more.
+    pub(super) settled: BTreeMap<Box<str>, Micros>,
     /// The items with saved records, each with the last entry that those include.
     pub(super) recorded: Vec<(Key, Offset)>,
     /// Decisions about other sites' calls.
@@ -110,7 +113,8 @@ impl<'a> Batch<'a> {
             touched: BTreeMap::new(),
             meta: state.file.read()?.meta()?,
             news: Vec::new(),
-            told: Vec::new(),
+            told: BTreeSet::new(),
+            settled: BTreeMap::new(),
             recorded: Vec::new(),
             of_others: BTreeMap::new(),
             done: Applied::default(),
@@ -221,6 +225,10 @@ impl<'a> Batch<'a> {
     fn tell_deaths(&mut self, hot: &HashMap<Key, Stored>) -> Result<(), StateError> {
         for (key, stored) in self.fresh.iter().filter(|(key, _)| key.is_dialog() && self.touched.contains_key(*key)) {
             let was_over = self.known.get(key).and_then(Option::as_ref).is_some_and(|known| known.over.is_some());
+            // It lives again: a notice that was not sent yet would be wrong.
+            if was_over && stored.over.is_none() {
+                self.settled.insert(key.id().into(), Micros::MAX);
+            }
             let is_dead = stored.standing == Some(Standing::Dead) && !stored.is_absorbed && self.state.serves(stored);
             let Some(ended) = stored.over.filter(|_| is_dead && !was_over) else { continue };
             // One leg's death suffices; the other leg may be from an earlier batch, and may be the recorded one.
@@ -274,7 +282,7 @@ impl<'a> Batch<'a> {
         for (at, id, news) in &self.news {
             writing.tell(*at, id, news)?;
         }
-        self.told.iter().try_for_each(|id| writing.told(id))?;
+        writing.told(&self.told, &self.settled)?;
         writing.meta(&self.meta)
     }
 

@@ -59,7 +59,11 @@ impl Batch<'_> {
                 self.touched.entry(key.clone()).or_default();
                 self.recorded.push((key.clone(), *through));
             }
-            What::Told { id } => self.told.push(id.clone()),
+            What::Told { id, dialog, at } => {
+                self.told.insert(id.clone());
+                let until = self.settled.entry(dialog.clone()).or_default();
+                *until = (*until).max(*at);
+            }
         }
         Ok(())
     }

@@ -1,10 +1,13 @@
 //! The file of the state: the items, the position in the journal, and the pending work, updated in one commit per batch.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use redb::{Database, Durability, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use serde::Deserialize;
 
 use super::StateError;
 use super::brief::{Brief, Names};
@@ -214,6 +217,13 @@ pub(super) fn stored(bytes: &[u8]) -> Result<Stored, StateError> {
     serde_json::from_slice(bytes).map_err(|error| StateError::Damaged(error.into()))
 }
 
+/// The dialog that a notice is about.
+#[derive(Deserialize)]
+struct About<'a> {
+    #[serde(borrow)]
+    dialog_id: Cow<'a, str>,
+}
+
 /// A batch being written.
 pub(super) struct Writing(WriteTransaction);
 
@@ -229,10 +239,24 @@ impl Writing {
         table.insert((at, id), news).map(drop).map_err(StateError::file)
     }
 
-    /// Removes a sent notice.
-    pub(super) fn told(&self, id: &str) -> Result<(), StateError> {
+    /// Removes sent notices by their ids, and those about these dialogs whose deaths were found by these times: the id of a notice depends on which
+    /// deaths of the dialog's legs were in one batch.
+    pub(super) fn told(
+        &self,
+        ids: &BTreeSet<Box<str>>,
+        dialogs: &BTreeMap<Box<str>, Micros>,
+    ) -> Result<(), StateError> {
+        if ids.is_empty() && dialogs.is_empty() {
+            return Ok(());
+        }
+        let settled = |news: &[u8]| {
+            let about: About<'_> = serde_json::from_slice(news).ok()?;
+            dialogs.get(&*about.dialog_id).copied()
+        };
         let mut table = self.0.open_table(NEWS).map_err(StateError::file)?;
-        table.retain(|(_, known), _| known != id).map_err(StateError::file)
+        let is_wanted =
+            |found: Micros, id: &str, news: &[u8]| !ids.contains(id) && settled(news).is_none_or(|until| found > until);
+        table.retain(|(found, id), news| is_wanted(found, id, news)).map_err(StateError::file)
     }
 
     pub(super) fn meta(&self, meta: &Meta) -> Result<(), StateError> {

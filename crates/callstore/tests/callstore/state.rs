@@ -122,7 +122,7 @@ fn a_decision_of_an_older_epoch_is_refused() {
         (json!("dlg_dead"), json!("a1+b1"), json!("silent"))
     );
     assert_eq!(state.due(NOW + 10 * SECOND, 10).unwrap().len(), 2);
-    state.apply(&[decision(13, 7, What::Told { id: news[0].0.clone() })], NOW).unwrap();
+    state.apply(&[decision(13, 7, What::Told { id: news[0].0.clone(), dialog: "".into(), at: 0 })], NOW).unwrap();
     assert_eq!(state.news(10).unwrap(), []);
 }
 

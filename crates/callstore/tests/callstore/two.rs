@@ -6,7 +6,7 @@ use std::time::Duration;
 use callstore::act::Actor;
 use callstore::app::World;
 use callstore::clock::Clock;
-use callstore::decision::What;
+use callstore::decision::{End, What, death_id};
 use callstore::fold::Key;
 use callstore::follow::{Follower, Progress};
 use callstore::journal::{Draft, Embedded, Entry, Journal, Options, SEGMENT};
@@ -24,7 +24,7 @@ use stowage_http::egress::Egress;
 use stowage_http::target::Origin;
 use tokio::sync::watch;
 
-use crate::events::{BEGIN, SECOND, begun, disconnected, ended, entries};
+use crate::events::{BEGIN, SECOND, begun, disconnected, ended, entries, kazoo};
 use crate::running::{self, SORM, configuration, documents, until};
 use crate::state::{death, decision};
 
@@ -129,6 +129,33 @@ fn one_batch_leaves_the_same_notices_as_many() {
         let at_once = left_by(history.chunks(history.len()));
         assert_eq!(at_once.0.len(), 1, "{history:?}");
         assert_eq!(at_once, left_by(history.chunks(1)), "{history:?}");
+    }
+}
+
+/// The active instance found the legs dead in two batches, and a standby reads both in one: its notice has another id.
+#[test]
+fn a_notice_that_was_told_or_is_not_true_any_more_is_left_by_no_instance() {
+    let other = Key::leg("b1");
+    let end = End {
+        kind: "dead".into(),
+        cause: "disconnected".into(),
+        ended: BEGIN + 40 * SECOND,
+        seen: BEGIN + 5 * SECOND + SECOND / 2,
+        found: BEGIN + 3600 * SECOND,
+    };
+    let first = decision(5, 1, death(&Key::leg("a1"), BEGIN + 6 * SECOND));
+    let second = decision(6, 1, What::DlgDead { id: death_id(&other, "dead", "disconnected"), key: other, end });
+    let known = [entries(0, &begun("a1", "b1")), vec![first, second]].concat();
+    let (notices, at_once) = (left_by(known.chunks(1)).0, left_by(known.chunks(known.len())).0);
+    assert_eq!((notices.len(), at_once.len()), (1, 1));
+    assert_ne!(notices[0].0, at_once[0].0);
+    let told = What::Told { id: notices[0].0.clone(), dialog: "a1+b1".into(), at: BEGIN + 3600 * SECOND };
+    let alive = entries(7, &[kazoo("CALL_UPDATE", "a1", 100.0), kazoo("CALL_UPDATE", "b1", 100.0)]);
+    for end in [vec![decision(7, 1, told)], alive] {
+        let history = [known.clone(), end].concat();
+        for size in [1, history.len()] {
+            assert_eq!(left_by(history.chunks(size)).0, [], "in batches of {size}");
+        }
     }
 }
 
