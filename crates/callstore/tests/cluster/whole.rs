@@ -207,7 +207,7 @@ async fn a_standby_finishes_what_the_killed_one_began() {
     let link = broker(&world.place).open().await.unwrap();
     let channel = link.channel().await.unwrap();
     let mut deaths = listener(&channel).await;
-    let rounds = if is_long() { 50 } else { 3 };
+    let rounds = if is_long() { 200 } else { 3 };
     for round in 0..rounds {
         let active = world.acting().await;
         let calls = round * CALLS..(round + 1) * CALLS;
