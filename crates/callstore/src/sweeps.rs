@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use stowage_http::body::BoxError;
 use tokio::sync::{Mutex, watch};
 
-use crate::broker::{LiveChannel, Trackers};
+use crate::broker::{LiveChannel, Sweep as Listed, Trackers};
 use crate::clock::Clock;
 use crate::dead::{Answer, Sweep, Switches};
 use crate::journal::rabbitmq::Inlet;
@@ -36,6 +36,25 @@ struct Known {
     missed: BTreeMap<String, Option<String>>,
     /// Those that the journal was told of. Where that does not suffice for a dialog, a repetition would not, either.
     told: BTreeMap<String, Option<String>>,
+    /// The trackers that listed channels of a switch when it last had some.
+    listing: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Known {
+    /// Returns the switches that none of the trackers lists any more that listed them last, if all of these answered.
+    fn emptied(&mut self, swept: &Listed) -> Vec<&str> {
+        let mut listing: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for channel in swept.channels.values().filter(|channel| !channel.switch.is_empty()) {
+            listing.entry(channel.switch.clone()).or_default().insert(channel.tracker.clone());
+        }
+        let present: BTreeSet<String> = listing.keys().cloned().collect();
+        self.listing.extend(listing);
+        let is_emptied = |switch: &String, trackers: &BTreeSet<String>| {
+            swept.is_complete() && !present.contains(switch) && trackers.is_subset(&swept.answered)
+        };
+        let emptied = self.listing.iter().filter(|&(switch, trackers)| is_emptied(switch, trackers));
+        emptied.map(|(switch, _)| switch.as_str()).collect()
+    }
 }
 
 impl Sweeps {
@@ -130,6 +149,9 @@ impl Switches for Sweeps {
         let mut answers: BTreeMap<&str, HashSet<Box<str>>> = BTreeMap::new();
         for (id, channel) in swept.channels.iter().filter(|(_, channel)| !channel.switch.is_empty()) {
             answers.entry(&channel.switch).or_default().insert(id.as_str().into());
+        }
+        for switch in known.emptied(&swept) {
+            answers.entry(switch).or_default();
         }
         let answer = |(node, channels): (&str, _)| Answer { node: node.into(), at, channels, is_whole: is_complete };
         Ok(Sweep { answers: answers.into_iter().map(answer).collect(), is_complete })

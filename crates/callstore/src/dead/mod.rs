@@ -128,7 +128,8 @@ impl Watchdog {
     /// Processes a sweep's responses. Returns when switches responded, and the calls missing too often in complete responses.
     pub fn swept(&mut self, sweep: &Sweep, index: &Index, now: Micros) -> Vec<What> {
         let mut decided = Vec::new();
-        for answer in &sweep.answers {
+        let answers: Vec<&Answer> = sweep.answers.iter().filter(|answer| !answer.is_empty()).collect();
+        for answer in &answers {
             self.unanswered.remove(&*answer.node);
             if index.nodes.get(&*answer.node).is_none_or(|known| known.last() < answer.at) {
                 decided.push(What::NodeSeen { node: answer.node.clone(), at: answer.at });
@@ -139,7 +140,7 @@ impl Watchdog {
         }
         // Trackers that start together with the broker do not answer at first: until they do, the silence of a switch proves nothing.
         for (node, known) in index.nodes.iter().filter(|_| self.inlet == Inlet::There) {
-            if sweep.answers.iter().any(|answer| *answer.node == **node) {
+            if answers.iter().any(|answer| *answer.node == **node) {
                 continue;
             }
             let counted = self.unanswered.entry(Arc::clone(node)).or_insert((now, 0));
@@ -156,6 +157,7 @@ impl Watchdog {
     fn missing_ones(&mut self, sweep: &Sweep, index: &Index, now: Micros) -> Vec<What> {
         let mut dead = Vec::new();
         for answer in &sweep.answers {
+            let most = if answer.is_empty() { self.missing_in_empty() } else { MISSING };
             let legs = index.live.values().filter(|leg| {
                 !leg.key.is_dialog()
                     && !leg.standing.is_over()
@@ -169,17 +171,28 @@ impl Watchdog {
                     if let Some(doubt) = self.doubts.get_mut(&leg.key) {
                         doubt.is_listed = true;
                     }
+                } else if answer.is_empty() && leg.standing == Standing::Suspect {
+                    // The tracker said that it lost the switch, and so lists none of its calls.
                 } else if answer.is_whole && leg.last < answer.at {
                     let count = self.missing.entry(leg.key.clone()).or_default();
                     *count = count.saturating_add(1);
-                    if *count >= MISSING && self.inlet == Inlet::There && !is_declared(&self.declared, leg) {
+                    if *count >= most && self.inlet == Inlet::There && !is_declared(&self.declared, leg) {
                         let listed = self.listed.get(&leg.key).copied().unwrap_or_default();
+                        let late = if answer.is_empty() { middle(&self.rules) } else { 0 };
+                        let listed = listed.saturating_sub(late);
                         dead.push(death(leg, "dead", "missing", leg.last.max(listed), now));
                     }
                 }
             }
         }
         dead
+    }
+
+    /// Returns the number of consecutive empty responses that prove a death: as many as last until a silent switch's calls are dead, since a tracker
+    /// that has just started may not have asked its switches yet.
+    fn missing_in_empty(&self) -> u8 {
+        let held = self.rules.hold_off.as_millis() / self.rules.sweep.as_millis().max(1);
+        u8::try_from(held).unwrap_or(u8::MAX).saturating_add(self.rules.sweeps).max(MISSING)
     }
 
     /// Checks all live calls, and returns the dead ones.
@@ -252,22 +265,25 @@ impl Watchdog {
     /// Returns the last sign of life of the call, or of its switch unless that was heard from again.
     fn end(&self, brief: &Brief, index: &Index, doubt: Doubt, now: Micros) -> Micros {
         let node = brief.node.as_ref().and_then(|node| index.nodes.get(node)).copied().unwrap_or_default();
-        let grace = micros(self.rules.grace);
         let listed = self.listed.get(&brief.key).copied().unwrap_or_default();
         let (told, heard) = if doubt.cause == "disconnected" {
             // The tracker that listed the call until then gives its own delay. A switch with events after the suspicion is alive: its signs of life
             // prove nothing about this call. Earlier lists say nothing more, and are dated by another clock than the suspicion.
             let told = brief.doubted.max(doubt.is_listed.then_some(listed));
+            let grace = micros(self.rules.grace);
             (told.map(|at| at.saturating_sub(grace)), Some(node.event).filter(|event| *event <= doubt.since))
         } else {
-            // A tracker lists the calls of a dead switch for its grace period, and a switch that was alive until now may only be queried a sweep
-            // later: the middle is off by at most half of both.
-            let middle = grace.saturating_sub(micros(self.rules.sweep)) / 2;
-            (Some(listed.max(node.answer).saturating_sub(middle)), Some(node.event))
+            (Some(listed.max(node.answer).saturating_sub(middle(&self.rules))), Some(node.event))
         };
         let end = [Some(brief.last), told, heard].into_iter().flatten().max();
         end.unwrap_or(now).min(now)
     }
+}
+
+/// Returns how long before its last list a switch probably died. A tracker lists the calls of a dead switch for its grace period, and a switch that was
+/// alive until now may only be queried a sweep later: the middle is off by at most half of both.
+fn middle(rules: &Rules) -> Micros {
+    micros(rules.grace).saturating_sub(micros(rules.sweep)) / 2
 }
 
 /// Returns whether a call is judged: legs with events of their own, and ERA's dialogs, whose legs have none.

@@ -21,6 +21,15 @@ pub struct Answer {
     pub is_whole: bool,
 }
 
+impl Answer {
+    /// Returns whether no tracker lists any channel of the switch. That is no sign of life: a tracker says the same of a switch that died, or that it
+    /// has not asked itself yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.is_whole && self.channels.is_empty()
+    }
+}
+
 /// The responses to one query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sweep {
