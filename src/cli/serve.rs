@@ -1,10 +1,8 @@
 //! `stowage serve`: runs the gateway until a signal.
 
-use std::time::Duration;
-
 use stowage_base::console::{self, complain};
 use stowage_base::signals::{Program, Signals, run_until_signal};
-use stowage_base::{log, memory};
+use stowage_base::{log, memory, runtime};
 use stowage_http::body::BoxError;
 use tokio::runtime::{Builder, Runtime};
 
@@ -39,18 +37,14 @@ pub(super) fn announce(app: &App) {
     ]);
 }
 
-/// Runs a command to its end. A blocking call that hangs, such as a look-up of a name or a read from a dead NFS server, cannot be ended: the process
-/// ends without it.
+/// Runs a command to its end, whatever blocking call hangs.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, BoxError>>) -> Result<T, BoxError> {
-    let runtime = runtime()?;
-    let outcome = runtime.block_on(work);
-    runtime.shutdown_timeout(CLEAN_UP_WITHIN);
-    outcome
+    runtime::block_on(build()?, work)
 }
 
 /// Builds a runtime with one worker per core, unless the environment says otherwise. One worker gets the single-threaded scheduler: work stealing
 /// costs a fifth of a forwarded request.
-fn runtime() -> Result<Runtime, BoxError> {
+fn build() -> Result<Runtime, BoxError> {
     let mut builder = match workers()? {
         1 => Builder::new_current_thread(),
         workers => {
@@ -78,8 +72,6 @@ impl Program for App {
     }
 }
 
-/// How long the tasks that a command leaves behind may take to clean up.
-const CLEAN_UP_WITHIN: Duration = Duration::from_secs(1);
 /// Arenas of the allocator: the chunks of uploads are shared by all threads, and each arena retains some.
 const ARENAS: u8 = 2;
 /// Ticks between polls for I/O events under load (tokio's default is 61): fewer system calls per request.
@@ -90,7 +82,7 @@ const WORKERS: &str = "STOWAGE_WORKER_THREADS";
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
 

@@ -1,5 +1,5 @@
 //! Foundations shared by all programs of the workspace: tracked tasks, deadlines, logging and tracing, settings, secrets,
-//! the configuration reader, and the terminal.
+//! the configuration reader, the runtime's end, and the terminal.
 
 pub mod activity;
 pub mod console;
@@ -9,6 +9,7 @@ pub mod log;
 pub mod memory;
 pub mod metrics;
 pub mod reader;
+pub mod runtime;
 pub mod secret;
 pub mod settings;
 pub mod signals;

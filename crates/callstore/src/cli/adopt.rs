@@ -6,7 +6,7 @@ use stowage_base::console::say;
 use stowage_http::body::BoxError;
 use stowage_http::target::encode;
 
-use super::serve::runtime;
+use super::serve::block_on;
 use super::talker::Running;
 
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(super) struct Adopt {
 impl Adopt {
     /// Sends the request to a running call store, which appends it to the journal for all instances.
     pub(super) fn run(&self) -> Result<(), BoxError> {
-        runtime()?.block_on(async {
+        block_on(async {
             let method = if self.back { Method::DELETE } else { Method::POST };
             let target = format!("/v1/sites/{}/adopt", encode(&self.site));
             self.running.talker()?.ask(method, &target, "application/json", Bytes::new()).await?;

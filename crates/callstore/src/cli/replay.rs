@@ -9,7 +9,7 @@ use serde_json::Value;
 use stowage_base::console::{complain, say};
 use stowage_http::body::BoxError;
 
-use super::serve::runtime;
+use super::serve::block_on;
 use super::talker::Running;
 use crate::api::{Piece, Splitter};
 
@@ -27,7 +27,7 @@ impl Replay {
         let file = std::fs::File::open(&self.file)
             .map_err(|error| format!("{} cannot be read: {error}", self.file.display()))?;
         let mut file = BufReader::new(file);
-        runtime()?.block_on(async {
+        block_on(async {
             let talker = self.running.talker()?;
             let (mut splitter, mut taken) = (Splitter::new(MOST, false), 0);
             loop {

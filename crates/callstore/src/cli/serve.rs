@@ -2,9 +2,9 @@
 
 use stowage_base::console::{self, complain};
 use stowage_base::signals::{Signals, run_until_signal};
-use stowage_base::{log, memory};
+use stowage_base::{log, memory, runtime};
 use stowage_http::body::BoxError;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 use crate::app::{App, World};
 use crate::config::Config;
@@ -15,7 +15,7 @@ pub(super) fn serve(config: Config) -> Result<(), BoxError> {
         complain(&format!("memory will not be given back after a load: {error}"));
     }
     log::start(config.log.0, config.log.1);
-    runtime()?.block_on(async {
+    block_on(async {
         // Installed before the program reports that it is ready, so that no signal is missed.
         let signals = Signals::new()?;
         let app = App::start(config, World::default()).await?;
@@ -29,10 +29,35 @@ pub(super) fn announce(app: &App) {
     console::announce([("store", "http", app.store), ("calls", "https", app.tls), ("calls", "http", app.address)]);
 }
 
-pub(super) fn runtime() -> std::io::Result<Runtime> {
-    Builder::new_multi_thread().enable_all().build()
+/// Runs a command to its end, whatever blocking call hangs.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, BoxError>>) -> Result<T, BoxError> {
+    runtime::block_on(Builder::new_multi_thread().enable_all().build()?, work)
 }
 
 /// Events are allocated by the thread that receives them and freed by the one that folds them: with two arenas, an event read from a stream takes a
 /// tenth more of the processor.
 const ARENAS: u8 = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_blocking_call_that_hangs_does_not_hold_up_the_end() {
+        let (hold, held) = channel::<()>();
+        let ended = block_on(async {
+            let (begin, begun) = tokio::sync::oneshot::channel();
+            drop(tokio::task::spawn_blocking(move || {
+                begin.send(()).unwrap();
+                held.recv_timeout(Duration::from_secs(60)).ok();
+            }));
+            begun.await?;
+            Ok(Instant::now())
+        });
+        assert!(ended.unwrap().elapsed() < Duration::from_secs(30));
+        drop(hold);
+    }
+}

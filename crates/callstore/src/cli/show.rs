@@ -4,7 +4,7 @@ use stowage_base::console::say;
 use stowage_http::body::BoxError;
 use stowage_http::target::encode;
 
-use super::serve::runtime;
+use super::serve::block_on;
 use super::talker::Running;
 
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,7 @@ pub(super) struct Show {
 impl Show {
     /// Prints the item as JSON.
     pub(super) fn run(&self) -> Result<(), BoxError> {
-        runtime()?.block_on(async {
+        block_on(async {
             let talker = self.running.talker()?;
             let id = encode(&self.id);
             let shown = match talker.get(&format!("/v1/dialogs/{id}")).await {

@@ -14,7 +14,7 @@ use stowage_base::signals::Signals;
 use stowage_http::body::BoxError;
 use stowage_http::target::encode;
 
-use super::serve::{announce, runtime};
+use super::serve::{announce, block_on};
 use super::talker::Talker;
 use crate::app::{App, World};
 use crate::clock;
@@ -34,7 +34,7 @@ impl Demo {
         let folder = Folder::make("callstore-demo")?;
         let config = configuration(folder.path())?;
         log::start(config.log.0, config.log.1);
-        runtime()?.block_on(async {
+        block_on(async {
             let signals = Signals::new()?;
             let app = App::start(config, World::default()).await?;
             announce(&app);
