@@ -21,6 +21,12 @@ impl Leading {
         Self { told, group: None }
     }
 
+    /// Never acts.
+    #[must_use]
+    pub fn never() -> Self {
+        Self::new(watch::channel(None).1)
+    }
+
     /// Follows the group.
     #[must_use]
     pub fn of(group: Group, tasks: &Tasks) -> Self {

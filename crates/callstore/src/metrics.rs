@@ -9,6 +9,7 @@ use stowage_base::metrics::{Held, text, whole};
 use stowage_http::server::Counts;
 
 use crate::fold::Standing;
+use crate::roles::Serves;
 use crate::state::{Applied, State};
 
 /// All metrics of the program; cheap to clone.
@@ -26,7 +27,7 @@ struct Inner {
     live: IntGaugeVec,
     nodes: IntGauge,
     lag: IntGauge,
-    active: IntGauge,
+    active: Option<IntGauge>,
     epoch: IntGauge,
     ready: IntGauge,
     connections: IntGauge,
@@ -42,11 +43,11 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -
 }
 
 impl Metrics {
-    /// Creates all metrics, at zero, of an instance of this group; 0 without groups.
+    /// Creates all metrics, at zero, of an instance that serves these calls.
     ///
     /// # Errors
     /// An invalid or duplicate name, which is a bug.
-    pub fn new(group: u32) -> Result<Self, prometheus::Error> {
+    pub fn new(serves: &Serves) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
         let counters = |name: &str, help: &str, label: &str, known: &[&str]| {
@@ -58,7 +59,7 @@ impl Metrics {
         let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(format!("callstore_{name}"), help)?);
         // Of these, one instance of each group has the value that counts.
         let of_group = |name: &str, help: &str| {
-            let options = Opts::new(format!("callstore_{name}"), help).const_label("group", group.to_string());
+            let options = Opts::new(format!("callstore_{name}"), help).const_label("group", serves.group().to_string());
             register(&registry, IntGauge::with_opts(options)?)
         };
         let sites = |name: &str, help: &str| {
@@ -75,7 +76,8 @@ impl Metrics {
             live: register(&registry, live)?,
             nodes: gauge("nodes", "switches that are known")?,
             lag: gauge("lag_entries", "entries of the journal that are not folded yet")?,
-            active: of_group("active", "1 while this instance acts")?,
+            // Of a group that has nothing to do, no instance is missed.
+            active: serves.is_followed().then(|| of_group("active", "1 while this instance acts")).transpose()?,
             epoch: gauge("epoch", "the newest epoch")?,
             ready: gauge("ready", "1 once the journal was read to its end")?,
             connections: gauge("connections", "connections of clients")?,
@@ -151,7 +153,9 @@ impl Metrics {
         self.0.live.with_label_values(&["live"]).set(whole(dialogs.live));
         self.0.live.with_label_values(&["suspect"]).set(whole(dialogs.suspect));
         self.0.lag.set(whole(lag));
-        self.0.active.set(epoch.is_some().into());
+        if let Some(active) = &self.0.active {
+            active.set(epoch.is_some().into());
+        }
         self.0.ready.set(is_ready.into());
         text(&self.0.registry)
     }

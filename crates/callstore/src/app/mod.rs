@@ -90,14 +90,15 @@ impl App {
         let broker = cluster::broker(&config, &background)?;
         let memory = Box::pin(Memory::open(&config, &groups, broker.as_ref(), &background)).await?;
         let state = Arc::clone(&memory.state);
-        let metrics = Metrics::new(groups.serves.group())?;
+        let metrics = Metrics::new(&groups.serves)?;
         let client = client(&config, &upstream)?;
         let (store, couch) = couch(&config, &client, &background, &closing).await?;
         let progress = Progress::new(state.index().offset);
         let group = cluster::group(&config, &state, &progress, &background)?;
         let leading = match group {
             Some(group) => Leading::of(group, &background),
-            None => memory.alone(progress.clone(), &background),
+            None if groups.acts => memory.alone(progress.clone(), &background),
+            None => Leading::never(),
         };
         let clock = world.clock.clone();
         let parts = Shared { progress, leading, clock, config, memory, broker, metrics, groups };

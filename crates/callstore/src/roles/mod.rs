@@ -118,6 +118,12 @@ impl Serves {
         self.0.as_ref().map_or(0, |served| served.1)
     }
 
+    /// Returns whether any instance of the group follows calls to their ends.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.0.as_ref().is_none_or(|served| !served.0.all().is_empty())
+    }
+
     /// Returns whether a domain's calls are included. Calls without a domain belong to the group of the root.
     #[must_use]
     pub fn has(&self, domain: Option<&str>) -> bool {

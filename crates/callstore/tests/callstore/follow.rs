@@ -8,6 +8,7 @@ use callstore::clock::Clock;
 use callstore::follow::{Follower, Progress};
 use callstore::journal::{Draft, Entries, Journal, JournalError, Offset};
 use callstore::metrics::Metrics;
+use callstore::roles::Serves;
 use callstore::state::State;
 use stowage_base::tasks::Tasks;
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -60,7 +61,7 @@ async fn read_from(is_lagging: bool, times: usize) -> Vec<Option<Offset>> {
     let follower = Follower {
         journal: Arc::new(Regrown { asked: sender, is_lagging }),
         state: Arc::clone(&state),
-        metrics: Metrics::new(0).unwrap(),
+        metrics: Metrics::new(&Serves::default()).unwrap(),
         clock: Clock::default(),
         progress: Progress::new(state.index().offset),
     };

@@ -9,6 +9,7 @@ use callstore::api::Inlet;
 use callstore::app::World;
 use callstore::journal::{Draft, Entries, Journal, JournalError, Offset};
 use callstore::metrics::Metrics;
+use callstore::roles::Serves;
 use http::StatusCode;
 use serde_json::{Value, json};
 use stowage_http::body::Body;
@@ -283,7 +284,7 @@ async fn a_journal_that_is_full_or_behind_is_told_by_status_and_never_by_droppin
         gate: tokio::sync::Semaphore::new(0),
         waiting: AtomicUsize::new(0),
     });
-    let inlet = Inlet::new(journal.clone(), Metrics::new(0).unwrap(), 1000, 5000);
+    let inlet = Inlet::new(journal.clone(), Metrics::new(&Serves::default()).unwrap(), 1000, 5000);
     let small = || Body::full(json!({ "Event-Name": "X", "Call-ID": "a1" }).to_string());
     let headers = http::HeaderMap::new();
     let tasks = stowage_base::tasks::Tasks::default();

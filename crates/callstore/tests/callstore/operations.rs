@@ -58,6 +58,25 @@ async fn alerts_watch_each_group_by_the_instance_that_acts() {
     store.stop().await;
 }
 
+/// Such an instance would keep its group from ending calls, and a group of nothing else misses none.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_without_cdr_enabled_does_not_count_as_active() {
+    for (other, active) in [(false, None), (true, Some("0"))] {
+        let folder = tempfile::tempdir().unwrap();
+        let roles = folder.path().join("roles.json");
+        let role = |name: &str, order: u32, cdr: bool| json!({ "name": name, "roletype": "callstore", "iface": "lan", "group": 11010, "order": order, "cdr_enabled": cdr });
+        std::fs::write(&roles, json!([role("one", 1, false), role("two", 2, other)]).to_string()).unwrap();
+        let settings = [("ROLES", roles.to_str().unwrap()), ("INSTANCE", "one")];
+        let store = running::start(&settings, World::default()).await;
+        store.ready().await;
+        let scraped = store.ask("GET", "/metrics", &[], b"").await.text();
+        let shown = scraped.lines().find_map(|line| line.strip_prefix("callstore_active{group=\"11010\"} "));
+        assert_eq!(shown, active, "{scraped}");
+        assert_eq!(store.get("/v1/groups").await["is_active"], false);
+        store.stop().await;
+    }
+}
+
 #[test]
 fn every_path_of_the_page_is_described() {
     let described: Value = serde_json::from_str(include_str!("../../src/api/page/openapi.json")).unwrap();

@@ -13,6 +13,7 @@ use callstore::journal::{Draft, Embedded, Entry, Journal, Options, SEGMENT};
 use callstore::lead::Leading;
 use callstore::metrics::Metrics;
 use callstore::records::Writer;
+use callstore::roles::Serves;
 use callstore::state::{News, State};
 use serde_json::Value;
 use stowage_base::secret::Secret;
@@ -54,7 +55,8 @@ async fn two_that_act_at_once_write_each_record_once() {
     // Both believe that they are active in the same epoch, which is the worst case.
     for name in ["one", "two"] {
         let state = Arc::new(State::open(&folder.path().join(name), Duration::from_millis(1)).unwrap());
-        let (progress, metrics, clock) = (Progress::new(None), Metrics::new(0).unwrap(), Clock::default());
+        let (progress, metrics, clock) =
+            (Progress::new(None), Metrics::new(&Serves::default()).unwrap(), Clock::default());
         let follower = Follower {
             journal: Arc::clone(&journal),
             state: Arc::clone(&state),
@@ -81,7 +83,7 @@ async fn two_that_act_at_once_write_each_record_once() {
             writer: Some(Writer::new(Couch::new(server, "/", Some(account), client.patience(), 1 << 20).unwrap())),
             records: Arc::new(config.records.clone()),
             rules: config.dead.clone(),
-            serves: callstore::roles::Serves::default(),
+            serves: Serves::default(),
         };
         drop(tasks.spawn("actor", actor.run(tasks.clone())));
         states.push(state);

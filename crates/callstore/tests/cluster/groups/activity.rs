@@ -8,6 +8,7 @@ use callstore::follow::{Follower, Progress};
 use callstore::group::Standing;
 use callstore::journal::{Embedded, Options, SEGMENT};
 use callstore::metrics::Metrics;
+use callstore::roles::Serves;
 use callstore::state::State;
 use serde_json::json;
 use stowage_base::tasks::Tasks;
@@ -120,7 +121,7 @@ async fn an_instance_without_cdr_enabled_leaves_the_activity_to_others() {
     let options = Options { path: folder.path().join("journal"), reserve: 0, segment: SEGMENT, room: None };
     let journal = Arc::new(Embedded::open(&options, &tasks).unwrap());
     let progress = Progress::new(None);
-    let (metrics, clock) = (Metrics::new(0).unwrap(), Clock::default());
+    let (metrics, clock) = (Metrics::new(&Serves::default()).unwrap(), Clock::default());
     let follower = Follower { journal, state: Arc::clone(&state), metrics, clock, progress: progress.clone() };
     drop(tasks.spawn("fold", follower.run(tasks.clone())));
     progress.until_ready().await;
