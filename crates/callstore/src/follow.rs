@@ -135,7 +135,12 @@ impl Follower {
                 batch.extend(more?);
             }
             let now = self.clock.now();
-            let applied = self.work(tasks, move |state| state.apply(&batch, now)).await?;
+            let is_news = self.progress.is_ready();
+            let mut applied = self.work(tasks, move |state| state.apply(&batch, now)).await?;
+            // Deaths from before the start: all instances would count them again, each time that they read the journal anew.
+            if !is_news {
+                applied.dead = 0;
+            }
             self.metrics.applied(&applied);
             self.note(self.state.index().offset, end);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use callstore::app::World;
 use callstore::clock::Clock;
 use callstore::follow::{Follower, Progress};
 use callstore::journal::{Draft, Entries, Journal, JournalError, Offset};
@@ -13,7 +14,8 @@ use callstore::state::State;
 use stowage_base::tasks::Tasks;
 use tokio::sync::mpsc::{self, UnboundedSender};
 
-use crate::events::{begun, entries};
+use crate::events::{begun, disconnected, entries};
+use crate::running::{self, Running};
 
 /// A journal that reports a lost end once, and by the next query has grown past it; or another site's, of which a copy that lags is read. It tells
 /// where it is read from.
@@ -84,4 +86,31 @@ async fn a_journal_that_lost_its_end_is_read_from_its_beginning_though_it_grew_a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_of_another_sites_stream_that_lags_is_read_on() {
     assert_eq!(read_from(true, 2).await, [Some(4); 2]);
+}
+
+/// Returns the counter of deaths.
+async fn deaths(store: &Running) -> String {
+    let scraped = store.ask("GET", "/metrics", &[], b"").await.text();
+    let deaths = scraped.lines().find_map(|line| line.strip_prefix("callstore_entries_total{kind=\"dead\"} "));
+    deaths.unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deaths_from_before_the_start_are_not_counted_again() {
+    let settings = [("DEAD__HOLD_OFF", "100ms"), ("DEAD__MAX_CALL", "100000h")];
+    let dies = |a: &str, b: &str| [begun(a, b), vec![disconnected(a, 40), disconnected(b, 40)]].concat();
+    let store = running::start(&settings, World::default()).await;
+    store.post(&dies("a1", "b1")).await;
+    assert_eq!(store.record("a1+b1").await["term_cause"], 1000);
+    assert_ne!(deaths(&store).await, "0");
+    let (couch, folder) = store.stop().await;
+    std::fs::write(folder.path().join("state.redb"), b"nonsense").unwrap();
+    let store = running::start_over(couch, folder, &settings, World::default()).await;
+    store.ready().await;
+    assert_eq!(store.get("/v1/dialogs/a1%2Bb1").await["state"], "dead");
+    assert_eq!(deaths(&store).await, "0");
+    store.post(&dies("a2", "b2")).await;
+    assert_eq!(store.record("a2+b2").await["term_cause"], 1000);
+    assert_ne!(deaths(&store).await, "0");
+    store.stop().await;
 }

@@ -55,6 +55,9 @@ async fn alerts_watch_each_group_by_the_instance_that_acts() {
         assert!(alerts.iter().any(|alert| alert.starts_with(&of_group)), "{alerts:?}");
     }
     assert!(alerts.iter().all(|alert| !alert.contains("min(")), "{alerts:?}");
+    // All instances count the same deaths.
+    let dead: Vec<_> = alerts.iter().filter(|alert| alert.contains("kind=\"dead\"")).collect();
+    assert!(matches!(dead.as_slice(), [alert] if alert.starts_with("max(")), "{dead:?}");
     store.stop().await;
 }
 
