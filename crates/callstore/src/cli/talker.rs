@@ -28,7 +28,7 @@ pub(super) struct Running {
     /// The URL of the running call store
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5987")]
     url: Url,
-    /// A token of listen.tokens, if there are any [default: CALLSTORE_TOKEN]
+    /// A token of listen.tokens, if there are any; all users of this machine see it here [default: CALLSTORE_TOKEN]
     #[arg(long)]
     token: Option<String>,
 }
