@@ -81,8 +81,6 @@ fn asked(query: Option<&str>, holder: &Holder) -> Result<Asked, String> {
                 let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
                 asked.limit = limit.ok_or_else(|| wrong("a number from 1 to 1000"))?;
             }
-            // For browsers, which cannot send headers here.
-            "token" => {}
             _ => return Err(format!("{name} is not known")),
         }
     }

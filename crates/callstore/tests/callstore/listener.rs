@@ -97,7 +97,7 @@ async fn calls_and_dialogs_are_listed_and_shown_whole() {
             "{query}"
         );
     }
-    for query in ["state=odd", "limit=0", "limit=x", "longer_than=x", "older_than=x", "nonsense=1"] {
+    for query in ["state=odd", "limit=0", "limit=x", "longer_than=x", "older_than=x", "nonsense=1", "token=x"] {
         assert_eq!(store.ask("GET", &format!("/v1/dialogs?{query}"), &[], b"").await.status, 400, "{query}");
     }
     let first = store.get("/v1/calls?limit=1").await;
