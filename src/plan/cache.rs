@@ -36,7 +36,7 @@ pub(super) struct Inner {
     merged: Cache<Key, Arc<Merged>>,
     /// The version at which a cached or pending document last changed: answers to requests sent before it are stale.
     dirty: Mutex<HashMap<String, u64>>,
-    told: Told,
+    pub(super) told: Told,
     users: RwLock<Users>,
     pub(super) local: Local,
     /// Incremented whenever any plan may have changed; a merged plan computed at an older version is not cached.

@@ -73,9 +73,8 @@ impl Plans {
         };
         self.0.metrics.plan_feed(true);
         loop {
-            match changes.line().await {
-                Ok(line) => self.line(&line),
-                Err(reason) => return Ended { had_begun: true, reason, ..Ended::default() },
+            if let Err(reason) = changes.line().await.and_then(|line| self.line(&line)) {
+                return Ended { had_begun: true, reason, ..Ended::default() };
             }
         }
     }
@@ -93,8 +92,7 @@ impl Plans {
         self.everything_may_have_changed();
         loop {
             match changes.row().await.map_err(broken)? {
-                Row::Change(line) if self.change(&line) => {}
-                Row::Change(_) => return Err(broken("CouchDB broke it off".to_owned())),
+                Row::Change(line) => self.change(&line).map_err(broken)?,
                 Row::End(since) => return Ok(since),
             }
         }
@@ -120,22 +118,35 @@ impl Plans {
         Ok(Changes::new(answer.into_body()))
     }
 
-    fn line(&self, line: &[u8]) {
+    /// Records a line of the continuous feed.
+    ///
+    /// # Errors
+    /// Why the feed is of no more use: something may have changed that it does not tell, so that everything has to be read again.
+    fn line(&self, line: &[u8]) -> Result<(), String> {
         let line = line.trim_ascii();
         if line.is_empty() {
             // All plans were read before this feed began, and now it is known to deliver: a proxy may hold back what it should pass on.
             self.0.local.all_told();
-        } else if !self.change(line) {
-            self.everything_may_have_changed();
+            return Ok(());
         }
+        self.change(line)
     }
 
-    /// Records a change; returns false if the line is none, or leaves out the document: it may be a plan.
-    fn change(&self, line: &[u8]) -> bool {
-        let Ok(change) = serde_json::from_slice::<Change>(line) else { return false };
+    /// Records a change.
+    ///
+    /// # Errors
+    /// The line is no change, or leaves out a document that is not deleted: CouchDB could not read it, and it may be a plan.
+    fn change(&self, line: &[u8]) -> Result<(), String> {
+        let Ok(change) = serde_json::from_slice::<Change>(line) else {
+            return Err("CouchDB broke it off".to_owned());
+        };
         let document = change.doc.as_ref().filter(|_| !change.deleted);
+        if document.is_none() && !change.deleted {
+            self.0.told.tell(&change.id, true);
+            return Err(format!("CouchDB left out the document `{}`", change.id));
+        }
         self.document_changed(&change.id, document);
-        document.is_some() || change.deleted
+        Ok(())
     }
 }
 

@@ -1,12 +1,18 @@
 //! The changes feed of the plans database: saved plans apply within a second.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use http_body_util::Full;
-use hyper::body::Bytes;
+use futures_util::{StreamExt, stream};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{Full, StreamBody};
+use hyper::body::{Bytes, Frame};
 use hyper::service::service_fn;
 use serde_json::json;
+
+use stowage::database::AccountId;
 
 use crate::plans::{database, file, goes_to, modb_plan, save, start, within_a_second};
 use stowage_testing::gateway::{Couch, Setup, json as parsed};
@@ -174,4 +180,52 @@ async fn a_404_that_is_not_couchdbs_does_not_say_that_there_are_no_plans() {
     }
     assert!(!gateway.app.gateway.plans.all_is_local());
     drop(gateway);
+}
+
+/// CouchDB sends null where it cannot read a document: its plan is not gone, and the gateway reads all plans again.
+#[tokio::test]
+async fn a_change_without_its_document_ends_the_feed_and_no_plan() {
+    const PLANS: &str = concat!(
+        "{\"results\":[\n",
+        r#"{"seq":"1-x","id":"user","doc":{"pvt_type":"storage","pvt_account_id":"4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b","#,
+        r#""plan":{"modb":{"connection":"c"}}}}"#,
+        "\n],\n\"last_seq\":\"1-x\",\"pending\":0}\n"
+    );
+    let account = AccountId::parse("4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b");
+    for id in ["user", "system"] {
+        let live = Bytes::from(format!("\n{{\"seq\":\"2-x\",\"id\":\"{id}\",\"doc\":null}}\n"));
+        let (listener, address) = listen().await;
+        let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        let was_told = Arc::new(AtomicBool::new(false));
+        let _served = serve(listener, move |_| {
+            let (sender, live, was_told) = (sender.clone(), live.clone(), Arc::clone(&was_told));
+            service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                let query = request.uri().query().unwrap_or_default();
+                let is_continuous = query.starts_with("feed=continuous");
+                let mut answer = hyper::Response::new(BoxBody::new(Full::new(Bytes::from_static(PLANS.as_bytes()))));
+                if is_continuous {
+                    // It stays open: the gateway has to end it.
+                    let frame = Ok::<_, Infallible>(Frame::data(live.clone()));
+                    *answer.body_mut() = BoxBody::new(StreamBody::new(stream::iter([frame]).chain(stream::pending())));
+                } else if !query.starts_with("feed=normal") || was_told.swap(true, Ordering::Relaxed) {
+                    *answer.status_mut() = hyper::StatusCode::NOT_FOUND;
+                }
+                if request.uri().path().ends_with("/_changes") {
+                    let _ = sender.send(is_continuous);
+                }
+                async move { Ok::<_, Infallible>(answer) }
+            })
+        });
+        let gateway = Setup::default().upstream(&format!("http://{address}")).start().await;
+        for expected in [false, true, false] {
+            let is_continuous = soon("the feed to be asked for", asked.recv()).await.expect("the gateway runs");
+            assert_eq!(is_continuous, expected, "{id}");
+        }
+        let plans = &gateway.app.gateway.plans;
+        assert_eq!(plans.users_with_connections(account.as_ref()), ["user"], "{id}");
+        assert!(!plans.all_is_local(), "{id}");
+        // A plan that exists and cannot be read is not absent.
+        assert_eq!(plans.effective(None, None).await.is_err(), id == "system", "{id}");
+        drop(gateway);
+    }
 }
