@@ -151,6 +151,8 @@ impl Commit {
                 let answer = || Ok(Response::from_parts(save.head, Body::full(save.body)));
                 reply.give(if is_conflict { Err(conflict()) } else { answer() });
                 self.change.superseded(&self.gateway, &self.caller, &self.target, &self.plan).await;
+                // The first save may have dropped their pointers.
+                remove_unnamed(&self.gateway, &self.caller, &self.target, &self.plan, self.replaced).await;
             }
             Outcome::Failed(error) => {
                 reply.give(Err(Error::from(error)));

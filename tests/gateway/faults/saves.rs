@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::gate::{Act, End, answer};
 use super::world::{BUCKET, World, bytes, cuts};
-use stowage_testing::gateway::{json, rev};
+use stowage_testing::gateway::{Setup, json, rev};
 use stowage_testing::raw::RawResponse;
 
 const RECORDING: &[u8] = b"a recording";
@@ -138,6 +138,36 @@ async fn a_refusal_after_a_lost_answer_takes_nothing_away() {
     }
     world.store.struck(4 * ids.len()).await;
     world.audit_and_stop(&ids).await;
+}
+
+/// The first save was written and its response lost; another gateway's save replaces it before the second one, which meets a conflict.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_overtaken_save_had_replaced_goes() {
+    let world = World::with(Setup::default()).await;
+    let other = world.gateway.beside(Setup::default()).await;
+    for (index, id) in ["put", "deleted"].into_iter().enumerate() {
+        let first = world.with_attachment(id, b"the old recording").await;
+        let gate = Arc::new(Notify::new());
+        world.store.rule("PUT", &format!("/{id} "), 1, Act::CutAnswer(0, End::Fin));
+        world.store.rule("GET", &format!("/{id}?*revs=true"), 1, Act::CutRequest(0, End::Reset));
+        world.store.rule("PUT", &format!("/{id} "), 1, Act::Hold(Arc::clone(&gate)));
+        let losing = async {
+            match id {
+                "put" => world.gateway.put(id, "call.mp3", &first, RECORDING).await,
+                _ => world.gateway.delete(&format!("{id}/call.mp3?rev={first}")).await,
+            }
+        };
+        let (lost, ()) = tokio::join!(losing, async {
+            world.store.struck(3 * (index + 1)).await;
+            let now = world.stored(id).await["_rev"].as_str().expect("a revision").to_owned();
+            other.attach(id, "call.mp3", &now, b"the newest").await;
+            gate.notify_one();
+        });
+        assert_eq!((lost.status, json(&lost)["error"].as_str()), (409, Some("conflict")), "{id}: {lost:?}");
+        assert!(world.whole_or_nothing(id, "call.mp3", b"the newest").await);
+    }
+    other.stop().await;
+    world.audit_and_stop(&["put", "deleted"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
