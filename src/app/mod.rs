@@ -288,7 +288,7 @@ fn gateway(
         oauth: OAuth::new(Arc::new(auth_database), client.clone(), tasks.clone()),
     };
     let breakers = Breakers { failures: config.fallback.failures, in_flight: config.limits.storage_in_flight };
-    let plans = Plans::new(couch.clone(), config.plans.clone(), metrics.clone());
+    let plans = Plans::new(couch.clone(), config.plans.clone(), metrics.clone(), tasks.clone());
     let connections = Connections::new(client.clone(), document_bytes, config.couchdb.connection_credentials);
     let (timeouts, local) = (config.timeouts.clone(), couch.clone());
     let homes = Homes::new(local, connections, plans.clone(), timeouts, stopping.clone());

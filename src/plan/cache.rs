@@ -1,5 +1,4 @@
-//! The cache of plan documents: each is loaded once however many requests wait for it, cached until the feed or its age invalidates it, and served
-//! stale while CouchDB is unavailable.
+//! The cache of plan documents: each is cached until the feed or its age invalidates it, and served stale while CouchDB is unavailable.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,16 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use moka::future::Cache;
-use moka::ops::compute::{CompResult, Op};
 use serde_json::Value;
-use stowage_couch::{self as couch, Answer, Couch, DocumentPath};
-use stowage_http::target::encode;
+use stowage_base::tasks::Tasks;
+use stowage_couch::Couch;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::document::{Merged, plan_id};
-use super::held::{Age, Failure, Held, HeldDocuments, Unavailable};
+use super::held::{Age, Held, HeldDocuments, Unavailable};
 use super::local::Local;
+use super::reading::Readings;
 use super::told::Told;
 use super::users::Users;
 use crate::config;
@@ -32,10 +30,11 @@ pub(super) struct Inner {
     pub(super) couch: Couch,
     pub(super) config: config::Plans,
     pub(super) metrics: Metrics,
-    documents: Cache<String, Arc<Held>>,
+    pub(super) tasks: Tasks,
+    pub(super) readings: Readings,
+    pub(super) documents: Cache<String, Arc<Held>>,
     merged: Cache<Key, Arc<Merged>>,
-    /// The version at which a cached or pending document last changed: answers to requests sent before it are stale.
-    dirty: Mutex<HashMap<String, u64>>,
+    dirty: Mutex<HashMap<String, Mark>>,
     pub(super) told: Told,
     users: RwLock<Users>,
     pub(super) local: Local,
@@ -44,12 +43,21 @@ pub(super) struct Inner {
     changes: watch::Sender<()>,
 }
 
+/// Says that a cached or pending document has to be read again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    /// The version at which the document last changed: answers to requests sent before it are stale.
+    pub(super) version: u64,
+    /// Whether it surely changed. If the feed was interrupted, it may have.
+    pub(super) is_sure: bool,
+}
+
 type Key = (Option<AccountId>, Option<String>);
 
 impl Plans {
     /// Creates a cache that reads plans through `couch` with the gateway's own account.
     #[must_use]
-    pub fn new(couch: Couch, config: config::Plans, metrics: Metrics) -> Self {
+    pub fn new(couch: Couch, config: config::Plans, metrics: Metrics, tasks: Tasks) -> Self {
         let documents =
             Cache::builder().max_capacity(MOST_DOCUMENTS).time_to_idle(KEEP_UNUSED.max(config.stale)).build();
         let merged = Cache::builder().max_capacity(MOST_DOCUMENTS).time_to_live(config.refresh).build();
@@ -57,6 +65,8 @@ impl Plans {
             couch,
             config,
             metrics,
+            tasks,
+            readings: Readings::default(),
             documents,
             merged,
             dirty: Mutex::default(),
@@ -178,135 +188,27 @@ impl Plans {
         }
     }
 
-    /// Returns a document of the plans database, from the cache if that is fresh.
-    async fn document(&self, id: &str) -> Result<Arc<Held>, Unavailable> {
-        let inner = &self.0;
-        // Read the mark before the document: a mark is removed only once the answer to a later request is cached.
-        let changed = self.changed_at(id);
-        if let Some(held) = inner.documents.get(id).await
-            && self.is_settled(changed, &held)
-        {
-            let held = self.usable(id, held)?;
-            inner.metrics.plan_cache("hit");
-            return Ok(held);
-        }
-        let outcome = inner
-            .documents
-            .entry(id.to_owned())
-            .and_compute_with(|entry| async move {
-                match entry.map(moka::Entry::into_value) {
-                    Some(held) if self.is_settled(self.changed_at(id), &held) => Op::Nop,
-                    held => Op::Put(self.load(id, held).await),
-                }
-            })
-            .await;
-        let held = match outcome {
-            CompResult::Inserted(entry)
-            | CompResult::ReplacedWith(entry)
-            | CompResult::Unchanged(entry)
-            | CompResult::Removed(entry) => entry.into_value(),
-            CompResult::StillNone(_) => Arc::default(),
-        };
-        {
-            let mut dirty = self.dirty();
-            if dirty.get(id).is_some_and(|changed| *changed <= held.version) {
-                dirty.remove(id);
-            }
-        }
-        self.usable(id, held)
-    }
-
-    /// Reads a document. If that fails, the result is the cached one with the failure: then the requests that wait for it do not read it one by one.
-    async fn load(&self, id: &str, held: Option<Arc<Held>>) -> Arc<Held> {
-        let inner = &self.0;
-        let version = {
-            let mut dirty = self.dirty();
-            let version = self.version();
-            dirty.entry(id.to_owned()).or_insert(version);
-            version
-        };
-        let error = match self.ask(id).await {
-            Ok(document) => {
-                inner.metrics.plan_cache("load");
-                inner.told.tell(id, document.is_some());
-                if let Some(document) = &document {
-                    inner.local.noticed(id, document);
-                }
-                return Arc::new(Held { document, version, loaded: Instant::now(), failed: None });
-            }
-            Err(error) => error,
-        };
-        let now = Instant::now();
-        let (document, loaded) = held.map_or((None, None), |held| (held.document.clone(), Some(held.loaded)));
-        let is_recent = loaded.is_some_and(|loaded| loaded.elapsed() < inner.config.stale);
-        inner.metrics.plan_cache(if is_recent { "stale" } else { "error" });
-        if !is_recent && document.is_some() {
-            tracing::warn!(error = %stowage_base::log::chain(&error), "a storage plan is too old and cannot be read again");
-        }
-        let failed = Some(Failure { at: now, why: Unavailable(Arc::new(error)) });
-        Arc::new(Held { document, version, loaded: loaded.unwrap_or(now), failed })
-    }
-
-    /// Returns a cached document, unless it could not be read for too long. One that exists and was not read, or is no longer cached, is not absent.
-    fn usable(&self, id: &str, held: Arc<Held>) -> Result<Arc<Held>, Unavailable> {
-        match &held.failed {
-            Some(failure) if !self.is_usable(id, &held) => Err(failure.why.clone()),
-            _ => Ok(held),
-        }
-    }
-
-    fn is_usable(&self, id: &str, held: &Held) -> bool {
-        match held.document {
-            Some(_) => held.loaded.elapsed() < self.0.config.stale,
-            None => !self.0.told.exists(id),
-        }
-    }
-
-    async fn ask(&self, id: &str) -> Result<Option<Value>, couch::Error> {
-        let inner = &self.0;
-        let path = DocumentPath { database: encode(&inner.config.database), document: encode(id) };
-        match inner.couch.own_account().read(&path, "").await? {
-            Answer::Found(document, _) => {
-                let bytes = document.to_bytes().map_err(|error| couch::Error::Body(error.into()))?;
-                Ok(serde_json::from_slice(&bytes).ok())
-            }
-            answer if answer.is_gone() => Ok(None),
-            Answer::Missing(answer) | Answer::Refused(answer) => {
-                Err(couch::Error::Body(format!("reading a plan answered {}", answer.status().as_u16()).into()))
-            }
-        }
-    }
-
-    /// Returns whether a cached document need not be read again yet.
-    fn is_settled(&self, changed: Option<u64>, held: &Held) -> bool {
-        match &held.failed {
-            Some(failure) => failure.at.elapsed() < RETRY_AFTER,
-            None => {
-                held.loaded.elapsed() < self.0.config.refresh && changed.is_none_or(|changed| changed <= held.version)
-            }
-        }
-    }
-
-    fn dirty(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+    pub(super) fn dirty(&self) -> MutexGuard<'_, HashMap<String, Mark>> {
         self.0.dirty.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the version at which a document last changed, if it is marked.
-    fn changed_at(&self, id: &str) -> Option<u64> {
+    /// Returns the mark of a document.
+    pub(super) fn mark(&self, id: &str) -> Option<Mark> {
         self.dirty().get(id).copied()
     }
 
-    fn version(&self) -> u64 {
+    pub(super) fn version(&self) -> u64 {
         self.0.version.load(Ordering::Acquire)
     }
 
     /// Marks documents before raising the version, so that a reader of the new version also sees the marks.
-    fn changed(&self, ids: impl FnOnce(&HashMap<String, u64>) -> Vec<String>) {
+    pub(super) fn changed(&self, is_sure: bool, ids: impl FnOnce(&HashMap<String, Mark>) -> Vec<String>) {
         {
             let mut dirty = self.dirty();
             let version = self.version() + 1;
             for id in ids(&dirty) {
-                dirty.insert(id, version);
+                let was_sure = dirty.get(&id).is_some_and(|mark| mark.is_sure);
+                dirty.insert(id, Mark { version, is_sure: is_sure || was_sure });
             }
             self.0.version.fetch_add(1, Ordering::AcqRel);
         }
@@ -319,7 +221,7 @@ impl Plans {
         self.0.told.tell(id, document.is_some());
         self.0.users.write().unwrap_or_else(PoisonError::into_inner).changed(id, document);
         self.0.local.changed(id, document);
-        self.changed(|known| {
+        self.changed(true, |known| {
             let matters = known.contains_key(id) || self.0.documents.contains_key(id);
             matters.then(|| id.to_owned()).into_iter().collect()
         });
@@ -327,7 +229,7 @@ impl Plans {
 
     /// Invalidates everything that is cached, because it is unknown what has changed.
     pub(super) fn everything_may_have_changed(&self) {
-        self.changed(|known| {
+        self.changed(false, |known| {
             let held = self.0.documents.iter().map(|(id, _)| (*id).clone());
             held.chain(known.keys().cloned()).collect()
         });
@@ -343,5 +245,3 @@ impl Plans {
 const MOST_DOCUMENTS: u64 = 100_000;
 /// How long an unused document stays cached.
 const KEEP_UNUSED: Duration = Duration::from_secs(3600);
-/// How long a failed document is not requested again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -16,6 +16,7 @@ mod lookup;
 mod members;
 mod name;
 mod of_document;
+mod reading;
 mod redact;
 mod told;
 mod users;

@@ -85,6 +85,32 @@ async fn a_known_plan_serves_while_the_plans_cannot_be_asked() {
     gateway.stop().await;
 }
 
+/// It accepts requests for plans and does not answer them within any limit.
+#[tokio::test]
+async fn a_known_plan_serves_while_couchdb_is_silent_about_plans() {
+    let setup = Setup::default().set("plans.refresh", "1ms").set("timeouts.response_head", "60s");
+    let (spy, gateway, path) = spied(setup).await;
+    save(&gateway, &gateway.account, modb_plan("a")).await;
+    // The feed has told of the plan once it tells of a later one.
+    let mut later = modb_plan("b");
+    later["pvt_account_id"] = json!(gateway.account);
+    save(&gateway, "later", later).await;
+    let account = stowage::database::AccountId::parse(&gateway.account);
+    let plans = &gateway.app.gateway.plans;
+    until("the feed has told of both", async || plans.has_user_plans(account.as_ref())).await;
+    assert_eq!(goes_to(&gateway, &path, json!({})).await.as_deref(), Some("a"));
+    gateway.settled().await;
+    let read = format!("GET /{}/{}", gateway.couch.plans, gateway.account);
+    let before = spy.count(&read);
+    spy.hold(&format!("/{}/", gateway.couch.plans));
+    for _ in 0..3 {
+        assert_eq!(goes_to(&gateway, &path, json!({})).await.as_deref(), Some("a"));
+    }
+    assert_eq!(spy.count(&read) - before, 1, "one reading for all requests");
+    spy.release();
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn a_plan_that_is_too_old_is_not_guessed() {
     let (spy, gateway, path) = spied(Setup::default().set("plans.refresh", "1ms").set("plans.stale", "1ms")).await;
