@@ -121,10 +121,13 @@ impl Deletion {
             return Ok(None);
         }
         let (read, caller) = home.read(&target.path, &rev_query(Some(&rev)), requester).await?;
+        let is_gone = read.is_gone();
         let document = match read {
             Answer::Found(document, _) => document,
-            // It may name objects: what is deleted unread would leave them behind.
-            Answer::Refused(answer) if answer.status().is_server_error() => {
+            // It may name objects: what is deleted unread would leave them behind. A 404 of a proxy does not say that there is none.
+            Answer::Missing(answer) | Answer::Refused(answer)
+                if answer.status().is_server_error() || (answer.status() == StatusCode::NOT_FOUND && !is_gone) =>
+            {
                 return Err(refused(answer.status(), "the document"));
             }
             Answer::Missing(_) | Answer::Refused(_) => return Ok(None),
