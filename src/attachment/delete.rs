@@ -67,7 +67,8 @@ pub(crate) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
 }
 
 enum Found {
-    Outside(Document, Entry, Caller),
+    /// The document has an entry, which may be older than CouchDB's own attachment; `None` if it is, and cannot be parsed.
+    Outside(Document, Option<Entry>, Caller),
     /// The document has an entry, but the client has not named its revision.
     Unnamed,
     /// CouchDB keeps the attachment, if it exists: this server holds the document.
@@ -91,7 +92,12 @@ impl Asked<'_> {
         let Self { home, target, rev, requester } = self;
         let (read, caller) = home.read(&target.path, &rev_query(rev), requester).await?;
         let entry = match &read {
-            Answer::Found(document, _) => pointer::entry(document, target.at())?,
+            Answer::Found(document, _) => match pointer::entry(document, target.at()) {
+                Ok(entry) => entry.map(Some),
+                // The client means CouchDB's own attachment, which hides the entry.
+                Err(_) if matches!(pointer::find(document, target.at()), Ok(None)) => Some(None),
+                Err(error) => return Err(error.into()),
+            },
             Answer::Missing(_) | Answer::Refused(_) => None,
         };
         Ok(match (read, entry, rev) {
@@ -110,12 +116,12 @@ async fn remove(
     target: Target,
     caller: Caller,
     mut document: Document,
-    entry: Entry,
+    entry: Option<Entry>,
     turn: Option<Turn>,
     activity: Activity,
 ) -> Result<Response<Body>, Error> {
     let plan = plan_for(&gateway.plans, &target.database, &document).await?;
-    if let Entry::Object(pointer) = &entry {
+    if let Some(Entry::Object(pointer)) = &entry {
         activity.uses(&pointer.stowage.handler, &pointer.stowage.storage);
         // Before anything changes: an unreachable storage must not cost the document its pointer. One that a newer attachment hides is no loss.
         if pointer::find(&document, target.at())?.is_some() {
@@ -124,7 +130,7 @@ async fn remove(
     }
     let (base, deleted) = (document.rev(), document.is_deleted());
     pointer::remove(&mut document, &target.attachment)?;
-    let gone = entry.clone().object().map(|pointer| (target.attachment.clone(), pointer));
+    let gone = entry.clone().and_then(Entry::object).map(|pointer| (target.attachment.clone(), pointer));
     commit(Commit {
         gateway,
         target: target.of_document(),

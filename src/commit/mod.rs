@@ -63,7 +63,8 @@ pub(crate) enum Change {
     Removed {
         /// The attachment's name.
         name: String,
-        entry: Entry,
+        /// `None` if it cannot be parsed.
+        entry: Option<Entry>,
         /// Whether the document was already deleted before.
         deleted: bool,
     },
@@ -97,23 +98,20 @@ impl Commit {
         let target = self.target.attachment(&name);
         let (base, rev) = (self.base.take(), self.rev.take());
         let (base, rev) = (base.as_deref(), rev.as_deref());
-        let (present, deleted) = match self.change {
-            Change::Stored(_) => (true, false),
-            Change::Removed { deleted, .. } => (false, deleted),
-        };
+        let deleted = matches!(self.change, Change::Removed { deleted: true, .. });
         // A move drops an entry that clients no longer see, and keeps the attachment that hides it.
         let both = self.answer == Form::Removal;
-        let expected = Expected { entry: &entry, present, both, deleted, base, rev };
+        let expected = Expected { entry: entry.as_ref(), both, deleted, base, rev };
         let old_plan = self.old_plan.as_ref().unwrap_or(&self.plan);
         let armed = Armed::arm(&self.gateway, &self.target, old_plan, &self.replaced).await;
         // If CouchDB did not say, the jobs find out.
-        if self.save(reply, &target, (present, expected)).await {
+        if self.save(reply, &target, expected).await {
             armed.done().await;
         }
     }
 
     /// Saves the document; returns whether it is known what became of it.
-    async fn save(mut self, reply: Reply, target: &Target, (present, expected): (bool, Expected<'_>)) -> bool {
+    async fn save(mut self, reply: Reply, target: &Target, expected: Expected<'_>) -> bool {
         if !self.change.is_held().await {
             reply.give(Err(lost()));
             self.change.discard().await;
@@ -129,7 +127,7 @@ impl Commit {
             Outcome::Saved(saved) => {
                 // An attachment that is added again would be stored under the name of the one being removed, so a removal holds its turn until the
                 // object is gone.
-                if present {
+                if expected.entry.is_some() {
                     self.turns.clear();
                 }
                 reply.give(self.answer.tell(&self.target, saved, &self.caller));
@@ -197,14 +195,14 @@ impl Commit {
 }
 
 impl Change {
-    /// Returns the attachment that shows whether the document was saved.
-    fn told_by(&self) -> Option<(String, Entry)> {
+    /// Returns the attachment that shows whether the document was saved, and its new entry.
+    fn told_by(&self) -> Option<(String, Option<Entry>)> {
         match self {
             Self::Stored(objects) => {
                 let (name, pointer) = objects.first()?;
-                Some((name.to_owned(), Entry::Object(Box::new(pointer.clone()))))
+                Some((name.to_owned(), Some(Entry::Object(Box::new(pointer.clone())))))
             }
-            Self::Removed { name, entry, .. } => Some((name.clone(), entry.clone())),
+            Self::Removed { name, .. } => Some((name.clone(), None)),
         }
     }
 
@@ -248,11 +246,11 @@ impl Change {
     async fn leave(self, gateway: &Gateway, caller: &Caller, target: &DocumentTarget, plan: &DocumentPlan) {
         match self {
             Self::Stored(objects) => objects.leave().await,
-            Self::Removed { entry: Entry::Object(pointer), name, .. } => {
+            Self::Removed { entry: Some(Entry::Object(pointer)), name, .. } => {
                 let why = "CouchDB never said whether it removed the attachment";
                 left(gateway, caller, &target.attachment(&name), plan, (&pointer, why)).await;
             }
-            Self::Removed { entry: Entry::Link(_), .. } => {}
+            Self::Removed { .. } => {}
         }
     }
 }

@@ -64,10 +64,8 @@ impl Write {
 /// What a document must contain for a save to have succeeded.
 #[derive(Clone, Copy)]
 pub(crate) struct Expected<'a> {
-    /// The entry that was added to the document or removed from it.
-    pub(crate) entry: &'a Entry,
-    /// Whether the entry was added.
-    pub(crate) present: bool,
+    /// The entry that was added to the document; `None` for a removal.
+    pub(crate) entry: Option<&'a Entry>,
     /// For a removal: whether CouchDB's own attachment of that name was removed too.
     pub(crate) both: bool,
     /// For a removal: whether the document was already deleted, so that a tombstone can be the saved revision.
@@ -197,7 +195,7 @@ async fn read_once(target: &Target, caller: &Caller, expected: Expected<'_>) -> 
     for leaf in leaves.into_iter().flatten() {
         let is_tombstone = leaf.is_deleted();
         // Not proof: a tombstone lacks the removed entry too, if someone else deleted the document.
-        if is_tombstone && !expected.present && !expected.deleted {
+        if is_tombstone && expected.entry.is_none() && !expected.deleted {
             continue;
         }
         let judged = expected.judge(target, leaf, &head);
@@ -215,11 +213,13 @@ async fn read_once(target: &Target, caller: &Caller, expected: Expected<'_>) -> 
 impl Expected<'_> {
     /// Judges a save by a leaf.
     fn judge(&self, target: &Target, document: Document, head: &http::response::Parts) -> Reread {
-        let is_as_saved = match self.present {
-            true => pointer::find(&document, target.at()).ok().flatten().is_some_and(|there| there.is_same(self.entry)),
+        let is_as_saved = match self.entry {
+            Some(entry) => {
+                pointer::find(&document, target.at()).ok().flatten().is_some_and(|there| there.is_same(entry))
+            }
             // Another entry is another request's, which has replaced the one to be removed. A hidden one is still there.
-            false if self.both => !pointer::names(&document).contains(&target.attachment),
-            false => matches!(pointer::entry(&document, target.at()), Ok(None)),
+            None if self.both => !pointer::names(&document).contains(&target.attachment),
+            None => matches!(pointer::entry(&document, target.at()), Ok(None)),
         };
         match self.rev.map(str::to_owned).or_else(|| rev_after(&document, self.base)) {
             Some(rev) if is_as_saved => {

@@ -57,7 +57,7 @@ impl Found {
             pointer::forget(&mut self.document, name)?;
         }
         let deleted = self.document.is_deleted();
-        let change = Change::Removed { name, entry: Entry::Object(Box::new(first)), deleted };
+        let change = Change::Removed { name, entry: Some(Entry::Object(Box::new(first))), deleted };
         Ok(match self.save(gateway, change, hidden, turns).await? {
             true => Moved::Done { attachments: 0, bytes: 0 },
             false => Moved::Conflict,

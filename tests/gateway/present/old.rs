@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::present::twins::Twins;
-use stowage_testing::gateway::{JSON, authorization, exchange, json as parsed};
+use stowage_testing::gateway::{JSON, authorization, exchange, json as parsed, rev};
 use stowage_testing::recorder::Recorder;
 
 async fn save(twins: &Twins, path: &str, document: &serde_json::Value) {
@@ -115,5 +115,23 @@ async fn a_newer_attachment_of_couchdb_outlives_a_save_beside_an_entry_that_cann
     saved.expect_status(201);
     assert_eq!(twins.gateway.get("doc/a.mp3").await.text(), "newer");
     assert_eq!(twins.stored("doc").await["pvt_attachments"]["a.mp3"], entry);
+    twins.stop().await;
+}
+
+/// The older entry goes as well, or it would take the place of the attachment.
+#[tokio::test]
+async fn a_newer_attachment_of_couchdb_is_deleted_together_with_an_entry_that_cannot_be_read() {
+    let twins = Twins::start().await;
+    let path = twins.gateway.path();
+    let entry = json!({"revpos": 1, "handler": {"kz_att_future": {"key": "canary"}}});
+    save(&twins, &format!("{path}/doc"), &json!({"n": 1, "pvt_attachments": {"a.mp3": entry}})).await;
+    let first = parsed(&twins.gateway.get("doc").await)["_rev"].as_str().unwrap().to_owned();
+    let target = format!("/{path}/doc/a.mp3?rev={first}");
+    let newer = rev(&twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], b"newer").await);
+    twins.gateway.delete("doc/a.mp3").await.expect_status(409);
+    twins.gateway.delete(&format!("doc/a.mp3?rev={newer}")).await.expect_status(200);
+    assert_eq!(twins.gateway.get("doc/a.mp3").await.status, 404);
+    let stored = twins.stored("doc").await;
+    assert!(stored["pvt_attachments"].is_null() && stored["_attachments"].is_null(), "{stored}");
     twins.stop().await;
 }

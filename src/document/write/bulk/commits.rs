@@ -225,7 +225,7 @@ impl BatchDocument {
                 let attachment = target.attachment(name);
                 let entry = Entry::Object(Box::new(pointer.clone()));
                 let (base, rev) = (base.as_deref(), rev.as_deref());
-                let expected = Expected { entry: &entry, present: true, both: false, deleted: false, base, rev };
+                let expected = Expected { entry: Some(&entry), both: false, deleted: false, base, rev };
                 match resolve(gateway, &attachment, &caller, expected).await {
                     Resolved::Known { saved: true, .. } => true,
                     Resolved::Known { saved: false, .. } => {
