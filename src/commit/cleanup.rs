@@ -13,7 +13,7 @@ use crate::gateway::Gateway;
 use crate::jobs::Job;
 use crate::object::remove::{remove_later, remove_object};
 use crate::object::storages::storage_of;
-use crate::object::unsaved::DOUBTFUL_FOR;
+use crate::object::unsaved::{DOUBTFUL_FOR, Unsaved};
 use crate::plan::{DocumentPlan, OnDelete, on_delete};
 use crate::pointer::{Pointer, StoredObject, objects};
 use crate::router::{DocumentTarget, Target};
@@ -31,9 +31,41 @@ pub(crate) async fn remove_unnamed(
     plan: &DocumentPlan,
     dropped: Vec<(String, Pointer)>,
 ) {
-    let mut own = dropped.into_iter().filter(|(name, pointer)| pointer.is_own(target.attachment(name).at())).peekable();
-    if own.peek().is_none() {
-        return;
+    let unnamed = unnamed(gateway, caller, target, plan, dropped).await;
+    remove_all(gateway, caller, target, plan, unnamed).await;
+}
+
+/// Removes new objects that no leaf names, after a save that was refused or came too late. If another gateway may have stored an object under the same
+/// name, its save may not have arrived yet: a job looks at the document again before it removes the object.
+pub(crate) async fn remove_unsaved(
+    gateway: &Gateway,
+    caller: &Caller,
+    target: &DocumentTarget,
+    plan: &DocumentPlan,
+    objects: Unsaved,
+) {
+    let unnamed = unnamed(gateway, caller, target, plan, objects.pointers()).await;
+    let (shared, own): (Vec<_>, Vec<_>) = unnamed.into_iter().partition(|(name, _)| objects.may_share(name));
+    for (name, pointer) in shared {
+        let why = "another gateway may be about to save a document that names it";
+        left(gateway, caller, &target.attachment(&name), plan, (&pointer, why)).await;
+    }
+    remove_all(gateway, caller, target, plan, own).await;
+    objects.saved().await;
+}
+
+/// Returns those of the objects that the document owns and none of its leaves names. If the leaves cannot be read, it leaves the objects to jobs.
+async fn unnamed(
+    gateway: &Gateway,
+    caller: &Caller,
+    target: &DocumentTarget,
+    plan: &DocumentPlan,
+    dropped: Vec<(String, Pointer)>,
+) -> Vec<(String, Pointer)> {
+    let is_own = |(name, pointer): &(String, Pointer)| pointer.is_own(target.attachment(name).at());
+    let own: Vec<_> = dropped.into_iter().filter(is_own).collect();
+    if own.is_empty() {
+        return own;
     }
     let named = match leaves(caller, target).await {
         Ok(leaves) => named(&leaves, target, plan),
@@ -42,18 +74,32 @@ pub(crate) async fn remove_unnamed(
             for (name, pointer) in own {
                 left(gateway, caller, &target.attachment(&name), plan, (&pointer, &why)).await;
             }
-            return;
+            return Vec::new();
         }
     };
+    let mut unnamed = Vec::new();
     for (name, pointer) in own {
+        let same: Vec<&Pointer> = named.iter().filter(|other| other.stowage.is_same(&pointer.stowage)).collect();
+        if same.iter().any(|other| is_of_other_bytes(other, &pointer)) {
+            tell_of_overwriting(caller, &target.attachment(&name), &pointer.stowage);
+        }
+        if same.is_empty() {
+            unnamed.push((name, pointer));
+        }
+    }
+    unnamed
+}
+
+async fn remove_all(
+    gateway: &Gateway,
+    caller: &Caller,
+    target: &DocumentTarget,
+    plan: &DocumentPlan,
+    objects: Vec<(String, Pointer)>,
+) {
+    for (name, pointer) in objects {
         let place = &pointer.stowage;
         let target = target.attachment(&name);
-        if named.iter().any(|other| other.stowage.is_same(place)) {
-            if named.iter().any(|other| other.stowage.is_same(place) && is_of_other_bytes(other, &pointer)) {
-                tell_of_overwriting(caller, &target, place);
-            }
-            continue;
-        }
         match storage_of(gateway, plan, &target.database, place) {
             Ok(backend) => {
                 let removal = Job::removal(&target, &plan.stand_in(), place);

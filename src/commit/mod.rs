@@ -2,8 +2,8 @@
 //! the document saved without a pointer to the removed object.
 //!
 //! The save decides. If it succeeds, the attachments are acknowledged and the objects they replaced are removed; if it is refused, the new objects
-//! are removed: after a conflict, or if another gateway may have used their names, only those that no leaf names. If its outcome is unknown, the
-//! document is read again rather than guessed. A removal works the same way, without new objects.
+//! are removed: after a conflict, or if another gateway may have used their names, only those that no leaf names, and in the latter case by a job, later.
+//! If its outcome is unknown, the document is read again rather than guessed. A removal works the same way, without new objects.
 
 pub(crate) mod armed;
 pub(crate) mod cleanup;
@@ -30,7 +30,7 @@ use crate::pointer::{Entry, Pointer};
 use crate::router::{DocumentTarget, Target};
 use crate::upstream::answer::{conflict, kept_headers};
 use armed::Armed;
-use cleanup::{left, remove_unnamed};
+use cleanup::{left, remove_unnamed, remove_unsaved};
 use save::{Expected, Outcome, Resolved, Saved, Write, resolve, save_surely};
 
 /// A document to save with a changed set of pointers.
@@ -237,8 +237,7 @@ impl Change {
     /// another gateway may have stored an object under the same name, where a storage does not prevent that, and saved the document first.
     async fn superseded(self, gateway: &Gateway, caller: &Caller, target: &DocumentTarget, plan: &DocumentPlan) {
         if let Self::Stored(objects) = self {
-            remove_unnamed(gateway, caller, target, plan, objects.pointers()).await;
-            objects.saved().await;
+            remove_unsaved(gateway, caller, target, plan, objects).await;
         }
     }
 

@@ -52,6 +52,11 @@ impl Unsaved {
         self.objects.iter().any(|(_, object)| object.may_be_shared())
     }
 
+    /// Returns whether another gateway may have stored this attachment under the same name.
+    pub(crate) fn may_share(&self, name: &str) -> bool {
+        self.objects.iter().any(|(own, object)| own == name && object.may_be_shared())
+    }
+
     /// Returns a document with only the fields that the plan of these objects depends on.
     pub(crate) fn stand_in(&self) -> Document {
         self.objects.first().map(|(_, object)| object.removal.stand_in()).unwrap_or_default()

@@ -127,9 +127,9 @@ async fn two_uploads_of_one_name_with_different_bytes_are_an_error_in_the_log() 
     world.stop().await;
 }
 
-/// Another gateway may have stored the object too: what no leaf names goes.
+/// Another gateway may have stored the object too, and be about to save its document.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forbidden_save_takes_the_object_of_a_shared_name_along() {
+async fn a_forbidden_save_leaves_the_object_of_a_shared_name_to_a_job() {
     let world = World::unplanned(Setup::default()).await;
     let server = Recorder::start().await;
     world.gateway.plan("http", json!({ "url": server.url("/recordings") })).await;
@@ -144,7 +144,10 @@ async fn a_forbidden_save_takes_the_object_of_a_shared_name_along() {
     let batch = json!({ "docs": [document] }).to_string();
     world.gateway.ask("POST", "_bulk_docs", &[JSON], batch.as_bytes()).await.expect_status(403);
     world.gateway.settled().await;
-    assert!(server.stored().is_empty(), "{:?}", server.stored());
+    assert_eq!(server.stored().len(), 2, "{:?}", server.stored());
+    let jobs = format!("/{}/_all_docs", world.gateway.app.gateway.jobs.config().database);
+    let jobs = world.gateway.couch.request("GET", &jobs, "", b"").await;
+    assert_eq!(jobs.text().matches("\"id\":\"remove-").count(), 2, "{jobs:?}");
     world.stop().await;
 }
 

@@ -14,7 +14,7 @@ use super::super::draft::Dropped;
 use super::rows::{self, Answers, Row};
 use crate::attachment::copy::{Copying, Verdict};
 use crate::commit::armed::Armed;
-use crate::commit::cleanup::remove_unnamed;
+use crate::commit::cleanup::{remove_unnamed, remove_unsaved};
 use crate::commit::save::{Expected, Resolved, never_left, resolve};
 use crate::error::Error;
 use crate::exchange::outlive::outlive;
@@ -251,10 +251,7 @@ async fn superseded(gateway: &Gateway, caller: &Caller, target: &DocumentTarget,
         return;
     }
     match plan_for(&gateway.plans, &target.database, &objects.stand_in()).await {
-        Ok(plan) => {
-            remove_unnamed(gateway, caller, target, &plan, objects.pointers()).await;
-            objects.saved().await;
-        }
+        Ok(plan) => remove_unsaved(gateway, caller, target, &plan, objects).await,
         Err(_) => objects.leave().await,
     }
 }
