@@ -218,10 +218,16 @@ impl Plans {
 
     /// Records that a document of the plans database has changed, or was deleted if `document` is `None`.
     pub fn document_changed(&self, id: &str, document: Option<&Value>) {
-        self.0.told.tell(id, document.is_some());
         self.0.users.write().unwrap_or_else(PoisonError::into_inner).changed(id, document);
         self.0.local.changed(id, document);
+        self.tell(id, document.is_some());
+    }
+
+    /// Records whether a document that has changed exists.
+    pub(super) fn tell(&self, id: &str, exists: bool) {
         self.changed(true, |known| {
+            // With the mark, by which a reading in progress sees that its answer is older.
+            self.0.told.tell(id, exists);
             let matters = known.contains_key(id) || self.0.documents.contains_key(id);
             matters.then(|| id.to_owned()).into_iter().collect()
         });

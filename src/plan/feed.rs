@@ -142,7 +142,7 @@ impl Plans {
         };
         let document = change.doc.as_ref().filter(|_| !change.deleted);
         if document.is_none() && !change.deleted {
-            self.0.told.tell(&change.id, true);
+            self.tell(&change.id, true);
             return Err(format!("CouchDB left out the document `{}`", change.id));
         }
         self.document_changed(&change.id, document);

@@ -152,7 +152,7 @@ impl Plans {
         let error = match self.ask(id).await {
             Ok(document) => {
                 inner.metrics.plan_cache("load");
-                inner.told.tell(id, document.is_some());
+                self.tell_read(id, version, document.is_some());
                 if let Some(document) = &document {
                     inner.local.noticed(id, document);
                 }
@@ -169,6 +169,14 @@ impl Plans {
         }
         let failed = Some(Failure { at: now, why: Unavailable(Arc::new(error)) });
         Arc::new(Held { document, version, loaded: loaded.unwrap_or(now), failed })
+    }
+
+    /// Records whether a document exists that was read at this version, unless it has changed since: the answer may be older than the change.
+    fn tell_read(&self, id: &str, version: u64, exists: bool) {
+        let dirty = self.dirty();
+        if dirty.get(id).is_none_or(|mark| mark.version <= version) {
+            self.0.told.tell(id, exists);
+        }
     }
 
     /// Returns a cached document, unless it could not be read for too long. One that exists and was not read, or is no longer cached, is not absent.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use stowage::database::AccountId;
 use stowage_testing::gateway::{Running, Setup};
 use stowage_testing::upstream::until;
@@ -62,4 +63,25 @@ async fn a_plan_that_is_known_to_exist_is_not_taken_for_absent() {
     until("the plan is read again", async || is_known(&world.gateway).await).await;
     world.with_attachment("doc", b"bytes").await;
     world.audit_and_stop(&["doc"]).await;
+}
+
+/// The plan is saved while the answer that there is none is on its way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_404_does_not_take_back_that_a_plan_exists() {
+    let world = World::unplanned(Setup::default()).await;
+    world.gateway.followed().await;
+    let read = format!("{}{} ", plans(&world), world.gateway.account);
+    let gate = Arc::new(Notify::new());
+    world.store.rule("GET", &read, 1, Act::Hold(Arc::clone(&gate)));
+    world.store.rule("GET", &read, 1000, answer(500, "x"));
+    let account = AccountId::parse(&world.gateway.account);
+    let all = &world.gateway.app.gateway.plans;
+    let (before, ()) = tokio::join!(all.effective(account.as_ref(), None), async {
+        world.store.struck(1).await;
+        all.document_changed(&world.gateway.account, Some(&json!({ "pvt_type": "storage" })));
+        gate.notify_one();
+    });
+    assert!(before.is_ok(), "it was asked for before");
+    assert!(all.effective(account.as_ref(), None).await.is_err(), "it exists, and cannot be read");
+    world.stop().await;
 }
