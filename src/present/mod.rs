@@ -38,13 +38,13 @@ use stowage_couch::{self as couch, Finder, Text};
 use stowage_http::body::{Body, BoxError, TooLarge};
 use stowage_http::target::{query_pairs, query_value};
 
-use crate::document::write::body::{Held, Taken, UNCOUNTED, memory_of, scanned, take};
 use crate::error::Error;
 use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
 use crate::router::{Database, DocumentTarget, List};
 use crate::upstream::Home;
 use crate::upstream::forward::forward;
+use crate::upstream::held::{Held, Taken, UNCOUNTED, memory_of, scanned, take};
 use answer::change;
 use edit::Terms;
 use requested::{RequestedRows, names_revs};
@@ -188,7 +188,7 @@ struct Asking {
 
 /// Reads a body for its options. One that exceeds the limit is streamed as long as it has none.
 async fn asking(gateway: &Gateway, headers: &HeaderMap, body: Body, kind: Kind) -> Result<Asking, Error> {
-    let body = match take(gateway, body).await.map_err(broken)? {
+    let body = match take(gateway.limits.document_bytes, &gateway.budget, body).await.map_err(broken)? {
         Taken::Whole(mut held) => {
             let options = as_read(gateway, headers, &mut held).await?;
             return Ok(Asking { options, body: Body::full(held.bytes.clone()), again: Some(held), found: None });

@@ -4,6 +4,7 @@ pub(crate) mod answer;
 mod connections;
 pub(crate) mod create;
 pub(crate) mod forward;
+pub(crate) mod held;
 mod homes;
 mod oauth;
 pub(crate) mod read;

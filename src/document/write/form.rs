@@ -18,7 +18,6 @@ use stowage_couch::Document;
 use stowage_http::body::Body;
 use stowage_http::forwarded::base;
 
-use super::body::{Held, Taken, take};
 use super::draft::attached::MEMBER;
 use super::single::{Source, as_json, single};
 use super::{Labelled, TOUCHED, Writer, begin, too_long, unread};
@@ -30,6 +29,7 @@ use crate::pointer;
 use crate::router::DocumentTarget;
 use crate::upstream::Home;
 use crate::upstream::answer::{conflict, relay};
+use crate::upstream::held::{Held, Taken, take};
 use crate::upstream::read::Answer;
 use crate::upstream::revision::{drop_parameters, rev_query};
 
@@ -71,7 +71,7 @@ fn same_site(headers: &HeaderMap) -> Result<(), Error> {
 }
 
 async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body: Body, boundary: String) -> Labelled {
-    let held = match take(&writer.gateway, body).await.map_err(unread)? {
+    let held = match take(writer.gateway.limits.document_bytes, &writer.gateway.budget, body).await.map_err(unread)? {
         Taken::Whole(held) => held,
         Taken::Long(body) if writer.stores_nothing() => {
             return writer.send_on(&writer.home.couch, head, body).await;

@@ -4,7 +4,6 @@
 //! that the plan sends elsewhere are stored first, and the document with their pointers is saved last, so that either all of it persists or nothing.
 
 mod base;
-pub(crate) mod body;
 mod bulk;
 mod copies;
 mod draft;
@@ -34,8 +33,8 @@ use crate::plan::Decision;
 use crate::router::{Database, Target};
 use crate::upstream::Home;
 use crate::upstream::forward::forward;
+use crate::upstream::held::{Held, Taken, scanned, take};
 use base::Base;
-use body::{Held, Taken, scanned, take};
 use draft::Draft;
 use draft::attached::Content;
 
@@ -180,7 +179,7 @@ impl Writer {
             // CouchDB supports no other encoding, and not two of them.
             _ => return Ok(Input::Answered(self.send(&self.home.couch, head, body).await?)),
         };
-        match take(&self.gateway, body).await.map_err(unread)? {
+        match take(self.gateway.limits.document_bytes, &self.gateway.budget, body).await.map_err(unread)? {
             Taken::Whole(held) => Ok(Input::Whole(head, held)),
             // The document itself determines its destination, and which objects it no longer names.
             Taken::Long(_) if self.reads_all() => Err(too_long()),

@@ -15,9 +15,9 @@ use stowage_http::inspect::Recorded;
 use stowage_http::multipart::{self, Parts, end_of_first};
 use stowage_storage as storage;
 
-use super::body::{Held, UNCOUNTED, memory_of};
 use crate::error::Error;
 use crate::gateway::Gateway;
+use crate::upstream::held::{Held, UNCOUNTED, memory_of};
 use crate::upstream::replay::{Replay, joined};
 
 /// A request whose document has been read.

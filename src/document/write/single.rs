@@ -12,7 +12,6 @@ use stowage_http::multipart::boundary;
 use stowage_http::target::query_value;
 
 use super::base::{Base, Lookup};
-use super::body::Held;
 use super::draft::edit::NamedRev;
 use super::draft::{Draft, Dropped, Named, StoredIn};
 use super::parts::{Following, Opened, Related};
@@ -30,6 +29,7 @@ use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
 use crate::router::{Database, DocumentTarget};
 use crate::upstream::answer::conflict;
+use crate::upstream::held::Held;
 use crate::upstream::revision::{drop_parameters, name_rev, rev_of};
 
 /// Handles `PUT /db/doc`, as JSON or as multipart/related.

@@ -18,7 +18,6 @@ use stowage_http::body::Body;
 use stowage_storage::Permit;
 
 use super::base::{Base, Lookup};
-use super::body::{Held, UNCOUNTED, memory_of};
 use super::draft::edit::Edit;
 use super::draft::{Draft, Named, StoredIn, no_object};
 use super::single::as_json;
@@ -32,6 +31,7 @@ use crate::gateway::Gateway;
 use crate::object::unsaved::Unsaved;
 use crate::router::Database;
 use crate::upstream::answer::conflict;
+use crate::upstream::held::{Held, UNCOUNTED, memory_of};
 use commits::{Batch, BatchDocument, Group, send};
 use rows::Answers;
 

@@ -1,4 +1,4 @@
-//! Reads a body into memory, or streams one that is too long through a scanner.
+//! A client's body held in memory within the budget, or one that is too long for that, streamed through a scanner.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +10,9 @@ use http_body_util::BodyExt;
 use stowage_couch::Finder;
 use stowage_http::body::{Body, BoxError};
 use stowage_http::inspect::{Frames, inspected};
-use stowage_storage::{CHUNK_BYTES, Permit};
+use stowage_storage::{Budget, CHUNK_BYTES, Permit};
 
-use crate::gateway::Gateway;
-use crate::upstream::replay::{Replay, joined};
+use super::replay::{Replay, joined};
 
 /// A body, as far as it was read into memory.
 pub(crate) enum Taken {
@@ -28,9 +27,8 @@ pub(crate) struct Held {
     pub(crate) share: Option<Permit>,
 }
 
-/// Reads a body of at most `limits.document_bytes`.
-pub(crate) async fn take(gateway: &Gateway, mut body: Body) -> Result<Taken, BoxError> {
-    let limit = gateway.limits.document_bytes;
+/// Reads a body of at most `limit` bytes (`limits.document_bytes`).
+pub(crate) async fn take(limit: u64, budget: &Budget, mut body: Body) -> Result<Taken, BoxError> {
     let announced = body.size_hint();
     if announced.lower() > limit {
         return Ok(Taken::Long(body));
@@ -48,7 +46,7 @@ pub(crate) async fn take(gateway: &Gateway, mut body: Body) -> Result<Taken, Box
             return Ok(Taken::Long(Body::boxed(Replay { frames, body, share })));
         }
         if length > UNCOUNTED && share.is_none() {
-            share = gateway.budget.share(memory_of(most)).await;
+            share = budget.share(memory_of(most)).await;
         }
     }
     Ok(Taken::Whole(Held { bytes: joined(frames.into_vec().into()), share }))
