@@ -9,8 +9,9 @@ mod pace;
 mod progress;
 mod turn;
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
@@ -18,12 +19,14 @@ use futures_util::future::BoxFuture;
 use futures_util::stream;
 use glob::Pattern;
 use stowage_couch::{Caller, Document};
+use stowage_storage::Kind;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::AccountId;
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::moving::Found;
+use crate::plan::{DocumentPlan, decide};
 use crate::record::GREGORIAN_EPOCH;
 use crate::router::Database;
 pub(crate) use branches::Branches;
@@ -114,6 +117,7 @@ impl Walk<'_> {
     pub(crate) async fn visit(self, visit: &dyn Visit) -> Result<(), Error> {
         let databases = databases::of(self.gateway, self.scope).await?;
         self.progress.begins(databases.len() as u64);
+        let ended = &Ended::default();
         stream::iter(databases)
             .for_each_concurrent(DATABASES_AT_ONCE, |database| async move {
                 if self.stop.is_cancelled() {
@@ -121,7 +125,7 @@ impl Walk<'_> {
                 }
                 self.progress.enters(&database.name);
                 let ends = AtomicBool::new(false);
-                let through = Through { walk: self, database: &database, visit, ends };
+                let through = Through { walk: self, database: &database, visit, ended, ends };
                 if let Err(error) = Box::pin(through.go()).await {
                     self.progress.faulty(&database.name, Fault::of(&database.name, "", "", &error));
                 }
@@ -132,11 +136,41 @@ impl Walk<'_> {
     }
 }
 
+/// The accounts whose plans cannot be applied.
+#[derive(Default)]
+struct Ended(Mutex<HashSet<AccountId>>);
+
+impl Ended {
+    /// Adds an account. Returns false if it was added before.
+    fn add(&self, account: &AccountId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone())
+    }
+
+    fn has(&self, account: &AccountId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(account)
+    }
+}
+
+/// Why a document could not be visited.
+struct Failure {
+    error: Error,
+    /// Whether the plan cannot be applied, to other documents neither.
+    is_of_plan: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { is_of_plan: matches!(error, Error::Plan(_)), error }
+    }
+}
+
 /// A walk through one database.
 struct Through<'a> {
     walk: Walk<'a>,
     database: &'a Database,
     visit: &'a dyn Visit,
+    /// Those that the databases of this walk have found.
+    ended: &'a Ended,
     /// Set once visiting more of this database is pointless.
     ends: AtomicBool,
 }
@@ -144,6 +178,9 @@ struct Through<'a> {
 impl Through<'_> {
     /// Visits all documents. A database that was deleted in the meantime is finished.
     async fn go(&self) -> Result<(), Error> {
+        if self.is_over() {
+            return Ok(());
+        }
         self.walk.gateway.plans.all_read(self.database.account.as_ref(), None).await?;
         let home = self.walk.gateway.homes.of(self.database).await?;
         for caller in home.own_accounts()? {
@@ -215,24 +252,28 @@ impl Through<'_> {
         let outcome = match document {
             Ok(document) if !self.walk.scope.takes(&document) => Ok(None),
             Ok(document) => self.one(caller, &id, document).await.map(Some),
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         };
         let (progress, database) = (self.walk.progress, &self.database.name);
         progress.add(database, &Totals { looked: 1, ..Totals::default() });
         match outcome {
             Ok(None) => {}
             Ok(Some(tally)) => progress.done(database, tally),
-            Err(error) => self.failed(caller, &id, &error).await,
+            Err(failure) => self.failed(caller, &id, &failure).await,
         }
     }
 
-    /// Reports a fault of a document; only once if it is the plan's, or if the database is gone.
-    async fn failed(&self, caller: &Caller, id: &str, error: &Error) {
+    /// Reports a fault of a document; only once for the account if it is the plan's, and not if the database is gone.
+    async fn failed(&self, caller: &Caller, id: &str, Failure { error, is_of_plan }: &Failure) {
         let database = &self.database.name;
-        if matches!(error, Error::Plan(_)) {
-            if !self.ends.swap(true, Ordering::Relaxed) {
+        if *is_of_plan {
+            let (is_first, whose) = match &self.database.account {
+                Some(account) => (self.ended.add(account), "account"),
+                None => (!self.ends.swap(true, Ordering::Relaxed), "database"),
+            };
+            if is_first {
                 let mut fault = Fault::of(database, id, "", error);
-                fault.reason.push_str("; no more of this database is looked at");
+                fault.reason.push_str(&format!("; no more of this {whose} is looked at"));
                 self.walk.progress.faulty(database, fault);
             }
         } else if matches!(Pages::of(caller, self.database).count().await, Ok(None)) {
@@ -240,6 +281,14 @@ impl Through<'_> {
         } else {
             self.walk.progress.faulty(database, Fault::of(database, id, "", error));
         }
+    }
+
+    /// Returns whether an error is that the storage that the plan selects for a document cannot be opened. Settings of another storage may be those in
+    /// an old pointer, which concern only its object.
+    fn is_of_plan(&self, plan: &DocumentPlan, error: &Error) -> bool {
+        let Error::Storage(id, storage) = error else { return matches!(error, Error::Plan(_)) };
+        let selected = || decide(plan, self.database, &plan.stand_in()).ok().and_then(|placement| placement.backend());
+        storage.kind() == Kind::Settings && selected().is_some_and(|decision| decision.storage() == &**id)
     }
 
     /// Reports, only once, that the database was deleted in the meantime.
@@ -250,14 +299,18 @@ impl Through<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.walk.stop.is_cancelled() || self.ends.load(Ordering::Relaxed)
+        self.walk.stop.is_cancelled()
+            || self.ends.load(Ordering::Relaxed)
+            || self.database.account.as_ref().is_some_and(|account| self.ended.has(account))
     }
 
-    async fn one(&self, caller: &Caller, id: &str, document: Document) -> Result<Tally, Error> {
+    async fn one(&self, caller: &Caller, id: &str, document: Document) -> Result<Tally, Failure> {
         let _turn = self.walk.pace.turn().await;
         let began = tokio::time::Instant::now();
         let found = Found::of(self.walk.gateway, self.database.document(id), document, caller.clone()).await?;
-        let tally = self.visit.visit(self.walk.gateway, found).await?;
+        let plan = found.plan.clone();
+        let visited = self.visit.visit(self.walk.gateway, found).await;
+        let tally = visited.map_err(|error| Failure { is_of_plan: self.is_of_plan(&plan, &error), error })?;
         tokio::select! {
             () = self.walk.pace.took(began.elapsed(), &tally) => {}
             () = self.walk.stop.cancelled() => {}

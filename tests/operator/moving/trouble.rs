@@ -10,7 +10,7 @@ use stowage_testing::spy::Spy;
 use stowage_testing::upstream::until;
 use tokio::sync::oneshot;
 
-use super::world::{fill, jobs, lines, plan, plan_with, run, run_with, s3_settings, start, succeeds};
+use super::world::{OTHER, fill, jobs, lines, plan, plan_with, run, run_with, s3_settings, start, succeeds};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_is_invalid_stops_that_accounts_work_and_says_why_once() {
@@ -26,6 +26,64 @@ async fn a_plan_that_is_invalid_stops_that_accounts_work_and_says_why_once() {
     plan(&gateway, Some(STORAGE)).await;
     let (code, said) = run(&gateway, &["migrate", "--account", &gateway.account, "--format", "json"]).await;
     assert_eq!((code, &lines(&said, "total").next().unwrap()["attachments"]), (0, &600.into()), "{said}");
+    gateway.stop().await;
+}
+
+/// Creates a second month database of the account, with documents whose attachments CouchDB keeps.
+async fn fill_another_month(gateway: &stowage_testing::gateway::Running) {
+    let path = gateway.path().replace("-202411", "-202412");
+    let made = gateway.couch.request("PUT", &format!("/{path}"), "", b"").await;
+    assert!(matches!(made.status, 201 | 412), "{made:?}");
+    let document = json!({ "_attachments": { "a.mp3": { "content_type": "audio/mpeg", "data": "cmVjb3JkaW5n" } } });
+    for index in 0..20 {
+        gateway.couch.save(&format!("/{path}/doc-{index:03}"), &document).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_cannot_be_applied_is_one_line_for_all_databases_of_its_account() {
+    let gateway = start().await;
+    fill(&gateway, 20).await;
+    fill_another_month(&gateway).await;
+    let file = |directory: &str| json!({ "handler": "file", "settings": { "directory": directory } });
+    for (id, storage, reason) in [
+        ("undefined", file("one"), "undefined"),
+        (STORAGE, json!({ "handler": "unheard", "settings": {} }), "unheard"),
+        (STORAGE, file("../outside"), "directory"),
+    ] {
+        let plan = json!({
+            "pvt_type": "storage", "attachments": { STORAGE: storage },
+            "plan": { "modb": { "attachments": { "handler": id } } },
+        });
+        gateway.save_plan(&gateway.account, plan).await;
+        let (code, said) = run(&gateway, &["migrate", "--account", &gateway.account, "--format", "json"]).await;
+        let faults: Vec<_> = lines(&said, "fault").collect();
+        assert_eq!((code, faults.len()), (1, 1), "{said}");
+        let told = faults[0]["reason"].as_str().unwrap();
+        assert!(told.contains(reason) && told.ends_with("; no more of this account is looked at"), "{said}");
+    }
+    gateway.stop().await;
+}
+
+/// The settings in an old pointer are no plan's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_in_a_storage_that_no_plan_selects_ends_no_other_documents_work() {
+    let gateway = start().await;
+    plan(&gateway, Some(OTHER)).await;
+    gateway.attach("lost", "call.mp3", "", b"recording").await;
+    plan(&gateway, Some(STORAGE)).await;
+    gateway.attach("sound", "call.mp3", "", b"recording").await;
+    let storage = |directory: &str| json!({ "handler": "file", "settings": { "directory": directory } });
+    let plan = json!({
+        "pvt_type": "storage", "attachments": { STORAGE: storage("one"), OTHER: storage("../outside") },
+        "plan": { "modb": { "attachments": { "handler": null } } },
+    });
+    gateway.save_plan(&gateway.account, plan).await;
+    let scope = ["migrate", "--account", &gateway.account, "--to", "couchdb", "--format", "json"];
+    let (code, said) = run(&gateway, &scope).await;
+    let faults: Vec<_> = lines(&said, "fault").map(|fault| fault["document"].clone()).collect();
+    assert_eq!((code, faults), (1, vec![json!("lost")]), "{said}");
+    assert_eq!(lines(&said, "total").next().unwrap()["attachments"], 1, "{said}");
     gateway.stop().await;
 }
 
