@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use glob::Pattern;
-use stowage_couch::{Caller, Document};
+use stowage_couch::{Answers, Caller, Document};
 use stowage_storage::Kind;
 use tokio_util::sync::CancellationToken;
 
@@ -306,16 +306,24 @@ impl Through<'_> {
 
     async fn one(&self, caller: &Caller, id: &str, document: Document) -> Result<Tally, Failure> {
         let _turn = self.walk.pace.turn().await;
-        let began = tokio::time::Instant::now();
-        let found = Found::of(self.walk.gateway, self.database.document(id), document, caller.clone()).await?;
+        let answers = Answers::default();
+        let caller = caller.clone().recorded(&answers);
+        let found = Found::of(self.walk.gateway, self.database.document(id), document, caller).await?;
         let plan = found.plan.clone();
         let visited = self.visit.visit(self.walk.gateway, found).await;
-        let tally = visited.map_err(|error| Failure { is_of_plan: self.is_of_plan(&plan, &error), error })?;
+        let pause = async {
+            match &visited {
+                Ok(tally) => self.walk.pace.took(answers.slowest(), tally).await,
+                Err(Error::Couch(_)) => self.walk.pace.failed().await,
+                Err(_) if answers.has_failed() => self.walk.pace.failed().await,
+                Err(_) => {}
+            }
+        };
         tokio::select! {
-            () = self.walk.pace.took(began.elapsed(), &tally) => {}
+            () = pause => {}
             () = self.walk.stop.cancelled() => {}
         }
-        Ok(tally)
+        visited.map_err(|error| Failure { is_of_plan: self.is_of_plan(&plan, &error), error })
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Pace {
 struct State {
     /// When the rate limit allows the next bytes.
     paid_until: Instant,
-    /// The best time for one document, as on an idle CouchDB, and the recent average.
+    /// CouchDB's best time for an answer, as when it is idle, and the recent average.
     best: Option<Duration>,
     late: Duration,
 }
@@ -39,8 +39,9 @@ impl Pace {
         self.turns.acquire().await.ok()
     }
 
-    /// Records the time that a document took. Waits if the rate limit is exceeded, or if responses have become much slower.
-    pub(super) async fn took(&self, time: Duration, tally: &Tally) {
+    /// Records a document, with the time of CouchDB's slowest answer about it; `None` without any. Waits if the rate limit is exceeded, or if answers
+    /// have become much slower.
+    pub(super) async fn took(&self, time: Option<Duration>, tally: &Tally) {
         let until = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
@@ -51,8 +52,7 @@ impl Pace {
                 state.paid_until = state.paid_until.max(now) + Duration::from_millis(millis);
                 until = state.paid_until;
             }
-            // The time of a large document says nothing about CouchDB.
-            if tally.attachments > 0 && tally.bytes < SMALL {
+            if let Some(time) = time {
                 let best = state.best.map_or(time, |best| best.min(time)).max(LEAST);
                 state.best = Some(best);
                 state.late = (state.late * 7 + time) / 8;
@@ -64,10 +64,13 @@ impl Pace {
         };
         tokio::time::sleep_until(until).await;
     }
+
+    /// Waits after a document that CouchDB has not answered, or with a 5xx status: it is likely to be overloaded.
+    pub(super) async fn failed(&self) {
+        tokio::time::sleep(LONGEST_PAUSE).await;
+    }
 }
 
-/// The size below which a document's time counts, in bytes.
-const SMALL: u64 = 1 << 20;
 /// The floor of the best time: faster is noise.
 const LEAST: Duration = Duration::from_millis(20);
 /// The slowdown at which CouchDB is considered overloaded.
@@ -82,9 +85,31 @@ mod tests {
     async fn only_bytes_that_are_read_count_for_the_rate() {
         let (pace, began) = (Pace::new(1, Some(1 << 20)), Instant::now());
         let checked = Tally { attachments: 1, bytes: 10 << 20, unread: 10 << 20, ..Tally::default() };
-        pace.took(Duration::ZERO, &checked).await;
+        pace.took(None, &checked).await;
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-        pace.took(Duration::ZERO, &Tally { unread: 0, ..checked }).await;
+        pace.took(None, &Tally { unread: 0, ..checked }).await;
         assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slower_answers_pause_a_walk_whatever_the_size_of_its_documents() {
+        let (pace, began) = (Pace::new(1, None), Instant::now());
+        let large = Tally { attachments: 1, bytes: 10 << 20, ..Tally::default() };
+        for _ in 0..10 {
+            pace.took(Some(Duration::from_millis(20)), &large).await;
+        }
+        pace.took(None, &large).await;
+        assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
+        for _ in 0..10 {
+            pace.took(Some(Duration::from_secs(2)), &large).await;
+        }
+        assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_of_couchdb_pauses_a_walk() {
+        let (pace, began) = (Pace::new(1, None), Instant::now());
+        pace.failed().await;
+        assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     }
 }

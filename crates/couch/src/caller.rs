@@ -1,5 +1,7 @@
 //! Requests to a CouchDB, with the credentials of a client or of the gateway.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -9,6 +11,7 @@ use stowage_http::body::{Body, collect};
 use stowage_http::target::encode;
 use stowage_http::{forwarded, headers};
 
+use super::answers::Answers;
 use super::client::{Couch, DocumentPath};
 use super::document::Document;
 use super::error::Error;
@@ -19,6 +22,7 @@ pub struct Caller {
     couch: Couch,
     headers: HeaderMap,
     activity: Activity,
+    pub(super) answers: Option<Answers>,
 }
 
 /// Returns a client's headers, except those about its own body and response.
@@ -108,7 +112,7 @@ impl Save {
 
 impl Caller {
     pub(super) const fn new(couch: Couch, headers: HeaderMap, activity: Activity) -> Self {
-        Self { couch, headers, activity }
+        Self { couch, headers, activity, answers: None }
     }
 
     /// Returns the CouchDB that requests go to.
@@ -198,8 +202,11 @@ impl Caller {
         let mut request = self.request(Method::GET, &target, Body::empty())?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        let began = Instant::now();
         let answer = self.couch.server.send(request, self.couch.patience).await;
-        answer.map_err(|error| self.couch.failed(Error::Client(error)))
+        let answer = answer.map_err(|error| self.couch.failed(Error::Client(error)));
+        self.record(began, &answer);
+        answer
     }
 
     /// Writes a document, which contains the revision it updates.
@@ -256,7 +263,10 @@ impl Caller {
     /// # Errors
     /// See [`Error`]: what a request that changes something has done is then unknown.
     pub async fn send(&self, method: Method, target: &str, body: Bytes) -> Result<Response<Bytes>, Error> {
-        self.exchange(self.request(method, target, Body::full(body))?).await
+        let began = Instant::now();
+        let answer = self.exchange(self.request(method, target, Body::full(body))?).await;
+        self.record(began, &answer);
+        answer
     }
 
     async fn exchange(&self, mut request: Request<Body>) -> Result<Response<Bytes>, Error> {

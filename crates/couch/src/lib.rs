@@ -1,6 +1,7 @@
 //! A CouchDB client: documents with the client's credentials, plans with the gateway's own, and plain forwarding.
 
 mod accept;
+mod answers;
 mod caller;
 mod changes;
 mod client;
@@ -10,6 +11,7 @@ mod rev;
 mod scan;
 
 pub use accept::{accepts, accepts_gzip};
+pub use answers::Answers;
 pub use caller::{Answer, Caller, Save, is_deleted, is_json, is_without_database, is_without_document};
 pub use changes::{Changes, Row};
 pub use client::{Couch, DocumentPath};
