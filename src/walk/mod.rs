@@ -117,6 +117,7 @@ impl Walk<'_> {
     pub(crate) async fn visit(self, visit: &dyn Visit) -> Result<(), Error> {
         let databases = databases::of(self.gateway, self.scope).await?;
         self.progress.begins(databases.len() as u64);
+        databases::absent(self.scope, &databases).into_iter().for_each(|fault| self.progress.says(fault));
         let ended = &Ended::default();
         stream::iter(databases)
             .for_each_concurrent(DATABASES_AT_ONCE, |database| async move {

@@ -143,6 +143,24 @@ async fn types_and_times_choose_documents() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patterns_and_accounts_without_a_database_are_listed() {
+    let gateway = start().await;
+    fill(&gateway, 2).await;
+    plan(&gateway, Some(STORAGE)).await;
+    let (database, unknown) = (gateway.database(), "f".repeat(32));
+    let scope = ["--db", &database, "--db", "acount/*", "--account", &gateway.account, "--account", &unknown];
+    for command in ["migrate", "verify"] {
+        let (code, said) = run(&gateway, &[&[command, "--format", "json"][..], &scope].concat()).await;
+        let faults: Vec<_> = lines(&said, "fault").collect();
+        let absent: Vec<_> = faults.iter().map(|fault| (&fault["kind"], &fault["database"])).collect();
+        let (kind, named) = (json!("absent"), [json!("acount/*"), json!(unknown)]);
+        assert_eq!((code, absent), (1, vec![(&kind, &named[0]), (&kind, &named[1])]), "{said}");
+        assert_eq!(lines(&said, "total").next().unwrap()["looked"], 3, "{said}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_done_is_said() {
     let gateway = start().await;
     fill(&gateway, 2).await;
