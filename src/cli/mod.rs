@@ -7,6 +7,7 @@ mod jobs;
 mod migrate;
 mod scope;
 mod serve;
+mod shown;
 mod verify;
 mod watch;
 

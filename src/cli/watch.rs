@@ -1,22 +1,21 @@
 //! Displays the progress of a walk through databases, to a person or a program.
 
-use std::collections::HashMap;
-use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::HumanBytes;
 use serde_json::{Value, json};
 use stowage_base::console::{complain, say};
 use stowage_http::body::BoxError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::shown::{Shown, rate};
 use crate::walk::{Progress, Totals};
 
 /// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// Progress bars and a table; without a terminal, a line every 10 seconds
+    /// Progress bars and a table; without a terminal, lines every 10 seconds
     Text,
     /// One JSON object per line
     Json,
@@ -90,7 +89,7 @@ async fn shown_to_its_end(
     let outcome = loop {
         tokio::select! {
             outcome = &mut walk => break outcome,
-            _ = tick.tick() => shown.show(progress, done)?,
+            _ = tick.tick() => shown.show(progress, done, Instant::now())?,
             () = signals.next() => signals.end(stop)?,
         }
     };
@@ -105,91 +104,6 @@ async fn shown_to_its_end(
         return Err(format!("{faults} could not be {done} or are wrong").into());
     }
     if stop.is_cancelled() { Err("it was stopped before its end".into()) } else { Ok(()) }
-}
-
-/// The display on the screen.
-enum Shown {
-    Bars { all: ProgressBar, each: HashMap<String, ProgressBar>, screen: MultiProgress },
-    Lines(Format),
-}
-
-impl Shown {
-    fn new(format: Format) -> Self {
-        if format == Format::Json || !stderr().is_terminal() {
-            return Self::Lines(format);
-        }
-        let screen = MultiProgress::new();
-        let all = screen.add(ProgressBar::new(0));
-        Self::Bars { all, each: HashMap::new(), screen }
-    }
-
-    const fn every(&self) -> Duration {
-        match self {
-            Self::Bars { .. } => Duration::from_millis(150),
-            Self::Lines(_) => Duration::from_secs(10),
-        }
-    }
-
-    fn show(&mut self, progress: &Progress, done: &str) -> Result<(), BoxError> {
-        let totals = progress.totals();
-        let (ended, databases) = progress.databases();
-        match self {
-            Self::Lines(Format::Json) => {
-                say(&json!({ "progress": totals, "databases": { "done": ended, "all": databases } }).to_string())?
-            }
-            Self::Lines(Format::Text) => complain(&format!("databases {ended}/{databases}, {}", line(&totals, done))),
-            Self::Bars { all, each, screen } => {
-                all.set_style(style(whole(ended)));
-                all.set_length(databases);
-                all.set_position(ended);
-                all.set_message(format!("databases, {}", line(&totals, done)));
-                let in_work = progress.in_work();
-                each.retain(|name, bar| {
-                    let stays = in_work.iter().any(|part| part.database == *name);
-                    if !stays {
-                        bar.finish_and_clear();
-                    }
-                    stays
-                });
-                for part in in_work {
-                    let bar = each.entry(part.database.clone()).or_insert_with(|| {
-                        screen.add(ProgressBar::new(0).with_style(style("  {prefix} {bar:20} {pos}/{len} {msg}")))
-                    });
-                    bar.set_prefix(part.database.clone());
-                    bar.set_length(part.documents.max(part.looked));
-                    bar.set_position(part.looked);
-                    bar.set_message(line(&part, done));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn end(self) {
-        if let Self::Bars { all, each, .. } = self {
-            each.into_values().for_each(|bar| bar.finish_and_clear());
-            all.finish_and_clear();
-        }
-    }
-}
-
-/// Returns the template of the bar for the whole. The time left follows from the databases that are done: before the first, it would be 0 s.
-const fn whole(ended: u64) -> &'static str {
-    if ended == 0 {
-        "{bar:30.cyan} {pos}/{len} {msg} {elapsed_precise}"
-    } else {
-        "{bar:30.cyan} {pos}/{len} {msg} {elapsed_precise} left {eta}"
-    }
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-fn line(totals: &Totals, done: &str) -> String {
-    let Totals { looked, attachments, bytes, faults, .. } = totals;
-    let wrong = if *faults > 0 { format!(", {faults} faults") } else { String::new() };
-    format!("{looked} documents, {attachments} attachments {done} ({}){wrong}", HumanBytes(*bytes))
 }
 
 /// Returns the last line of a result in JSON. `more` is what has no line of its own.
@@ -242,7 +156,7 @@ fn table(progress: &Progress, (format, done): (Format, &str), took: Duration, st
         let bytes = HumanBytes(*bytes).to_string();
         say(&format!("{database:width$}  {looked:>10}  {attachments:>11}  {bytes:>12}  {faults:>7}"))?;
     }
-    let rate = HumanBytes((all.bytes as f64 / took.as_secs_f64().max(0.001)) as u64);
+    let rate = HumanBytes(rate(all.bytes, took));
     say(&format!("{} attachments {done} in {:.1} s, {rate}/s", all.attachments, took.as_secs_f64()))?;
     if all_left > 0 {
         say(&format!("{all_left} attachments stay where they are"))?;
@@ -264,11 +178,6 @@ fn table(progress: &Progress, (format, done): (Format, &str), took: Duration, st
 mod tests {
     use super::*;
     use crate::walk::Fault;
-
-    #[test]
-    fn the_time_left_is_shown_once_a_database_is_done() {
-        assert_eq!([0, 1].map(|ended| whole(ended).contains("eta")), [false, true]);
-    }
 
     #[test]
     fn the_last_line_says_how_many_faults_have_none() {

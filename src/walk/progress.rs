@@ -128,17 +128,17 @@ impl State {
 type Listed = (Vec<Fault>, u64);
 
 impl Progress {
-    pub(super) fn begins(&self, databases: u64) {
+    pub(crate) fn begins(&self, databases: u64) {
         self.state().databases = databases;
     }
 
-    pub(super) fn enters(&self, database: &str) {
+    pub(crate) fn enters(&self, database: &str) {
         let totals = Totals { database: database.to_owned(), ..Totals::default() };
         self.state().parts.insert(database.to_owned(), totals);
     }
 
     /// Adds to the totals of a database in progress.
-    pub(super) fn add(&self, database: &str, more: &Totals) {
+    pub(crate) fn add(&self, database: &str, more: &Totals) {
         if let Some(part) = self.state().parts.get_mut(database) {
             part.add(more);
         }
@@ -210,7 +210,7 @@ impl Progress {
         self.state().won += bytes;
     }
 
-    pub(super) fn leaves(&self, database: &str) {
+    pub(crate) fn leaves(&self, database: &str) {
         let mut state = self.state();
         let totals = state.parts.remove(database).unwrap_or_default();
         state.done += 1;
