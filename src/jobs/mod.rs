@@ -6,6 +6,7 @@
 mod held;
 mod queue;
 mod read;
+mod security;
 
 use std::time::{Duration, SystemTime};
 

@@ -1,12 +1,12 @@
 //! The database of the queue.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Method, Response, StatusCode};
-use serde_json::json;
 use stowage_base::log::chain;
 use stowage_couch::{Couch, DocumentPath, Save};
 use stowage_http::target::encode;
@@ -29,6 +29,8 @@ pub(super) struct Inner {
     added: Notify,
     /// When optional jobs may be saved again, after CouchDB has refused to save jobs.
     shut: Mutex<Option<Instant>>,
+    /// Whether the security of the database is known to be set, or cannot be set.
+    pub(super) is_secured: AtomicBool,
 }
 
 /// The outcome of a claim.
@@ -64,7 +66,14 @@ impl Jobs {
     #[must_use]
     pub fn new(couch: Couch, config: config::Jobs) -> Self {
         let name = uuid::Uuid::new_v4().simple().to_string();
-        Self(Arc::new(Inner { couch, config, name, added: Notify::new(), shut: Mutex::default() }))
+        Self(Arc::new(Inner {
+            couch,
+            config,
+            name,
+            added: Notify::new(),
+            shut: Mutex::default(),
+            is_secured: AtomicBool::default(),
+        }))
     }
 
     /// Returns `[jobs]`.
@@ -125,6 +134,7 @@ impl Jobs {
             match save.head.status {
                 status if status.is_success() => {
                     job.rev = Some(save.rev().ok_or_else(|| refusal(&save))?);
+                    self.secure_once().await;
                     return Ok(Some(job));
                 }
                 StatusCode::NOT_FOUND if tries > 0 => {
@@ -283,26 +293,6 @@ impl Jobs {
         }
     }
 
-    /// Creates the database for admins only. An existing one is left as it is.
-    async fn make(&self) -> Result<(), Reason> {
-        let made = self.send(Method::PUT, &self.database(), Bytes::new()).await?;
-        self.note(made.status());
-        if made.status() == StatusCode::PRECONDITION_FAILED {
-            return Ok(());
-        }
-        if !made.status().is_success() {
-            let status = made.status().as_u16();
-            return Err(format!("CouchDB answers {status} to the making of database {}", self.0.config.database));
-        }
-        let admins = json!({ "roles": ["_admin"], "names": [] });
-        let security = json!({ "admins": admins, "members": admins }).to_string();
-        let secured = self.send(Method::PUT, &format!("{}/_security", self.database()), security.into()).await?;
-        match secured.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(format!("CouchDB answers {} to the security of the database", status.as_u16())),
-        }
-    }
-
     async fn write(&self, job: &Job) -> Result<Save, Reason> {
         let path = DocumentPath { database: self.database(), document: encode(&job.id) };
         let bytes = serde_json::to_vec(job).map_err(|error| error.to_string())?;
@@ -311,7 +301,7 @@ impl Jobs {
         Ok(save)
     }
 
-    fn note(&self, status: StatusCode) {
+    pub(super) fn note(&self, status: StatusCode) {
         let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let until = refused.then(|| Instant::now() + SHUT_FOR);
         *self.0.shut.lock().unwrap_or_else(PoisonError::into_inner) = until;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stowage::jobs::Job;
 use stowage::router::Database;
-use stowage_testing::gateway::{STORAGE, Setup};
+use stowage_testing::gateway::{STORAGE, Setup, json as parsed};
 
 use super::world::{run, succeeds};
 
@@ -48,4 +48,26 @@ async fn what_an_operator_wants_of_a_job_is_done_although_it_was_saved_meanwhile
     assert!(jobs.read(&as_read.id).await.unwrap().is_none());
     assert!(jobs.retry(as_read).await.unwrap().is_none(), "what is gone does not come back");
     gateway.stop().await;
+}
+
+/// The gateway that creates the database may be killed before it secures it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_jobs_database_without_security_is_secured_and_another_security_stays() {
+    let admins = json!({ "names": [], "roles": ["_admin"] });
+    let own = json!({ "admins": admins, "members": { "names": ["operator"], "roles": [] } });
+    let secured = json!({ "admins": admins, "members": admins });
+    for (found, expected) in [(json!({}), secured), (own.clone(), own)] {
+        let gateway = Setup::default().start().await;
+        let jobs = &gateway.app.gateway.jobs;
+        let database = format!("/{}", jobs.config().database);
+        let made = gateway.couch.request("PUT", &database, "", b"").await;
+        assert!(matches!(made.status, 201 | 412), "{made:?}");
+        let target = format!("{database}/_security");
+        let put = gateway.couch.request("PUT", &target, "application/json", found.to_string().as_bytes()).await;
+        assert_eq!(put.status, 200, "{put:?}");
+        jobs.add(&Job::walk(&Database::of(&gateway.database()).unwrap(), "")).await.unwrap();
+        let security = parsed(&gateway.couch.request("GET", &target, "", b"").await);
+        assert_eq!(security, expected);
+        gateway.stop().await;
+    }
 }
