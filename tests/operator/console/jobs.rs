@@ -1,9 +1,13 @@
 //! Jobs are counted, tried immediately, and dropped.
 
+use std::time::{Duration, SystemTime};
+
 use serde_json::json;
-use stowage_testing::gateway::{Running, STORAGE};
+use stowage_testing::gateway::{Running, STORAGE, exchange};
+use stowage_testing::upstream::until;
 
 use super::{ask, data, setup};
+use crate::moving::world::stuck;
 
 /// Creates two pending faxes, whose destination has no listener.
 async fn waiting() -> Running {
@@ -52,5 +56,28 @@ async fn they_are_tried_at_once_and_forgotten() {
     assert_eq!(all, json!({ "count": 1, "next_start_key": null }));
     assert_eq!(data(&ask(&gateway, "DELETE", "jobs?all=true", None).await, 200), all);
     assert_eq!(data(&ask(&gateway, "GET", "jobs", None).await, 200)["jobs"], json!([]));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_stuck_is_counted_as_such_and_tried_once_a_day() {
+    let gateway = stuck(setup()).await;
+    let kinds = data(&ask(&gateway, "GET", "queue", None).await, 200)["kinds"].clone();
+    let counted = [0, 1, 2].map(|index| kinds[index]["stuck"].clone());
+    assert_eq!(counted, [json!(0), json!(1), json!(0)], "{kinds}");
+    let admin = gateway.app.admin.unwrap();
+    let metrics = async || exchange(admin, "GET", "/metrics", &[], b"").await.text();
+    until("the metric", async || metrics().await.contains("stowage_jobs_stuck 1\n")).await;
+
+    let mut page = gateway.app.gateway.jobs.page("", 10).await.unwrap();
+    let job = page.jobs.remove(0);
+    let pause = job.next.duration_since(SystemTime::now()).unwrap();
+    let hours = |count: u64| Duration::from_secs(count * 3600);
+    assert!((hours(23)..=hours(24)).contains(&pause) && job.tries == 1, "{pause:?}: {job:?}");
+    // An operator need not wait for it.
+    data(&ask(&gateway, "POST", &format!("jobs/{}", job.id), None).await, 200);
+    let again = async || gateway.app.gateway.jobs.read(&job.id).await.unwrap().unwrap();
+    until("the job is tried again", async || again().await.tries == 2).await;
+    assert!(again().await.next > job.next, "{:?}", again().await);
     gateway.stop().await;
 }

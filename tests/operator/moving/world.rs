@@ -161,6 +161,18 @@ pub async fn jobs(gateway: &Running) -> Vec<Value> {
     json(&answer)["rows"].as_array().into_iter().flatten().map(|row| row["doc"].clone()).collect()
 }
 
+/// Starts a gateway that does jobs, and has tried one that is older than its `jobs.dead_after`, in vain.
+pub async fn stuck(setup: Setup) -> Running {
+    let setup = setup.set("fallback.on_unavailable", "couchdb").set("jobs.concurrency", "1");
+    let setup = setup.set("jobs.quiet", "50ms").set("jobs.poll", "20ms").set("jobs.dead_after", "1ms");
+    let gateway = setup.start().await;
+    // The port has no listener.
+    gateway.plan("http", json!({ "url": "http://127.0.0.1:1/x" })).await;
+    gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", b"bytes").await;
+    until("a job that has failed", async || jobs(&gateway).await.iter().any(|job| job["tries"] == 1)).await;
+    gateway
+}
+
 /// Returns the settings of a bucket `recordings` on this machine.
 pub fn s3_settings(s3: &S3Server) -> Value {
     json!({

@@ -4,6 +4,7 @@ use serde_json::json;
 use stowage_testing::gateway::Setup;
 
 use super::{OPERATOR, open};
+use crate::moving::world::stuck;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_that_is_down_and_its_jobs_are_shown() {
@@ -31,6 +32,23 @@ async fn a_storage_that_is_down_and_its_jobs_are_shown() {
     browser.value("document.querySelector('#forget').click()").await;
     browser.until(&format!("!({sections})")).await;
     assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
+    drop(browser);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_is_stuck_is_shown_as_such() {
+    let gateway = stuck(Setup::default().set("admin.tokens", &format!("[\"{OPERATOR}\"]"))).await;
+    let mut browser = open(&gateway).await;
+    browser.until("document.querySelector('#gateway').innerText.includes(', 1 stuck')").await;
+    browser.enter("#token", OPERATOR).await;
+    browser.until("document.querySelectorAll('#jobs tbody tr').length === 1").await;
+    let kinds = "[...document.querySelectorAll('#kinds tbody tr')].map((row) => [...row.cells].slice(0, 4).map((cell) => cell.textContent))";
+    let expected =
+        json!([["copies", "0", "0", "0"], ["out of CouchDB", "1", "0", "1"], ["removals of objects", "0", "0", "0"]]);
+    assert_eq!(browser.value(kinds).await, expected);
+    let jobs = browser.text("#jobs tbody").await;
+    assert!(jobs.contains("doc/call.mp3"), "{jobs}");
     drop(browser);
     gateway.stop().await;
 }
