@@ -1,5 +1,6 @@
 //! `stowage migrate`, `stowage verify` and `stowage jobs` concurrently with a gateway.
 
+mod bucket;
 mod jobs;
 mod killed;
 mod migrate;

@@ -1,10 +1,9 @@
 //! Every planted fault is found, and nothing else is reported.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stowage_testing::azurite::{self, Container};
 use stowage_testing::gateway::STORAGE;
 use stowage_testing::is_long;
@@ -17,6 +16,28 @@ fn unseen(path: &Path, bytes: &[u8]) {
     let modified = fs::metadata(path).unwrap().modified().unwrap();
     fs::write(path, bytes).unwrap();
     fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+}
+
+/// Documents, attachments and kinds of faults, sorted.
+pub type Faults = Vec<(String, String, String)>;
+
+/// Returns the faults that a command has told.
+pub fn found(said: &str) -> Faults {
+    let text = |fault: &Value, key: &str| fault[key].as_str().unwrap_or_default().to_owned();
+    let of = |fault: Value| (text(&fault, "document"), text(&fault, "attachment"), text(&fault, "kind"));
+    let mut faults: Faults = lines(said, "fault").map(of).collect();
+    faults.sort();
+    faults
+}
+
+/// Returns faults in the form of [`found`].
+pub fn planted(faults: &[(&str, &str, &str)]) -> Faults {
+    let of = |(document, attachment, kind): &(&str, &str, &str)| {
+        ((*document).to_owned(), (*attachment).to_owned(), (*kind).to_owned())
+    };
+    let mut faults: Faults = faults.iter().map(of).collect();
+    faults.sort();
+    faults
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,15 +78,6 @@ async fn each_planted_fault_is_found_and_nothing_else() {
     nonsense["pvt_attachments"]["a.mp3"]["stowage"]["location"] = json!(7);
     gateway.save("doc-005", &nonsense).await;
 
-    let found = |said: &str| -> BTreeSet<(String, String, String)> {
-        let text = |fault: &serde_json::Value, key: &str| fault[key].as_str().unwrap().to_owned();
-        lines(said, "fault")
-            .map(|fault| (text(&fault, "document"), text(&fault, "attachment"), text(&fault, "kind")))
-            .collect()
-    };
-    let planted = |faults: &[(&str, &str, &str)]| -> BTreeSet<(String, String, String)> {
-        faults.iter().map(|(one, two, three)| ((*one).into(), (*two).into(), (*three).into())).collect()
-    };
     let at_once =
         [("doc-001", "a.mp3", "missing"), ("doc-002", "a.mp3", "different"), ("doc-005", "a.mp3", "unreadable")];
     let (code, said) = run(&gateway, &quick).await;
