@@ -162,8 +162,13 @@ async fn jobs_are_counted_tried_and_dropped() {
     browser.press("Enter", false).await;
     browser.until("document.querySelectorAll('#jobs tbody tr').length === 3").await;
     assert_eq!(browser.text("#queue-told").await, "1 job dropped.");
-    browser.click("#jobs-section > .acts [data-act=drop]").await;
-    browser.click("#sure-yes").await;
+    // The row that had the focus is gone.
+    browser.value("document.querySelector('#queue-title').focus()").await;
+    browser.tab_to("#jobs-section > .acts [data-act=drop]").await;
+    browser.press("Enter", false).await;
+    browser.until("document.querySelector('#sure').open").await;
+    browser.tab_to("#sure-yes").await;
+    browser.press("Enter", false).await;
     browser.until("document.querySelector('#queue-state').textContent === 'Nothing waits.'").await;
     assert_eq!(browser.text("#queue-told").await, "3 jobs dropped.");
     browser.click("#forget").await;

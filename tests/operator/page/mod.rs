@@ -3,6 +3,7 @@
 mod access;
 mod console;
 mod failures;
+mod keyboard;
 mod outages;
 mod picture;
 mod plans;

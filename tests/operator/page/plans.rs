@@ -11,6 +11,7 @@ use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 use tokio::sync::Notify;
 
 use super::console::operate;
+use super::keyboard::{choose, go_to, is};
 use super::{SECOND, start};
 use stowage_testing::browser::Browser;
 
@@ -29,45 +30,38 @@ fn at(path: &str) -> String {
     format!("#plan-form :is(input, select, textarea)[data-path=\"{path}\"]")
 }
 
-/// Sends the month databases' attachments to the storage at this path of the form.
-async fn send_to(browser: &mut Browser, storage: &str) {
-    browser.until("document.querySelector('details[data-path=\"plan/modb\"]')").await;
-    browser.value("document.querySelector('details[data-path=\"plan/modb\"]').open = true").await;
-    browser.until("document.querySelector('details[data-path=\"plan/modb/attachments\"]')").await;
-    browser.value("document.querySelector('details[data-path=\"plan/modb/attachments\"]').open = true").await;
-    let handler = at("plan/modb/attachments/handler");
-    browser.until(&format!("document.querySelector({})", json!(handler))).await;
-    browser.value(&format!("document.querySelector({}).focus()", json!(handler))).await;
-    let id = storage.strip_prefix("attachments/").unwrap();
-    browser.set(&handler, id).await;
-}
-
-/// Fills in the bucket's settings, except for the secret.
-async fn describe(browser: &mut Browser, storage: &str, server: &S3Server) {
-    browser.set(&at(&format!("{storage}/handler")), "s3").await;
-    let port = server.address().port().to_string();
-    for (key, value) in [
-        ("bucket", "recordings"),
-        ("key", ACCESS_KEY),
-        ("host", "127.0.0.1"),
-        ("port", &*port),
-        ("scheme", "http"),
-        ("bucket_access_method", "path"),
-    ] {
-        browser.set(&at(&format!("{storage}/settings/{key}")), value).await;
+/// Fills in the field at a path, after opening the fold that hides it.
+async fn fill_in(browser: &mut Browser, path: &str, value: &str) {
+    browser.until(&format!("document.querySelector({})", json!(at(path)))).await;
+    let folded = format!("#plan-form details:not([open]):has(> .field > [data-path=\"{path}\"])");
+    if is(browser, &format!("document.querySelector({}) !== null", json!(folded))).await {
+        go_to(browser, &format!("{folded} > summary")).await;
+        browser.press("Enter", false).await;
     }
+    go_to(browser, &at(path)).await;
+    if is(browser, "document.activeElement.matches('select')").await {
+        choose(browser, value).await;
+    } else {
+        // Tab has selected what was there.
+        browser.type_in(value).await;
+    }
+    assert_eq!(browser.value("document.activeElement.value").await, value, "{path}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plan_is_made_tried_and_saved_on_a_phone() {
-    let gateway = start().await;
-    let server = S3Server::start().await;
-    server.make_bucket("recordings");
-    let account = gateway.account.clone();
-    let mut browser = operate(&gateway, 360, "dark").await;
-    open_plan(&mut browser, &account).await;
+/// Presses a button of the form.
+async fn push(browser: &mut Browser, selector: &str) {
+    go_to(browser, selector).await;
+    browser.press("Enter", false).await;
+}
+
+/// Opens the account's plan, which does not exist yet, and adds a storage; returns its path in the form.
+async fn add_storage(browser: &mut Browser, account: &str) -> String {
+    go_to(browser, "#plan-account").await;
+    browser.type_in(account).await;
+    browser.press("Enter", false).await;
+    browser.until("document.querySelector('#plan-form').checkVisibility()").await;
     assert!(browser.text("#plan-told").await.starts_with("There is no plan of "));
-    browser.click("#plan-form [data-act=add]").await;
+    push(browser, "#plan-form [data-act=add]").await;
     let path = browser.value("document.activeElement.dataset.path").await;
     let storage = path.as_str().unwrap().strip_suffix("/handler").expect("the focus is on the new storage").to_owned();
     let handlers = browser.value("[...document.activeElement.options].map((each) => each.value).filter(Boolean)").await;
@@ -77,47 +71,96 @@ async fn a_plan_is_made_tried_and_saved_on_a_phone() {
         handlers.as_array().unwrap().iter().map(|each| each.as_str().unwrap().to_owned()).collect();
     handlers.sort_unstable();
     assert_eq!(handlers, known);
-    describe(&mut browser, &storage, &server).await;
+    storage
+}
+
+/// Fills in the bucket's settings, except for the secret.
+async fn describe(browser: &mut Browser, storage: &str, server: &S3Server) {
+    fill_in(browser, &format!("{storage}/handler"), "s3").await;
+    let port = server.address().port().to_string();
+    for (key, value) in [
+        ("bucket", "recordings"),
+        ("key", ACCESS_KEY),
+        ("host", "127.0.0.1"),
+        ("port", &*port),
+        ("scheme", "http"),
+        ("bucket_access_method", "path"),
+    ] {
+        fill_in(browser, &format!("{storage}/settings/{key}"), value).await;
+    }
+}
+
+/// Tries the storages without the secret, with a wrong one, and with the right one.
+async fn try_out(browser: &mut Browser, storage: &str, width: u32) {
     // A missing value is reported at its field, which gets the focus.
-    browser.click("#plan-test").await;
-    let secret = at(&format!("{storage}/settings/secret"));
-    browser.until(&format!("document.activeElement === document.querySelector({})", json!(secret))).await;
+    push(browser, "#plan-test").await;
+    let secret = format!("{storage}/settings/secret");
+    browser.until(&format!("document.activeElement === document.querySelector({})", json!(at(&secret)))).await;
     let about = browser
         .value("document.getElementById(document.activeElement.getAttribute('aria-describedby')).textContent")
         .await;
     assert_eq!(about, "Field is required but missing");
     assert_eq!(browser.value("document.activeElement.type").await, "password");
-    browser.fits(360).await;
-    browser.set(&secret, "not-the-secret").await;
-    browser.click("#plan-test").await;
+    browser.fits(width).await;
+    browser.type_in("not-the-secret").await;
+    push(browser, "#plan-test").await;
     browser.until("document.querySelector('#plan-told').textContent.startsWith('Something is wrong')").await;
     let wrong = browser.text("#plan-form").await;
     assert!(wrong.contains("403"), "{wrong}");
-    browser.set(&secret, SECRET_KEY).await;
-    browser.click("#plan-test").await;
+    fill_in(browser, &secret, SECRET_KEY).await;
+    push(browser, "#plan-test").await;
     browser.until("document.querySelector('#plan-told').textContent.startsWith('It works')").await;
-    assert_eq!(saved(&gateway, &account).await["error"], "not_found", "nothing was saved");
-    assert!(server.objects("recordings").is_empty());
+}
 
-    send_to(&mut browser, &storage).await;
-    let id = storage.strip_prefix("attachments/").unwrap().to_owned();
-    browser.value("document.querySelector('#plan-form').requestSubmit()").await;
-    browser.until("document.querySelector('#plan-told').textContent.startsWith('Saved as revision 1-')").await;
-    let plan = saved(&gateway, &account).await;
-    assert_eq!(plan["plan"], json!({ "modb": { "attachments": { "handler": id } } }), "{plan}");
-    let settings = &plan["attachments"][&id]["settings"];
-    assert_eq!(
-        (&settings["secret"], &settings["port"]),
-        (&json!(SECRET_KEY), &json!(server.address().port())),
-        "{plan}"
-    );
-    // The secret is no longer in the page.
-    let shown = browser.value("document.documentElement.outerHTML + [...document.querySelectorAll('input, textarea')].map((each) => each.value)").await;
-    assert!(!shown.as_str().unwrap().contains(SECRET_KEY));
-    assert_eq!(browser.value(&format!("document.querySelector({}).placeholder", json!(secret))).await, "unchanged");
-    browser.fits(360).await;
-    drop(browser);
-    gateway.stop().await;
+/// Sends the month databases' attachments to a storage.
+async fn send_to(browser: &mut Browser, id: &str) {
+    for fold in ["plan/modb", "plan/modb/attachments"] {
+        push(browser, &format!("#plan-form details[data-path=\"{fold}\"] > summary")).await;
+    }
+    fill_in(browser, "plan/modb/attachments/handler", id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_made_tried_saved_and_explained_with_the_keyboard_alone() {
+    for (width, scheme) in [(360, "dark"), (1280, "light")] {
+        let gateway = start().await;
+        let server = S3Server::start().await;
+        server.make_bucket("recordings");
+        let account = gateway.account.clone();
+        let mut browser = operate(&gateway, width, scheme).await;
+        let storage = add_storage(&mut browser, &account).await;
+        describe(&mut browser, &storage, &server).await;
+        try_out(&mut browser, &storage, width).await;
+        assert_eq!(saved(&gateway, &account).await["error"], "not_found", "nothing was saved");
+        assert!(server.objects("recordings").is_empty());
+
+        let id = storage.strip_prefix("attachments/").unwrap();
+        send_to(&mut browser, id).await;
+        push(&mut browser, "#plan-form button[type=submit]").await;
+        browser.until("document.querySelector('#plan-told').textContent.startsWith('Saved as revision 1-')").await;
+        let plan = saved(&gateway, &account).await;
+        assert_eq!(plan["plan"], json!({ "modb": { "attachments": { "handler": id } } }), "{plan}");
+        let settings = &plan["attachments"][id]["settings"];
+        let given = (&settings["secret"], &settings["port"]);
+        assert_eq!(given, (&json!(SECRET_KEY), &json!(server.address().port())), "{plan}");
+        // The secret is no longer in the page.
+        let shown = browser.value("document.documentElement.outerHTML + [...document.querySelectorAll('input, textarea')].map((each) => each.value)").await;
+        assert!(!shown.as_str().unwrap().contains(SECRET_KEY));
+        let secret = at(&format!("{storage}/settings/secret"));
+        assert_eq!(browser.value(&format!("document.querySelector({}).placeholder", json!(secret))).await, "unchanged");
+        browser.fits(width).await;
+
+        let database = gateway.database();
+        for (field, value) in [("db", &*database), ("type", "fax"), ("attachment", "fax.pdf")] {
+            go_to(&mut browser, &format!("#explain-{field}")).await;
+            browser.type_in(value).await;
+        }
+        browser.press("Enter", false).await;
+        let told = format!("It goes to storage {id}.");
+        browser.until(&format!("document.querySelector('#explain-told').textContent === {}", json!(told))).await;
+        drop(browser);
+        gateway.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
