@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use stowage::jobs::{Holder, Job};
 use stowage::router::Database;
-use stowage_testing::gateway::{Couch, JSON, STORAGE};
+use stowage_testing::gateway::{Couch, STORAGE};
 use stowage_testing::recorder::Recorder;
 use stowage_testing::s3::{Operation, S3Server};
 
@@ -247,40 +247,5 @@ async fn what_a_killed_one_had_in_work_is_done_too() {
     assert!(total["seconds"].as_f64().unwrap() > 1.0, "it waited for the lease: {said}");
     come_back(&gateway, &ids).await;
     assert!(jobs(&gateway).await.is_empty(), "{:?}", jobs(&gateway).await);
-    gateway.stop().await;
-}
-
-/// Clients that read, wait and save while everything is moved get no conflicts but their own.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_save_meanwhile_meet_no_conflict() {
-    let gateway = start().await;
-    let ids = fill(&gateway, if stowage_testing::is_long() { 600 } else { 120 }).await;
-    plan(&gateway, Some(STORAGE)).await;
-    let account = gateway.account.clone();
-    let arguments = ["migrate", "--account", &account, "--jobs", "4"];
-    let migrating = run(&gateway, &arguments);
-    let saving = async {
-        let clients = (0..4).map(|client| {
-            let (gateway, mine) = (&gateway, ids.iter().skip(client).step_by(4));
-            async move {
-                for id in mine {
-                    let mut document = stowage_testing::gateway::json(&gateway.get(id).await);
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    document["heard"] = json!(client);
-                    let saved = gateway.ask("PUT", id, &[JSON], document.to_string().as_bytes()).await;
-                    assert_eq!(saved.status, 201, "{id}: {saved:?}");
-                }
-            }
-        });
-        futures_util::future::join_all(clients).await;
-    };
-    let ((code, said), ()) = tokio::join!(migrating, saving);
-    assert_eq!(code, 0, "{said}");
-    succeeds(&gateway, &["migrate", "--account", &account]).await;
-    come_back(&gateway, &ids).await;
-    for id in &ids {
-        let inside = gateway.inside(id).await;
-        assert!(inside["_attachments"].is_null() && inside["heard"].is_number(), "{inside}");
-    }
     gateway.stop().await;
 }

@@ -3,6 +3,7 @@
 mod bucket;
 mod jobs;
 mod killed;
+mod meanwhile;
 mod migrate;
 mod orphans;
 mod staying;
