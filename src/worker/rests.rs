@@ -126,6 +126,29 @@ mod tests {
         let longest = [0, 1, 600, 6_000].map(|resting| longest_pause(resting).as_secs());
         assert_eq!(longest, [60, 60, 60, 600]);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storage_that_refuses_rests_for_an_hour_and_one_that_is_down_for_a_minute_at_most() {
+        let rests = Rests::default();
+        let left = |key: &str| {
+            let until = rests.all().get(key).map(|rest| rest.until);
+            until.map(|until| until.saturating_duration_since(Instant::now()).as_secs())
+        };
+        for seconds in [3600, 3600] {
+            rests.enter("refuses".to_owned(), Shown::Refuses);
+            assert_eq!(left("refuses"), Some(seconds));
+            tokio::time::advance(Duration::from_secs(seconds - 1)).await;
+            rests.enter("refuses".to_owned(), Shown::Refuses);
+            assert_eq!(left("refuses"), Some(1), "what fails meanwhile prolongs nothing");
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        for seconds in [5, 10, 20, 40, 60, 60] {
+            rests.enter("down".to_owned(), Shown::Down);
+            assert_eq!(left("down"), Some(seconds));
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+        }
+    }
+
     #[test]
     fn a_refusal_that_is_about_one_object_ends_the_rest_of_its_storage() {
         let rests = Rests::default();

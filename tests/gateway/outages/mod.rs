@@ -10,6 +10,7 @@ mod moves;
 mod queue;
 mod refusals;
 mod removals;
+mod reports;
 mod saves;
 mod tap;
 mod under_load;

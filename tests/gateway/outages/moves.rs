@@ -2,14 +2,14 @@
 
 use futures_util::future::join_all;
 use serde_json::json;
-use stowage_testing::gateway::{JSON, json};
+use stowage_testing::gateway::{JSON, STORAGE, json};
 use stowage_testing::upstream::until;
 
 use super::world::{
     beside, drained, drained_by_another, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker,
 };
-use crate::faults::gate::{Act, answer};
-use crate::faults::world::{BUCKET, bytes};
+use crate::faults::gate::{Act, Gate, answer};
+use crate::faults::world::{BUCKET, bytes, settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_gateways_share_the_work_and_do_nothing_twice() {
@@ -85,6 +85,37 @@ async fn a_storage_that_refuses_keeps_its_jobs_waiting_until_the_plan_is_another
     plan(&world, json!({ "params": { "folder_base_path": "mended" } })).await;
     drained(&world).await;
     is_in_storage(&world, "doc", "call.mp3", &bytes(500, 1)).await;
+    world.stop().await;
+}
+
+/// The worker looks for due jobs every 20 ms. The rest of a storage that refuses, of an hour, is its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_that_refuses_is_left_alone_while_the_jobs_of_others_are_done() {
+    const OTHER: &str = "fedcba9876543210fedcba9876543210";
+    let world = with_worker().await;
+    let second = Gate::start(world.s3.address());
+    let storage = |port| json!({ "handler": "s3", "settings": settings(port) });
+    let plan = json!({
+        "pvt_type": "storage",
+        "attachments": { STORAGE: storage(world.bucket.port()), OTHER: storage(second.port()) },
+        "plan": { "modb": {
+            "attachments": { "handler": STORAGE },
+            "types": { "fax": { "attachments": { "handler": OTHER } } },
+        } },
+    });
+    world.gateway.save_plan(&world.gateway.account, plan).await;
+    world.bucket.rule("PUT", "", 1_000_000, answer(403, "x"));
+    world.with_attachment("doc", &bytes(500, 1)).await;
+    until("the job is tried", async || jobs(&world).await.iter().any(|job| job["tries"] != 0)).await;
+    let puts = world.bucket.counted("PUT", "");
+    for index in 0..10 {
+        second.rule("PUT", "", 1, answer(403, "x"));
+        world.gateway.attached(&format!("fax-{index}"), json!({ "pvt_type": "fax" }), "fax.pdf", b"x").await;
+        until("the other storage's job is done", async || jobs(&world).await.len() == 1).await;
+    }
+    let waiting = jobs(&world).await;
+    assert_eq!((&waiting[0]["document"], &waiting[0]["tries"]), (&json!("doc"), &json!(1)), "{waiting:?}");
+    assert_eq!(world.bucket.counted("PUT", ""), puts, "it was asked again");
     world.stop().await;
 }
 

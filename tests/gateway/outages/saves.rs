@@ -151,21 +151,6 @@ async fn a_long_recording_that_is_refused_before_it_flows_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_place_for_jobs_the_attachment_is_kept_all_the_same() {
-    let world = without_worker().await;
-    let database = world.gateway.app.gateway.jobs.config().database.clone();
-    // Without an announcement, the closing connection could break the next request.
-    let refusal =
-        b"HTTP/1.1 403 x\r\nConnection: close\r\nContent-Length: 34\r\n\r\n{\"error\":\"forbidden\",\"reason\":\"x\"}";
-    world.store.rule("PUT", &database, 1000, Act::Answer(refusal.to_vec()));
-    world.bucket.shut();
-    world.with_attachment("doc", &bytes(100, 1)).await;
-    assert!(jobs(&world).await.is_empty());
-    is_in_couchdb(&world, "doc", "call.mp3", &bytes(100, 1)).await;
-    world.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_couchdb_refuses_is_refused_as_couchdb_does() {
     let world = with_worker().await;
     world.bucket.shut();
