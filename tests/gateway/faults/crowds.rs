@@ -13,7 +13,7 @@ use stowage_testing::upstream::until;
 const CROWD: usize = 1000;
 
 /// Clients, the gateway's connections, those to the store, and files exceed a shell's usual limit.
-fn raise_the_limit_of_open_files() {
+pub fn raise_the_limit_of_open_files() {
     let limits = std::fs::read_to_string("/proc/self/limits").expect("limits");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit of open files");
     let soft: usize = line.split_whitespace().nth(3).expect("a number").parse().expect("a number");

@@ -6,7 +6,7 @@
 //! Each file is about one failing party, or the step of the failure: they are all on one level, because they end with the same audit in `world`.
 
 pub mod clients;
-mod crowds;
+pub mod crowds;
 mod documents;
 mod downloads;
 mod folders;

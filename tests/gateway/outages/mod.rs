@@ -6,6 +6,7 @@ mod copies;
 mod documents;
 mod drivers;
 mod intents;
+mod isolation;
 mod moves;
 mod queue;
 mod refusals;
