@@ -7,6 +7,7 @@
 //! | [`certs`] | a temporary CA with a server's and a client's certificate |
 //! | [`collector`] | a strict OpenTelemetry collector |
 //! | [`couch`] | the embedded store, or the CouchDB of `COUCHDB_URL` |
+//! | [`disk`] | a small file system that can be filled |
 //! | [`dropbox`] | a double of Dropbox's API v2 |
 //! | [`fault`] | a TCP proxy that cuts, resets, stalls, truncates, trickles or refuses at byte n |
 //! | [`ftp`] | libunftp in this process, behind a proxy that understands FTP |
@@ -98,6 +99,7 @@ pub mod browser;
 pub mod certs;
 pub mod collector;
 pub mod couch;
+pub mod disk;
 pub mod dropbox;
 pub mod fault;
 pub mod ftp;

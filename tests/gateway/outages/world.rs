@@ -55,9 +55,14 @@ pub async fn plan(world: &World, more: Value) {
 
 /// Returns the pending jobs.
 pub async fn jobs(world: &World) -> Vec<Value> {
-    let database = &world.gateway.app.gateway.jobs.config().database;
+    jobs_of(&world.gateway).await
+}
+
+/// Returns the pending jobs in a gateway's queue.
+pub async fn jobs_of(gateway: &Running) -> Vec<Value> {
+    let database = &gateway.app.gateway.jobs.config().database;
     let target = format!("/{database}/_all_docs?include_docs=true");
-    let answer = world.gateway.couch.request("GET", &target, "", b"").await;
+    let answer = gateway.couch.request("GET", &target, "", b"").await;
     if answer.status == 404 {
         return Vec::new();
     }
@@ -67,14 +72,19 @@ pub async fn jobs(world: &World) -> Vec<Value> {
 
 /// Waits until no job is pending, and nothing runs.
 pub async fn drained(world: &World) {
+    queue_drained(&world.gateway).await;
+}
+
+/// Waits until no job is pending in a gateway's queue, and nothing runs in it.
+pub async fn queue_drained(gateway: &Running) {
     let empty = async {
-        while !jobs(world).await.is_empty() {
+        while !jobs_of(gateway).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     let drained = tokio::time::timeout(Duration::from_secs(180), empty).await;
-    assert!(drained.is_ok(), "jobs wait: {:#?}", jobs(world).await);
-    world.gateway.settled().await;
+    assert!(drained.is_ok(), "jobs wait: {:#?}", jobs_of(gateway).await);
+    gateway.settled().await;
 }
 
 /// Has another gateway do the pending jobs.
