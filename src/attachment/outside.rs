@@ -87,7 +87,7 @@ impl Outside {
             Some(source) => source,
             None => self.source(&gateway, target, &asked.activity).await?,
         };
-        if self.by_rev && source.pointer.stowage.etag.is_none() {
+        if self.by_rev && source.may_be_another() {
             source.verify().await?;
         }
         *answer.body_mut() = match requested {

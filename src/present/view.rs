@@ -124,7 +124,7 @@ impl View {
             Entry::Object(pointer) => {
                 let gateway = Arc::clone(&self.gateway);
                 let source = Source::of(gateway, self.activity.clone(), target, &inline.document, *pointer).await?;
-                if self.by_rev && source.pointer.stowage.etag.is_none() {
+                if self.by_rev && source.may_be_another() {
                     source.verify().await?;
                 }
                 source.open(None).await

@@ -24,6 +24,8 @@ pub struct Driver {
     pub naming: Naming,
     /// Whether a server stores an object only if no other process has stored one under the name.
     pub exclusive: bool,
+    /// Whether a location that the driver returns has the object's id, so that no other object ever gets it: there is no tag to compare.
+    pub by_id: bool,
     /// The names that the driver's servers accept.
     pub fit: Fit,
     /// The JSON Schema of the driver's entry in a plan; the common part is `api/schema/schemas/defs.json`.

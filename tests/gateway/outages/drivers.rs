@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use stowage_testing::gateway::{Running, STORAGE, Setup, json};
-use stowage_testing::storages::{ALL, Storage};
+use stowage_testing::storages::{ALL, Server, Storage};
+use stowage_testing::trouble::{Double as _, Trouble};
+use stowage_testing::upstream::until;
 
 use super::world::{falling_back, working};
 
@@ -76,4 +78,26 @@ async fn what_each_of_them_cannot_take_is_moved_there_later() {
     for handler in ALL.into_iter().filter(|handler| *handler != "file") {
         through_an_outage(handler).await;
     }
+}
+
+/// OneDrive changes the ETag of a recording by itself, seconds after the upload.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_item_of_onedrive_is_read_once_and_removed_whatever_its_etag() {
+    let storage = Storage::start("onedrive").await;
+    let Server::Graph(graph) = &storage.server else { panic!("the double of Graph") };
+    let gateway = storage.gateway_with(working(Setup::default())).await;
+    save_plan(&gateway, "onedrive", storage.settings.clone()).await;
+    let rev = gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", b"a recording").await;
+    for target in ["doc/call.mp3".to_owned(), format!("doc/call.mp3?rev={rev}")] {
+        let before = graph.troubles().count("bytes");
+        let got = gateway.get(&target).await;
+        assert_eq!((got.status, &*got.body), (200, &b"a recording"[..]), "{target}");
+        assert_eq!(graph.troubles().count("bytes") - before, 1, "{target}");
+    }
+    let refused = json!({ "error": { "code": "accessDenied", "message": "m" } });
+    graph.troubles().plan("delete", 1, Trouble::Refuses(403, refused, None));
+    gateway.delete(&format!("doc/call.mp3?rev={rev}")).await.expect_status(200);
+    until("a job removes the item", async || graph.paths().is_empty()).await;
+    assert_eq!(graph.troubles().count("delete"), 2);
+    gateway.stop().await;
 }

@@ -41,6 +41,7 @@ pub(super) const DRIVER: Driver = Driver {
     handler: "azure",
     naming: Naming::Flat,
     exclusive: true,
+    by_id: false,
     // In characters ("Naming and Referencing Containers, Blobs, and Metadata"); segments have no limit of their own.
     fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),

@@ -31,6 +31,7 @@ pub(super) const DRIVER: Driver = Driver {
     handler: "dropbox",
     naming: Naming::Flat,
     exclusive: true,
+    by_id: false,
     // A segment has at most 255 characters ("File names", help.dropbox.com); no limit of the whole path is documented.
     fit: Fit { part: FILE_NAME, whole: 1024, spelling: Spelling::Desktop },
     schema: include_str!("schema.json"),

@@ -27,6 +27,7 @@ pub(super) const DRIVER: Driver = Driver {
     handler: "file",
     naming: Naming::Path,
     exclusive: true,
+    by_id: false,
     // Together with the root, the path must not exceed the 4096 bytes of `PATH_MAX`.
     fit: Fit { part: FILE_NAME, whole: 2048, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),

@@ -51,6 +51,7 @@ pub(super) const DRIVER: Driver = Driver {
     handler: "ftp",
     naming: Naming::Path,
     exclusive: false,
+    by_id: false,
     // Servers accept command lines of at least 512 bytes, which include the command and the folder in the URL.
     fit: Fit { part: FILE_NAME, whole: 400, spelling: Spelling::Desktop },
     schema: include_str!("schema.json"),

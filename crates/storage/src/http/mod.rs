@@ -46,6 +46,7 @@ pub(super) const DRIVER: Driver = Driver {
     handler: "http",
     naming: Naming::Path,
     exclusive: false,
+    by_id: false,
     // Nextcloud accepts 250 bytes, of which it needs 28 during an upload. Servers limit URLs to 2,048 to 8,192 bytes.
     fit: Fit { part: 220, whole: 2048, spelling: Spelling::Url },
     schema: include_str!("schema.json"),

@@ -11,6 +11,7 @@ pub(super) const DRIVER: Driver = Driver {
     handler: "link",
     naming: Naming::Flat,
     exclusive: true,
+    by_id: false,
     fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Fixed,

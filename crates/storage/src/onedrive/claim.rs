@@ -66,7 +66,8 @@ impl Target for Made {
     fn stored(&self, item: &Item) -> Result<Stored> {
         let (drive, id) = item.place()?;
         let location = location([("drive", drive), ("item", id), ("path", &format!("/{}", self.name.text))]);
-        Ok(Stored { location, etag: item.e_tag.as_deref().map(tag), ..Stored::default() })
+        // No ETag: OneDrive changes it by itself, as soon as it has read the tags of a recording. The ids say which item it is.
+        Ok(Stored { location, ..Stored::default() })
     }
 }
 
@@ -78,9 +79,4 @@ impl Made {
             false => Answer::Corrupted(item, Error::new(Kind::Refused, "OneDrive stored other bytes than it was sent")),
         }
     }
-}
-
-/// Returns an ETag without quotes and without the weak prefix.
-pub(super) fn tag(text: &str) -> String {
-    text.trim_start_matches("W/").trim_matches('"').to_owned()
 }

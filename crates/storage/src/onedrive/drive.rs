@@ -43,8 +43,6 @@ pub(super) struct Item {
     pub(super) id: String,
     #[serde(default)]
     pub(super) size: u64,
-    /// Quoted, as in an `ETag` header.
-    pub(super) e_tag: Option<String>,
     #[serde(default)]
     pub(super) parent_reference: Parent,
     /// `None` for a folder.

@@ -34,6 +34,7 @@ pub(super) const DRIVER: Driver = Driver {
     handler: "onedrive",
     naming: Naming::Flat,
     exclusive: true,
+    by_id: true,
     // The limit is 400 characters, including the prefix in a work account: `personal/{user}/Documents/`.
     fit: Fit { part: FILE_NAME, whole: 280, spelling: Spelling::Desktop },
     schema: include_str!("schema.json"),

@@ -37,6 +37,7 @@ pub(super) const DRIVER: Driver = Driver {
     handler: "s3",
     naming: Naming::Database,
     exclusive: true,
+    by_id: false,
     // 1,024 bytes of UTF-8 ("Naming Amazon S3 objects"); servers that store objects as files (MinIO) accept 255 per segment.
     fit: Fit { part: FILE_NAME, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),

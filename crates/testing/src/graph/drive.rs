@@ -56,9 +56,12 @@ impl Drive {
     pub fn place(&mut self, path: &str, data: Data) -> Value {
         self.numbers += 1;
         let id = format!("01DOUBLE{:06}", self.numbers);
-        let item = Item { id, path: path.to_owned(), version: self.numbers, data };
-        self.items.insert(path.to_lowercase(), item.clone());
-        self.metadata(&item)
+        let mut item = Item { id, path: path.to_owned(), version: self.numbers, data };
+        let told = self.metadata(&item);
+        // The service writes the tags of a photo or recording into its metadata once the upload is answered (OneDrive/onedrive-api-docs, issue 308).
+        item.version += 1;
+        self.items.insert(path.to_lowercase(), item);
+        told
     }
 
     pub fn revise(&mut self, path: &str, data: &[u8]) {

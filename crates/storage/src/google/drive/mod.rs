@@ -35,6 +35,7 @@ pub(crate) const DRIVER: Driver = Driver {
     handler: "google_drive",
     naming: Naming::Flat,
     exclusive: true,
+    by_id: false,
     // Drive documents no limit; folders are looked up by a query in a URL.
     fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),

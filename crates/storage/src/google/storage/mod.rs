@@ -30,6 +30,7 @@ pub(crate) const DRIVER: Driver = Driver {
     handler: "google_storage",
     naming: Naming::Flat,
     exclusive: true,
+    by_id: false,
     // In bytes of UTF-8 ("Object name requirements").
     fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
