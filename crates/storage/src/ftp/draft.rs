@@ -77,6 +77,17 @@ impl Draft {
         Ok(here == Found::Nothing && matches!(there, Found::File(_)))
     }
 
+    /// Replaces the ETag by the one under the final name: servers over object storages copy a file to rename it, so its time changes. If the server
+    /// does not tell, there is none.
+    pub(super) async fn tag_again(&mut self, session: &mut Session, size: u64) {
+        let Some(goal) = self.goal.as_deref().filter(|_| self.etag.is_some()) else { return };
+        self.etag = match session.is_in_step() {
+            true => session.tag(goal, size).await.unwrap_or_default(),
+            // The next answer may be that to the rename.
+            false => None,
+        };
+    }
+
     /// Returns the file, which has its final name now.
     pub(super) fn placed(mut self) -> Placed {
         self.over = true;

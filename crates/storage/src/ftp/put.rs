@@ -108,12 +108,19 @@ impl Job {
     }
 
     async fn fill(&mut self, session: &mut Session, draft: &mut Draft) -> Result<()> {
-        draft.etag = self.send(session, &draft.path).await?;
-        self.settle(session, draft).await
+        let size = self.send(session, &draft.path).await?;
+        if let Some(size) = size {
+            draft.etag = session.tag(&draft.path, size).await.context("look for an object")?;
+        }
+        self.settle(session, draft).await?;
+        if let Some(size) = size {
+            draft.tag_again(session, size).await;
+        }
+        Ok(())
     }
 
-    /// Sends the body and verifies its length; returns the ETag.
-    async fn send(&mut self, session: &mut Session, path: &str) -> Result<Option<String>> {
+    /// Sends the body and verifies its length; returns that if the server tells it.
+    async fn send(&mut self, session: &mut Session, path: &str) -> Result<Option<u64>> {
         let mut transfer = session.store(path).await.context("store an object")?;
         let mut body = self.source.body()?;
         let sent = tokio::select! {
@@ -134,15 +141,14 @@ impl Job {
             }
         }
         let digests = self.report.digests().ok_or_else(|| Error::new(Kind::Passing, "the body did not end"))?;
-        let size = match session.measure(path).await.context("look for an object")? {
-            Found::Nothing => return Err(Error::new(Kind::Passing, "the FTP server has lost what it stored")),
+        match session.measure(path).await.context("look for an object")? {
+            Found::Nothing => Err(Error::new(Kind::Passing, "the FTP server has lost what it stored")),
             Found::File(Some(size)) if size != digests.length => {
-                return Err(Error::new(Kind::Passing, "the FTP server stored another length than it was sent"));
+                Err(Error::new(Kind::Passing, "the FTP server stored another length than it was sent"))
             }
-            Found::File(Some(size)) => size,
-            Found::File(None) | Found::Unknown => return Ok(None),
-        };
-        session.tag(path, size).await.context("look for an object")
+            Found::File(size) => Ok(size),
+            Found::Unknown => Ok(None),
+        }
     }
 
     /// Renames the file to the composed name if that is free, else to the spare one.

@@ -232,6 +232,20 @@ async fn a_name_that_cannot_be_looked_up_is_not_taken() {
     assert!(target.read(&stored.location, 1000).await == bytes(1000));
 }
 
+/// SFTPGo over S3 and the like copy a file to rename it: its time changes.
+#[tokio::test]
+async fn the_version_is_that_of_the_renamed_file() {
+    let Gated { gate, target } = gated().await;
+    gate.plan("MDTM /recordings/x", Act::Say("213 20300102030405"), 99);
+    let stored = target.put(&object("x"), Body::full("hello")).await.expect("stored");
+    let download = target.get(&stored.location, None, 5).await.expect("an object");
+    assert!(stored.etag.is_some() && download.etag == stored.etag, "{:?} {:?}", download.etag, stored.etag);
+    assert_eq!(collect(download.body, LIMIT).await.expect("bytes"), "hello");
+    gate.plan("MDTM /recordings/y", Act::Answer("550 not yet"), 1);
+    let stored = target.put(&object("y"), Body::full("hello")).await.expect("stored");
+    assert_eq!(stored.etag, None);
+}
+
 #[tokio::test]
 async fn what_may_pass_is_tried_again_and_what_is_refused_is_not() {
     for (code, expected) in [
