@@ -99,15 +99,13 @@ impl Pool {
     /// As for [`Session::open`].
     pub(super) async fn take(self: &Arc<Self>, path: &str) -> Result<Lease> {
         loop {
-            let mut lease = match self.offer() {
-                Offer::Idle(mut lease, since) => {
-                    if (lease.doubtful || since.elapsed() > FRESH) && !lease.answers().await {
-                        continue;
-                    }
-                    *lease
-                }
-                Offer::Wait(given) => self.wait(given).await?,
+            let (mut lease, is_old) = match self.offer() {
+                Offer::Idle(lease, since) => (*lease, since.elapsed() > FRESH),
+                Offer::Wait(given) => (self.wait(given).await?, false),
             };
+            if (lease.doubtful || is_old) && !lease.answers().await {
+                continue;
+            }
             lease.speak(path).await?;
             return Ok(lease);
         }

@@ -64,6 +64,27 @@ async fn a_server_that_is_full_is_waited_for() {
     }
 }
 
+/// The server may send another reply to the transfer, which the waiting operation would take for its own.
+#[tokio::test]
+async fn a_session_whose_transfer_was_closed_halfway_is_checked_before_it_is_handed_over() {
+    let Gated { gate, target } = gated().await;
+    gate.plan("USER", Act::Pass, 1);
+    gate.plan("USER", Act::Answer("421 Too many connections (1) from this IP"), 999);
+    let stored = target.put(&object("x"), Body::full(bytes(1000))).await.expect("stored");
+    let range = Some(ByteRange { first: 10, last: 19 });
+    let download = target.get(&stored.location, range, 1000).await.expect("an object");
+    let ending = async {
+        while logins(&gate) < 2 {
+            tokio::task::yield_now().await;
+        }
+        drop(download);
+    };
+    let (removed, ()) = tokio::join!(target.backend.delete(&stored.location), ending);
+    removed.expect("removed");
+    let all = verbs(&gate);
+    assert!(all.windows(2).any(|pair| pair == ["NOOP", "DELE"]), "{all:?}");
+}
+
 /// Any failure of an idle session does not affect the next operation.
 #[tokio::test]
 async fn a_session_that_broke_is_replaced() {
