@@ -166,28 +166,34 @@ impl Pool {
         }
     }
 
-    fn keep(self: &Arc<Self>, session: Session) {
-        let mut state = self.lock();
+    /// Hands a session to the first operation that waits, or keeps it. Both under one lock: an operation that finds no idle session and begins to wait
+    /// in between would not be given this one.
+    fn give(self: &Arc<Self>, mut lease: Lease) {
+        loop {
+            let mut state = self.lock();
+            let Some(sender) = state.waiting.pop_front() else { return self.keep(lease, state) };
+            drop(state);
+            match sender.send(Ok(lease)) {
+                // The operation is gone.
+                Err(Ok(back)) => lease = back,
+                Ok(()) | Err(Err(_)) => return,
+            }
+        }
+    }
+
+    fn keep(self: &Arc<Self>, Lease { session, mut place }: Lease, mut state: MutexGuard<'_, State>) {
+        place.left = true;
         state.idle.push(Idle { session, since: Instant::now() });
         let surplus = if state.idle.len() > MOST_IDLE { Some(state.idle.remove(0)) } else { None };
         let sweep = !std::mem::replace(&mut state.sweeping, true);
         drop(state);
+        // It takes the lock.
+        drop(place);
         if let Some(Idle { session, .. }) = surplus {
             drop(self.sweeper.spawn("ftp goodbye", session.quit()));
         }
         if sweep {
             drop(self.sweeper.spawn("ftp idle", sweep_idle(Arc::downgrade(self))));
-        }
-    }
-
-    /// Offers a session to the waiting operations in turn; returns it if none takes it.
-    fn hand_over(&self, mut lease: Lease) -> Option<Lease> {
-        loop {
-            let Some(sender) = self.lock().waiting.pop_front() else { return Some(lease) };
-            match sender.send(Ok(lease)) {
-                Err(Ok(back)) => lease = back,
-                Ok(()) | Err(Err(_)) => return None,
-            }
         }
     }
 
@@ -210,12 +216,8 @@ impl Lease {
     /// Returns the session for the next operation.
     pub(super) fn leave(self) {
         let pool = Arc::clone(&self.place.pool);
-        if !self.session.is_good() {
-            return;
-        }
-        if let Some(Self { session, mut place }) = pool.hand_over(self) {
-            place.left = true;
-            pool.keep(session);
+        if self.session.is_good() {
+            pool.give(self);
         }
     }
 }
