@@ -15,8 +15,16 @@ use crate::object::remove::{remove_later, remove_object};
 use crate::object::storages::storage_of;
 use crate::object::unsaved::{DOUBTFUL_FOR, Unsaved};
 use crate::plan::{DocumentPlan, OnDelete, on_delete};
-use crate::pointer::{Pointer, StoredObject, objects};
+use crate::pointer::{Entry, Pointer, StoredObject, Unreadable, pointers};
 use crate::router::{DocumentTarget, Target};
+
+/// What the leaves of a document name.
+#[derive(Default)]
+pub(crate) struct Named {
+    pub(crate) objects: Vec<Pointer>,
+    /// Whether an entry cannot be read, which may name any object.
+    pub(crate) is_unsure: bool,
+}
 
 /// Removes objects whose pointers a save or deletion of the document has dropped, provided that the document owns them and none of its leaves names
 /// them. Call this in a task, once the save has been answered.
@@ -54,7 +62,8 @@ pub(crate) async fn remove_unsaved(
     objects.saved().await;
 }
 
-/// Returns those of the objects that the document owns and none of its leaves names. If the leaves cannot be read, it leaves the objects to jobs.
+/// Returns those of the objects that the document owns and none of its leaves names. If the leaves or their entries cannot be read, it leaves the
+/// objects to jobs.
 async fn unnamed(
     gateway: &Gateway,
     caller: &Caller,
@@ -79,11 +88,14 @@ async fn unnamed(
     };
     let mut unnamed = Vec::new();
     for (name, pointer) in own {
-        let same: Vec<&Pointer> = named.iter().filter(|other| other.stowage.is_same(&pointer.stowage)).collect();
+        let same: Vec<&Pointer> =
+            named.objects.iter().filter(|other| other.stowage.is_same(&pointer.stowage)).collect();
         if same.iter().any(|other| is_of_other_bytes(other, &pointer)) {
             tell_of_overwriting(caller, &target.attachment(&name), &pointer.stowage);
         }
-        if same.is_empty() {
+        if same.is_empty() && named.is_unsure {
+            left(gateway, caller, &target.attachment(&name), plan, (&pointer, UNSURE)).await;
+        } else if same.is_empty() {
             unnamed.push((name, pointer));
         }
     }
@@ -150,15 +162,11 @@ pub(crate) async fn remove_once_gone(
     }
 }
 
-/// Returns the objects that a document's leaves in one CouchDB name. A document whose database is gone names none.
-pub(crate) async fn named_by(
-    caller: &Caller,
-    target: &DocumentTarget,
-    plan: &DocumentPlan,
-) -> Result<Vec<Pointer>, Error> {
+/// Returns what a document's leaves in one CouchDB name. A document whose database is gone names nothing.
+pub(crate) async fn named_by(caller: &Caller, target: &DocumentTarget, plan: &DocumentPlan) -> Result<Named, Error> {
     let leaves = match caller.open_revs(&target.path, "all", "").await? {
         Answer::Found(leaves, _) => leaves,
-        answer if answer.is_gone() => return Ok(Vec::new()),
+        answer if answer.is_gone() => return Ok(Named::default()),
         Answer::Missing(answer) | Answer::Refused(answer) => {
             let reason = format!("CouchDB answers {} to the document", answer.status().as_u16());
             return Err(Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason));
@@ -170,13 +178,21 @@ pub(crate) async fn named_by(
     Ok(named(&leaves, target, plan))
 }
 
-/// Returns the objects that the leaves name, except for deleted leaves if the plan removes their objects.
-fn named(leaves: &[Document], target: &DocumentTarget, plan: &DocumentPlan) -> Vec<Pointer> {
+/// Returns what the leaves name, except for deleted leaves if the plan removes their objects.
+fn named(leaves: &[Document], target: &DocumentTarget, plan: &DocumentPlan) -> Named {
     let database = &target.database;
     let counts =
         |leaf: &&Document| !leaf.is_deleted() || !matches!(on_delete(plan, database, leaf), Ok(OnDelete::Delete));
-    let objects = leaves.iter().filter(counts).flat_map(|leaf| objects(leaf, &database.name, &target.document));
-    objects.map(|(_, pointer)| pointer).collect()
+    let mut named = Named::default();
+    for outside in leaves.iter().filter(counts).flat_map(|leaf| pointers(leaf, &database.name, &target.document)) {
+        match outside.entry {
+            Ok(Entry::Object(pointer)) => named.objects.push(*pointer),
+            // The object is the other document's.
+            Ok(Entry::Link(_)) => {}
+            Err(Unreadable) => named.is_unsure = true,
+        }
+    }
+    named
 }
 
 /// Returns all leaves, or why they cannot be read. CouchDB lists deleted ones as well.
@@ -215,6 +231,8 @@ pub(crate) async fn left(
     remove_later(gateway, &removal, why, caller.activity()).await;
 }
 
+/// Why an object stays.
+pub(crate) const UNSURE: &str = "an entry of the document cannot be read by this version of Stowage, and may name it";
 /// The number of attempts to read a document's leaves.
 const TRIES: u32 = 4;
 /// The delay before the second attempt; it quadruples with each further one.

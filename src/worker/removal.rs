@@ -7,7 +7,7 @@ use stowage_base::activity::Activity;
 use stowage_storage::{self as storage, Backend as _, Download, Fetch};
 
 use super::step::{Shown, Step, is_of_object};
-use crate::commit::cleanup::named_by;
+use crate::commit::cleanup::{UNSURE, named_by};
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::jobs::Job;
@@ -31,11 +31,16 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
     gateway.plans.all_read(target.database.account.as_ref(), document.text("owner_id").as_deref()).await?;
     let home = gateway.homes.of(&target.database).await?;
     let plan = plan_for(&gateway.plans, &target.database, &document).await?;
+    let mut is_unsure = false;
     for caller in home.own_accounts()? {
         let named = named_by(&caller, &target.of_document(), &plan).await?;
-        if named.iter().any(|pointer| may_be(&pointer.stowage, place, job.intent)) {
+        if named.objects.iter().any(|pointer| may_be(&pointer.stowage, place, job.intent)) {
             return Ok(Step::Done);
         }
+        is_unsure |= named.is_unsure;
+    }
+    if is_unsure {
+        return Err(Error::bad_gateway(format!("the object stays: {UNSURE}")));
     }
     let backend = storage_of(gateway, &plan, &target.database, place)?;
     let failed = |error| Error::Storage(place.storage.as_str().into(), error);

@@ -122,6 +122,39 @@ async fn an_object_that_a_document_names_stays_whatever_a_job_says() {
     world.stop().await;
 }
 
+/// The entry, of a newer version, may name any object.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_stays_while_a_losing_leaf_has_an_entry_that_cannot_be_read() {
+    let world = without_worker().await;
+    let loses = async |id: &str| {
+        let entries = json!({ "call.mp3": { "stowage": { "v": 2 } } });
+        let leaf = json!({ "_id": id, "_rev": "1-aaaa", "pvt_type": "fax", "pvt_attachments": entries });
+        let text = json!({ "new_edits": false, "docs": [leaf] }).to_string();
+        let target = format!("/{}/_bulk_docs", world.gateway.path());
+        world.gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await.expect_status(201);
+    };
+    // The request leaves its object to a job, which is not due yet.
+    let before = world.with_attachment("one", &bytes(100, 1)).await;
+    loses("one").await;
+    world.gateway.delete(&format!("one/call.mp3?rev={before}")).await.expect_status(200);
+    world.gateway.settled().await;
+    assert_eq!(world.s3.objects(BUCKET).len(), 1);
+    // The job finds the leaf.
+    let before = world.with_attachment("two", &bytes(100, 2)).await;
+    world.bucket.rule("DELETE", "", 1000, answer(503, "x"));
+    world.gateway.delete(&format!("two/call.mp3?rev={before}")).await.expect_status(200);
+    world.gateway.settled().await;
+    loses("two").await;
+    world.bucket.relent();
+    let other = world.gateway.beside(working(Setup::default())).await;
+    let says_why =
+        |job: &serde_json::Value| job["error"].as_str().is_some_and(|error| error.contains("cannot be read"));
+    until("the job says why", async || jobs(&world).await.iter().any(says_why)).await;
+    assert_eq!(world.s3.objects(BUCKET).len(), 2);
+    other.stop().await;
+    world.stop().await;
+}
+
 /// A proxy in front of CouchDB may answer 404 for a moment, which does not tell what the document names.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_404_that_is_not_couchdbs_removes_nothing() {
