@@ -19,6 +19,7 @@
 mod contents;
 mod exchange;
 mod routes;
+mod server;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -13,8 +13,8 @@ use stowage_base::tasks::Tasks;
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
 use crate::contents::completion::to_completion;
+use crate::contents::database::Database;
 use crate::exchange::answer::Failure;
-use crate::routes::database::Database;
 
 const SUFFIX: &str = ".redb";
 

@@ -9,9 +9,8 @@ use stowage_http::multipart::{Error, Parts, boundary, media_type};
 use crate::contents::entries::Following;
 use crate::contents::json::parse_head;
 use crate::exchange::answer::Failure;
-use crate::exchange::body::too_large;
+use crate::exchange::body::{too_large, unpack};
 use crate::exchange::request::{Exchange, from_json};
-use crate::routes::attachment::unpack;
 
 /// Returns whether a request body is `multipart/related`. CouchDB looks no closer: without a parameter, it is treated as JSON.
 pub(crate) fn is_related(exchange: &Exchange) -> bool {

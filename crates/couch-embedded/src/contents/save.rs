@@ -11,9 +11,9 @@ use rouchdb_core::error::RouchError;
 use serde_json::json;
 
 use crate::contents::completion::to_completion;
+use crate::contents::database::Database;
 use crate::contents::whole::history;
 use crate::exchange::answer::Failure;
-use crate::routes::database::Database;
 
 /// Whether a document with an id exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

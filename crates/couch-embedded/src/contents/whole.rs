@@ -6,12 +6,12 @@ use http::header::CONTENT_TYPE;
 use rouchdb_core::document::{Document, GetOptions, Revision};
 use serde_json::{Value, json};
 
+use crate::contents::database::Database;
 use crate::contents::entries;
 use crate::contents::json::{render, render_as};
 use crate::contents::multipart::Multipart;
 use crate::exchange::answer::{Answer, Failure, chunked, json_answer, set, sized};
 use crate::exchange::request::{Exchange, Query, parse_rev};
-use crate::routes::database::Database;
 
 /// Parses revisions as listed in `atts_since`.
 ///

@@ -1,8 +1,10 @@
-//! Reads a request body: bounded, and at most once.
+//! Reads a request body: bounded, and at most once; and decompresses gzip.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
 use http::StatusCode;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -73,4 +75,20 @@ impl RequestBody {
 /// CouchDB's response to a body larger than `max_http_request_size`.
 pub(crate) fn too_large() -> Failure {
     Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the request entity is too large")
+}
+
+/// Decompresses gzip.
+///
+/// # Errors
+/// 400 with this reason if the bytes are not gzipped, `too_large` if they exceed `limit`.
+pub(crate) fn unpack(
+    body: &[u8],
+    limit: u64,
+    not_gzip: &'static str,
+    too_large: impl FnOnce() -> Failure,
+) -> Result<Vec<u8>, Failure> {
+    let mut data = Vec::new();
+    let read = MultiGzDecoder::new(body).take(limit.saturating_add(1)).read_to_end(&mut data);
+    read.map_err(|_| Failure::bad_request(not_gzip))?;
+    if data.len() as u64 > limit { Err(too_large()) } else { Ok(data) }
 }

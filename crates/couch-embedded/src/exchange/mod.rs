@@ -1,7 +1,6 @@
-//! Requests and responses: the server, authentication, request parsing, and response formats.
+//! Requests and responses: authentication, request parsing, and response formats.
 
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod request;
-pub(crate) mod server;
 pub(crate) mod user;

@@ -12,10 +12,14 @@ use stowage_couch::{accepts, canonical, is_json};
 use stowage_http::forwarded::base;
 use stowage_http::headers::names_tag;
 use stowage_http::method::overridden;
+use tokio_util::sync::CancellationToken;
 
 use crate::exchange::answer::{Answer, Failure};
-use crate::exchange::body::{RequestBody, too_large};
-use crate::routes::attachment::unpack;
+use crate::exchange::body::{RequestBody, too_large, unpack};
+
+/// Request extension that signals shutdown, so that waiting feeds can end.
+#[derive(Clone, Debug)]
+pub(crate) struct Closing(pub(crate) CancellationToken);
 
 /// A request's head and body.
 pub(crate) struct Exchange {

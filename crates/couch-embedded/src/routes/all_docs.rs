@@ -4,10 +4,10 @@ use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::{AllDocsOptions, AllDocsRow, GetOptions};
 use serde_json::{Map, Value, json};
 
+use crate::contents::database::Database;
 use crate::contents::json::render;
 use crate::exchange::answer::{Answer, Failure, chunked};
 use crate::exchange::request::{Exchange, Query};
-use crate::routes::database::Database;
 
 /// `/{db}/_all_docs`.
 pub(crate) async fn all_docs(database: &Database, exchange: &mut Exchange, query: &Query) -> Result<Answer, Failure> {

@@ -1,10 +1,8 @@
 //! The routes of a single attachment.
 
-use std::io::Read as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use http::header::{
     ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, RANGE,
 };
@@ -14,13 +12,14 @@ use rouchdb_core::document::{AttachmentMeta, Document, GetAttachmentOptions, Get
 use serde_json::{Value, json};
 use stowage_http::range::{ByteRange, Requested, requested};
 
+use crate::contents::database::Database;
 use crate::contents::entries::{self, check_attachment_name};
 use crate::contents::json::check_id;
 use crate::contents::multipart::Multipart;
 use crate::contents::save::Presence;
 use crate::exchange::answer::{Answer, Failure, json_answer, json_headers, not_modified, set, set_etag, sized};
+use crate::exchange::body::unpack;
 use crate::exchange::request::{Exchange, Query, encode, parse_rev};
-use crate::routes::database::Database;
 
 /// `/{db}/{document}/{name}`.
 pub(crate) async fn attachment(
@@ -156,22 +155,6 @@ async fn put(
     let path = format!("/{}/{}/{}", database.name, encode(id), encode(name));
     set(&mut answer, LOCATION, &exchange.address(&path));
     Ok(answer)
-}
-
-/// Decompresses gzip.
-///
-/// # Errors
-/// 400 with this reason if the bytes are not gzipped, `too_large` if they exceed `limit`.
-pub(crate) fn unpack(
-    body: &[u8],
-    limit: u64,
-    not_gzip: &'static str,
-    too_large: impl FnOnce() -> Failure,
-) -> Result<Vec<u8>, Failure> {
-    let mut data = Vec::new();
-    let read = MultiGzDecoder::new(body).take(limit.saturating_add(1)).read_to_end(&mut data);
-    read.map_err(|_| Failure::bad_request(not_gzip))?;
-    if data.len() as u64 > limit { Err(too_large()) } else { Ok(data) }
 }
 
 async fn delete(

@@ -8,12 +8,12 @@ use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::{DocResult, Document, GetOptions, RevsDiffResult};
 use serde_json::{Map, Value, json};
 
+use crate::contents::database::Database;
 use crate::contents::json::{check_id, parse};
 use crate::contents::whole::{self, BulkGetResult, parse_revs};
 use crate::exchange::answer::{Answer, Failure, json_answer};
 use crate::exchange::request::{Exchange, Query};
 use crate::exchange::user::User;
-use crate::routes::database::Database;
 use crate::routes::document::get_options;
 use crate::routes::revisions::open;
 

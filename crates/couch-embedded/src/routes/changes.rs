@@ -9,10 +9,9 @@ use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::ChangesStyle;
 use serde_json::{Map, Value};
 
+use crate::contents::database::Database;
 use crate::exchange::answer::{Answer, Failure, set_etag, streamed};
-use crate::exchange::request::{Exchange, Query};
-use crate::exchange::server::Closing;
-use crate::routes::database::Database;
+use crate::exchange::request::{Closing, Exchange, Query};
 use crate::routes::feed::{Feed, FeedRequest, Kind};
 
 /// Default timeout of a feed without changes; also CouchDB's.

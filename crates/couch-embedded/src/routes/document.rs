@@ -8,13 +8,13 @@ use rouchdb_core::document::{DocResult, Document, GetOptions, Revision};
 use serde_json::{Value, json};
 
 use super::revisions;
+use crate::contents::database::Database;
 pub(crate) use crate::contents::json::illegal_id;
 use crate::contents::json::{check_id, parse, render};
 use crate::contents::{related, save, whole};
 use crate::exchange::answer::{Answer, Failure, json_answer, not_modified, set, set_etag};
 use crate::exchange::request::{Exchange, Query, decode, encode, parse_rev};
 use crate::exchange::user::User;
-use crate::routes::database::Database;
 
 /// `/{db}/{document}`.
 pub(crate) async fn document(

@@ -15,9 +15,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::contents::database::Database;
 use crate::contents::json::render;
 use crate::exchange::answer::Failure;
-use crate::routes::database::Database;
 
 /// Changes read at once.
 const BATCH: u64 = 200;

@@ -3,10 +3,10 @@
 use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::{ChangesOptions, ChangesStyle, Document, GetOptions, Revision};
 
+use crate::contents::database::Database;
 use crate::contents::whole::{self, history, parse_revs};
 use crate::exchange::answer::{Answer, Failure};
 use crate::exchange::request::{Exchange, Query};
-use crate::routes::database::Database;
 use crate::routes::document::get_options;
 
 /// Returns all leaves of a document, tombstones included.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::{all_docs, attachment, bulk, changes, document, root};
+use super::{all_docs, attachment, bulk, changes, database, document, root};
 use crate::Store;
+use crate::contents::database::Database;
 use crate::exchange::answer::{Answer, Failure};
 use crate::exchange::request::{Exchange, Query};
 use crate::exchange::user::User;
-use crate::routes::database::{self, Database};
 
 /// Endpoints below a database that CouchDB has and this store lacks.
 const NOT_OFFERED: [&[u8]; 13] = [

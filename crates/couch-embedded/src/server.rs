@@ -15,16 +15,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Store;
+use crate::exchange::request::Closing;
 
 /// How long to wait for a free file descriptor.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
 /// How long work whose client has gone may take to finish at shutdown.
 const LAST_STEPS: Duration = Duration::from_secs(5);
-
-/// Request extension that signals shutdown, so that waiting feeds can end.
-#[derive(Clone, Debug)]
-pub(crate) struct Closing(pub(crate) CancellationToken);
 
 impl Store {
     /// Listens on a free loopback port; returns its address, and what serves there until `closing` is cancelled.
