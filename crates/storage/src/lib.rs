@@ -1,6 +1,7 @@
 //! Storage of attachments: the [`Backend`] trait, its contract, and its drivers.
 
 mod azure;
+mod driver;
 mod dropbox;
 mod engine;
 mod error;
@@ -26,6 +27,8 @@ use serde_json::{Map, Value};
 use stowage_http::body::Body;
 use stowage_http::range::ByteRange;
 
+use driver::FILE_NAME;
+pub use driver::{Context, Driver, Fit, Identity, Naming, Server, Spelling};
 pub use engine::budget::{Budget, Permit};
 pub use engine::digest::Digests;
 pub use engine::options::{Endpoints, Options};
@@ -33,12 +36,11 @@ pub use engine::resolve::{Reference, resolve};
 pub use engine::upload::{CHUNK_BYTES, Chunk, Report, Upload};
 pub use error::{Error, Kind, Result};
 pub use file::sweep as sweep_files;
-pub use health::{Admission, Health, Standing};
+pub use health::{Admission, Breakers, Health, Standing};
 pub use leftovers::Leftovers;
 pub use oauth::{Document as OAuthDocument, OAuth, OAuthDocuments};
 pub use opened::Opened;
-use registry::FILE_NAME;
-pub use registry::{Breakers, Context, Driver, Fit, Identity, Naming, Registry, Server, Spelling, driver, endpoints};
+pub use registry::{Registry, driver, endpoints};
 
 /// Individual driver steps for `benches/micro.rs` and `tests/storages/oauth`. Nothing else uses them.
 pub mod steps {

@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 use stowage_base::settings::{Settings, is_secret_parameter};
 use url::Url;
 
+use crate::driver::Driver;
 use crate::error::Result;
 use crate::health::Health;
-use crate::registry::Driver;
 use crate::{Backend, Download, Fetch, Listed, Location, Object, Stored, Upload};
 
 /// A storage opened with the settings of one entry of a plan's `attachments`.

@@ -8,7 +8,7 @@ pub(super) use crate::engine::lost::Lost;
 use std::sync::Arc;
 use std::time::Duration;
 
-use azure_core::http::headers::{ERROR_CODE, ETAG, HeaderName, Headers, VERSION};
+use azure_core::http::headers::{ETAG, HeaderName, Headers, VERSION};
 use azure_core::http::{
     ClientOptions, Context, Method, Pipeline, PipelineStreamOptions, Request, StatusCode, Transport as AzureTransport,
     Url,
@@ -16,7 +16,8 @@ use azure_core::http::{
 use bytes::Bytes;
 
 use super::address::Address;
-use super::attempt::{Attempt, Trail, asked, conditions, passes, retries};
+use super::attempt::{Attempt, Trail, conditions, retries};
+use super::fault::{code, passes, refusal, status};
 use super::shared_key::SharedKey;
 use super::transport::{Transport, body, own};
 use crate::{Error, Kind, Result};
@@ -196,26 +197,6 @@ impl Reply {
             _ => Ok(()),
         }
     }
-}
-
-/// Builds the error for a failure.
-pub(super) fn refusal(what: &str, failed: StatusCode, headers: &Headers) -> Error {
-    let text = match code(headers) {
-        "" => format!("Azure refused to {what}"),
-        code => format!("Azure refused to {what}: {code}"),
-    };
-    Error::answered(status(failed), text).with_code(code(headers)).after(asked(headers))
-}
-
-/// Returns the error code header, which every failure has ("Status and error codes"). It goes into messages, so only well-formed codes pass.
-fn code(headers: &Headers) -> &str {
-    let code = headers.get_optional_str(&ERROR_CODE).unwrap_or_default();
-    let sound = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if sound { code } else { "" }
-}
-
-fn status(status: StatusCode) -> http::StatusCode {
-    http::StatusCode::from_u16(status.into()).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Service version in use; it supports everything requested here.

@@ -9,17 +9,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
-use azure_core::http::headers::{HeaderName, Headers, RETRY_AFTER, RETRY_AFTER_MS, X_MS_RETRY_AFTER_MS};
-use azure_core::http::policies::{Policy, PolicyResult, RetryHeaders, RetryPolicyCount, get_retry_after};
+use azure_core::http::policies::{Policy, PolicyResult, RetryHeaders, RetryPolicyCount};
 use azure_core::http::{
     AsyncRawResponse, Context, ExponentialRetryOptions, PipelineOptions, Request, RetryOptions, StatusCode,
 };
-use azure_core::time::{Duration as AzureDuration, OffsetDateTime};
+use azure_core::time::Duration as AzureDuration;
 use stowage_http::body::cause;
 use stowage_http::client;
 use tokio::time::Instant;
 
-use super::ask::refusal;
+use super::fault::{PASSING, PAUSES, asked, passes, refusal};
 use super::transport::{broken_pipeline, last};
 use crate::{Error, Kind};
 
@@ -130,26 +129,6 @@ pub(super) fn conditions() -> PipelineOptions {
     }
 }
 
-/// Returns whether a failure with this status is transient.
-pub(super) fn passes(status: StatusCode) -> bool {
-    PASSING.contains(&status)
-}
-
-/// Returns the delay requested by the server.
-pub(super) fn asked(headers: &Headers) -> Option<Duration> {
-    // A date in the past means no delay.
-    get_retry_after(headers, OffsetDateTime::now_utc, &PAUSES).map(|pause| pause.try_into().unwrap_or_default())
-}
-
-const PASSING: [StatusCode; 5] = [
-    StatusCode::TooManyRequests,
-    StatusCode::InternalServerError,
-    StatusCode::BadGateway,
-    StatusCode::ServiceUnavailable,
-    StatusCode::GatewayTimeout,
-];
-/// Headers that may request a delay; the vendor's are in milliseconds.
-const PAUSES: [HeaderName; 3] = [X_MS_RETRY_AFTER_MS, RETRY_AFTER_MS, RETRY_AFTER];
 /// Attempts per request.
 const MOST_TRIES: u32 = 3;
 /// A request is retried only this long after it began.

@@ -13,6 +13,7 @@ mod ask;
 mod attempt;
 mod blocks;
 mod claim;
+mod fault;
 mod get;
 mod list;
 mod put;

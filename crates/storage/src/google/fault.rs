@@ -1,4 +1,4 @@
-//! Google's error responses, and which of them are transient.
+//! Google's error responses, and which of them are transient; the other failures of an upload.
 //!
 //! Sources: "HTTP status and error codes for JSON" and "Retry strategy" of Cloud Storage, "Resolve errors" and "Usage limits" of
 //! the Drive API.
@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use crate::engine::api::{Fault, Reply};
+use crate::{Error, Kind};
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -86,6 +87,23 @@ pub(super) fn is_another_generation(reply: &Reply) -> bool {
     reply.status == StatusCode::PRECONDITION_FAILED && says_so
 }
 
+/// Returns the error for a session that has less than it reported before. A new upload may succeed.
+pub(super) fn lost() -> Error {
+    Error::new(Kind::Passing, "Google lost bytes of an upload that are not here any more")
+}
+
+/// Returns the error for an object that differs from the one sent.
+pub(super) fn changed() -> Error {
+    Error::new(Kind::Passing, "Google stored other bytes than were sent")
+}
+
+/// Returns the error for a session that takes no more bytes.
+pub(super) fn stands_still() -> Error {
+    Error::new(Kind::Passing, "Google does not take the bytes of an upload")
+}
+
+/// How many times a session may report no progress.
+pub(super) const MOST_STANDSTILLS: u32 = 3;
 const NO_BUCKET: &str = "The specified bucket does not exist";
 /// Our own code.
 const NO_BUCKET_WORD: &str = "bucketNotFound";

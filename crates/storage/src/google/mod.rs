@@ -3,7 +3,7 @@
 //! | file | is |
 //! |---|---|
 //! | `service` | the API as accessed with one grant |
-//! | `fault` | error responses, and which 403s are transient |
+//! | `fault` | error responses, which 403s are transient, and the other failures of an upload |
 //! | `related` | metadata and bytes in one request |
 //! | `session`, `link` | resumable uploads: the chunks, and a session's responses |
 //! | `stream`, `window` | a long upload in one request, keeping its last bytes |

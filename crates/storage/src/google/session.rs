@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use stowage_base::tasks::Tasks;
 use stowage_http::body::Body;
 
+use super::fault::{MOST_STANDSTILLS, lost, stands_still};
 use super::link::{Link, SessionState, nonsense};
 use super::service::Service;
 use super::stream;
@@ -188,21 +189,5 @@ impl Part<'_> {
     }
 }
 
-/// Returns the error for a session that has less than it reported before. A new upload may succeed.
-pub(super) fn lost() -> Error {
-    Error::new(Kind::Passing, "Google lost bytes of an upload that are not here any more")
-}
-
-/// Returns the error for an object that differs from the one sent.
-pub(super) fn changed() -> Error {
-    Error::new(Kind::Passing, "Google stored other bytes than were sent")
-}
-
-pub(super) fn stands_still() -> Error {
-    Error::new(Kind::Passing, "Google does not take the bytes of an upload")
-}
-
 /// A longer body of known length is sent as one request: each further request costs a round trip, and on some servers more than that.
 const MOST_IN_CHUNKS: u64 = 3 * CHUNK_BYTES as u64;
-/// How many times a session may report no progress.
-pub(super) const MOST_STANDSTILLS: u32 = 3;

@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 
+use super::fault::{MOST_STANDSTILLS, lost, stands_still};
 use super::link::{Link, SessionState, nonsense};
-use super::session::{MOST_STANDSTILLS, lost, stands_still};
 use super::window::Window;
 use crate::engine::tries::Tries;
 use crate::{Chunk, Result, Upload};

@@ -4,6 +4,7 @@
 //! `limits.storage_in_flight` operations are ever in flight; as many more wait briefly, because a burst of requests is no outage.
 
 mod room;
+mod window;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -17,8 +18,17 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::error::{Error, Kind, Result};
-use crate::registry::Breakers;
 use room::{Place, Room};
+use window::{WINDOW, Window};
+
+/// The limits of a storage's use.
+#[derive(Debug, Clone, Copy)]
+pub struct Breakers {
+    /// The number of failures within 30 s that opens a storage's breaker; 0 to disable it.
+    pub failures: u32,
+    /// The maximum number of operations in flight per storage.
+    pub in_flight: usize,
+}
 
 /// The health of one opened storage; cheap to clone.
 #[derive(Clone)]
@@ -42,15 +52,6 @@ struct State {
     /// The outcomes since the window began, while the breaker is closed.
     window: Window,
     open: Option<Open>,
-}
-
-#[derive(Debug)]
-struct Window {
-    began: Instant,
-    failed: u32,
-    answered: u32,
-    /// The number of consecutive failures to connect.
-    unreached: u32,
 }
 
 #[derive(Debug)]
@@ -277,25 +278,6 @@ impl fmt::Debug for Health {
     }
 }
 
-impl Window {
-    fn begin() -> Self {
-        Self { began: Instant::now(), failed: 0, answered: 0, unreached: 0 }
-    }
-
-    /// Begins a new window when the current one is over. Consecutive failures to connect count across windows, so that a rarely used storage trips
-    /// its breaker, too.
-    fn roll(&mut self) {
-        if self.began.elapsed() > WINDOW {
-            *self = Self { unreached: self.unreached, ..Self::begin() };
-        }
-    }
-
-    /// Returns whether the breaker has to open. A storage that answers more often than it fails is not down.
-    const fn is_enough(&self, failures: u32) -> bool {
-        failures > 0 && (self.unreached >= MOST_UNREACHED || (self.failed >= failures && self.failed > self.answered))
-    }
-}
-
 impl Admission {
     /// Returns the deadline of the operation: a read that probes early does not wait as long for a hanging storage as one that is presumed available.
     /// `None` for no limit.
@@ -333,10 +315,6 @@ fn jittered(pause: Duration) -> Duration {
     pause + pause * u32::try_from(random).unwrap_or_default() / 1000
 }
 
-/// The duration of a window.
-const WINDOW: Duration = Duration::from_secs(30);
-/// The number of consecutive failures to connect that opens a breaker.
-const MOST_UNREACHED: u32 = 3;
 /// The minimum time between the opening, or the start of a probe, and an early read.
 const BETWEEN_READS: Duration = Duration::from_secs(1);
 /// The deadline of an early read.

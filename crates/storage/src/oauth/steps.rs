@@ -3,9 +3,9 @@
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{Authorized, Key, Subject};
+use crate::driver::Context;
 use crate::engine::api::{Api, Call, Fault, Vendor, by_status};
 use crate::error::Result;
-use crate::registry::Context;
 
 /// Calls with the token of a grant.
 #[derive(Debug)]

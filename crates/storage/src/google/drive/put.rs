@@ -11,10 +11,10 @@ use super::name::Path;
 use crate::engine::api::Reply;
 use crate::engine::claim::{Answer, Attempt, Claim};
 use crate::engine::finish::to_completion;
-use crate::google::fault::is_gone;
+use crate::google::fault::{changed, is_gone};
 use crate::google::link;
 use crate::google::related::{media_type, related};
-use crate::google::session::{self, Session, changed};
+use crate::google::session::{self, Session};
 use crate::{Chunk, Digests, Error, Object, Result, Stored, Upload};
 
 /// A file to be created.

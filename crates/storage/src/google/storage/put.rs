@@ -12,10 +12,10 @@ use super::bucket::{Bucket, Made, OWNER, Resource};
 use crate::engine::api::Reply;
 use crate::engine::claim::{Answer, Attempt, Claim, Create, Name, create, names};
 use crate::engine::finish::to_completion;
-use crate::google::fault::is_another_generation;
+use crate::google::fault::{changed, is_another_generation};
 use crate::google::link;
 use crate::google::related::{media_type, related};
-use crate::google::session::{self, Session, changed};
+use crate::google::session::{self, Session};
 use crate::{Chunk, Digests, Object, Result, Stored, Upload};
 
 /// Stores a whole body. The request runs to completion even if the caller is dropped: only then is it known whether there is an
