@@ -1,6 +1,6 @@
-//! Content negotiation as CouchDB does it.
+//! Content negotiation as CouchDB does it, and the media type that it takes for JSON.
 
-use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 /// Returns whether the client accepts a media type, by CouchDB's rules (`mochiweb_request:accepts_content_type`): without an
 /// `Accept` header it accepts everything, and parameters other than `q` belong to the type. An invalid header, for which CouchDB
@@ -71,6 +71,14 @@ fn is_above_zero(text: &str) -> Option<bool> {
         "1" if fits && !more => Some(true),
         _ => None,
     }
+}
+
+/// Returns whether CouchDB takes a body for JSON where it checks (`couch_httpd:validate_ctype`): it ignores empty parts of the media type, takes any
+/// bytes in a parameter, and is strict about the rest.
+#[must_use]
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    kind.split(|byte| *byte == b';').find(|part| !part.is_empty()) == Some(b"application/json")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use stowage_base::activity::Activity;
 use stowage_base::trace::Call;
@@ -15,6 +15,7 @@ use super::answers::Answers;
 use super::client::{Couch, DocumentPath};
 use super::document::Document;
 use super::error::Error;
+use super::reason::{is_without_database, is_without_document};
 
 /// A CouchDB and the identity its requests are made with.
 #[derive(Debug, Clone)]
@@ -25,8 +26,39 @@ pub struct Caller {
     pub(super) answers: Option<Answers>,
 }
 
+impl Couch {
+    /// Creates a caller with the gateway's own account.
+    #[must_use]
+    pub fn own_account(&self) -> Caller {
+        let mut headers = HeaderMap::new();
+        if let Some(account) = &self.account {
+            headers.insert(AUTHORIZATION, account.clone());
+        }
+        forwarded::tell_own(&mut headers);
+        Caller::new(self.clone(), headers, Activity::default())
+    }
+
+    /// Creates a caller with the client's credentials and its other headers, except those about its own body and response.
+    #[must_use]
+    pub fn client(&self, headers: &HeaderMap, activity: &Activity) -> Caller {
+        let mut headers = of_client(headers);
+        self.identify(&mut headers);
+        Caller::new(self.clone(), headers, activity.clone())
+    }
+
+    /// Opens a changes feed of a database with the gateway's own account.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn changes(&self, database: &str, query: &str) -> Result<Response<Body>, Error> {
+        let target = format!("{database}/_changes?{query}");
+        let request = self.own_account().request(Method::GET, &target, Body::empty())?;
+        self.server.send(request, self.patience).await.map_err(Error::Client)
+    }
+}
+
 /// Returns a client's headers, except those about its own body and response.
-pub(super) fn of_client(headers: &HeaderMap) -> HeaderMap {
+fn of_client(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     headers::strip_request(&mut headers);
     headers::join_cookies(&mut headers);
@@ -111,7 +143,7 @@ impl Save {
 }
 
 impl Caller {
-    pub(super) const fn new(couch: Couch, headers: HeaderMap, activity: Activity) -> Self {
+    const fn new(couch: Couch, headers: HeaderMap, activity: Activity) -> Self {
         Self { couch, headers, activity, answers: None }
     }
 
@@ -300,7 +332,7 @@ impl Caller {
         }
     }
 
-    pub(super) fn request(&self, method: Method, target: &str, body: Body) -> Result<Request<Body>, Error> {
+    fn request(&self, method: Method, target: &str, body: Body) -> Result<Request<Body>, Error> {
         let target = format!("{}/{target}", self.couch.prefix);
         let mut request = Request::builder().method(method).uri(target).body(body)?;
         let headers = request.headers_mut();
@@ -311,40 +343,3 @@ impl Caller {
         Ok(request)
     }
 }
-
-/// Returns whether a 404 is due to a deleted document.
-#[must_use]
-pub fn is_deleted(body: &[u8]) -> bool {
-    reason(body).is_some_and(|reason| reason == "deleted")
-}
-
-/// Returns whether CouchDB takes a body for JSON where it checks (`couch_httpd:validate_ctype`): it ignores empty parts of the media type, takes any
-/// bytes in a parameter, and is strict about the rest.
-#[must_use]
-pub fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    kind.split(|byte| *byte == b';').find(|part| !part.is_empty()) == Some(b"application/json")
-}
-
-/// Returns whether a 404 is CouchDB's own about a document that it does not have, rather than a proxy's.
-#[must_use]
-pub fn is_without_document(body: &[u8]) -> bool {
-    reason(body).is_some_and(|reason| reason == "missing" || reason == "deleted")
-}
-
-/// Returns whether a 404 is due to a missing database.
-#[must_use]
-pub fn is_without_database(body: &[u8]) -> bool {
-    reason(body).is_some_and(|reason| reason.starts_with(NO_DATABASE))
-}
-
-fn reason(body: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Refusal {
-        reason: String,
-    }
-    serde_json::from_slice::<Refusal>(body).ok().map(|refusal| refusal.reason)
-}
-
-/// Prefix of CouchDB's reason for a missing database.
-const NO_DATABASE: &str = "Database does not exist";

@@ -6,14 +6,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, Uri};
-use stowage_base::activity::Activity;
+use http::{Request, Response, Uri};
 use stowage_base::secret::Secret;
 use stowage_http::body::Body;
 use stowage_http::client::{Patience, Server};
 use stowage_http::{forwarded, headers};
 
-use super::caller::Caller;
 use super::error::Error;
 
 /// A CouchDB server; cheap to clone.
@@ -25,7 +23,7 @@ pub struct Couch {
     /// The path of the configured URL, without a trailing slash.
     pub(super) prefix: String,
     pub(super) authority: HeaderValue,
-    account: Option<HeaderValue>,
+    pub(super) account: Option<HeaderValue>,
     /// Whether this account replaces the clients' credentials.
     in_place_of_clients: bool,
     pub(super) patience: Patience,
@@ -104,27 +102,8 @@ impl Couch {
         self
     }
 
-    /// Creates a caller with the gateway's own account.
-    #[must_use]
-    pub fn own_account(&self) -> Caller {
-        let mut headers = HeaderMap::new();
-        if let Some(account) = &self.account {
-            headers.insert(AUTHORIZATION, account.clone());
-        }
-        forwarded::tell_own(&mut headers);
-        Caller::new(self.clone(), headers, Activity::default())
-    }
-
-    /// Creates a caller with the client's credentials and its other headers, except those about its own body and response.
-    #[must_use]
-    pub fn client(&self, headers: &HeaderMap, activity: &Activity) -> Caller {
-        let mut headers = super::caller::of_client(headers);
-        self.identify(&mut headers);
-        Caller::new(self.clone(), headers, activity.clone())
-    }
-
     /// Replaces the client's credentials with this CouchDB's account, if configured.
-    fn identify(&self, headers: &mut HeaderMap) {
+    pub(super) fn identify(&self, headers: &mut HeaderMap) {
         if !self.in_place_of_clients {
             return;
         }
@@ -158,16 +137,6 @@ impl Couch {
         let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
         Ok(Response::from_parts(parts, body))
-    }
-
-    /// Opens a changes feed of a database with the gateway's own account.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn changes(&self, database: &str, query: &str) -> Result<Response<Body>, Error> {
-        let target = format!("{database}/_changes?{query}");
-        let request = self.own_account().request(Method::GET, &target, Body::empty())?;
-        self.server.send(request, self.patience).await.map_err(Error::Client)
     }
 
     /// Returns the target in origin form below the prefix, otherwise unchanged.

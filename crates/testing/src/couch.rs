@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::gateway::{authorization, content_type, exchange, rev};
+use super::exchange::{authorization, content_type, exchange, rev};
 use super::raw::RawResponse;
 
 /// Name and password of the embedded store's ordinary user.

@@ -9,6 +9,7 @@
 //! | [`couch`] | the embedded store, or the CouchDB of `COUCHDB_URL` |
 //! | [`disk`] | a small file system that can be filled |
 //! | [`dropbox`] | a double of Dropbox's API v2 |
+//! | [`exchange`] | one request on a connection of its own |
 //! | [`fault`] | a TCP proxy that cuts, resets, stalls, truncates, trickles or refuses at byte n |
 //! | [`ftp`] | libunftp in this process, behind a proxy that understands FTP |
 //! | [`gateway`] | the gateway in this process, in front of the embedded store |
@@ -101,6 +102,7 @@ pub mod collector;
 pub mod couch;
 pub mod disk;
 pub mod dropbox;
+pub mod exchange;
 pub mod fault;
 pub mod ftp;
 pub mod gateway;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
-use crate::gateway::{authorization, exchange};
+use crate::exchange::{authorization, exchange};
 use crate::raw::RawResponse;
 
 /// A database at an address.
