@@ -78,27 +78,3 @@ const ARENAS: u8 = 2;
 const TASKS_BETWEEN_EVENTS: u32 = 127;
 /// The environment variable for the number of worker threads, for benchmarks and shared machines.
 const WORKERS: &str = "STOWAGE_WORKER_THREADS";
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-    use std::time::{Duration, Instant};
-
-    use super::*;
-
-    #[test]
-    fn a_blocking_call_that_hangs_does_not_hold_up_the_end() {
-        let (hold, held) = channel::<()>();
-        let ended = block_on(async {
-            let (begin, begun) = tokio::sync::oneshot::channel();
-            drop(tokio::task::spawn_blocking(move || {
-                begin.send(()).unwrap();
-                held.recv_timeout(Duration::from_secs(60)).ok();
-            }));
-            begun.await?;
-            Ok(Instant::now())
-        });
-        assert!(ended.unwrap().elapsed() < Duration::from_secs(30));
-        drop(hold);
-    }
-}

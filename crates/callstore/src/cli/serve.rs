@@ -37,27 +37,3 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, BoxError>>) -> Re
 /// Events are allocated by the thread that receives them and freed by the one that folds them: with two arenas, an event read from a stream takes a
 /// tenth more of the processor.
 const ARENAS: u8 = 4;
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-    use std::time::{Duration, Instant};
-
-    use super::*;
-
-    #[test]
-    fn a_blocking_call_that_hangs_does_not_hold_up_the_end() {
-        let (hold, held) = channel::<()>();
-        let ended = block_on(async {
-            let (begin, begun) = tokio::sync::oneshot::channel();
-            drop(tokio::task::spawn_blocking(move || {
-                begin.send(()).unwrap();
-                held.recv_timeout(Duration::from_secs(60)).ok();
-            }));
-            begun.await?;
-            Ok(Instant::now())
-        });
-        assert!(ended.unwrap().elapsed() < Duration::from_secs(30));
-        drop(hold);
-    }
-}
