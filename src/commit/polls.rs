@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
+use stowage_base::backoff::Backoff;
 use stowage_base::tasks::Tasks;
 use tokio::time::Instant;
 
 /// A schedule of polls with growing delays.
 pub(crate) struct Polls {
     began: Instant,
-    pause: Duration,
+    backoff: Backoff,
 }
 
 impl Polls {
     pub(crate) fn begin() -> Self {
-        Self { began: Instant::now(), pause: Duration::from_secs(1) }
+        Self { began: Instant::now(), backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE) }
     }
 
     /// Waits for the next poll; returns false if there is none. When the program stops, the last poll is due at once.
@@ -22,10 +23,9 @@ impl Polls {
             return false;
         }
         tokio::select! {
-            () = tokio::time::sleep(self.pause) => {}
+            () = tokio::time::sleep(self.backoff.next_pause()) => {}
             () = tasks.stopping() => {}
         }
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         true
     }
 
@@ -39,5 +39,7 @@ impl Polls {
 const ASK_FOR: Duration = Duration::from_secs(600);
 /// The time after which a write without a response can no longer arrive.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
+/// The delay before the first poll.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest delay between two polls.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

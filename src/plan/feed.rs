@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
+use stowage_base::backoff::Backoff;
 use stowage_base::tasks::Tasks;
 use stowage_couch::{Changes, Row, is_without_database};
 use stowage_http::body::collect;
@@ -16,7 +17,7 @@ use super::cache::Plans;
 impl Plans {
     /// Follows the feed until the program stops; retries with growing delays if there is none.
     pub async fn follow(self, tasks: Tasks) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
         let mut complained = false;
         loop {
             let began = Instant::now();
@@ -30,7 +31,7 @@ impl Plans {
             }
             // A feed that is cut off at once is no better than none.
             if ended.had_begun && began.elapsed() > HEARTBEAT {
-                pause = FIRST_PAUSE;
+                backoff.reset();
                 complained = false;
             }
             if !complained {
@@ -40,10 +41,9 @@ impl Plans {
             }
             self.everything_may_have_changed();
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(backoff.next_pause()) => {}
                 () = tasks.stopping() => return,
             }
-            pause = (pause * 2).min(LAST_PAUSE);
         }
     }
 

@@ -1,7 +1,8 @@
-//! Foundations shared by all programs of the workspace: tracked tasks, deadlines, logging and tracing, settings, secrets,
+//! Foundations shared by all programs of the workspace: tracked tasks, deadlines, growing pauses, logging and tracing, settings, secrets,
 //! the configuration reader, the runtime's end, and the terminal.
 
 pub mod activity;
+pub mod backoff;
 pub mod console;
 pub mod deadline;
 pub mod demo;

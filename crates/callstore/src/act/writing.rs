@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use stowage_base::backoff::Backoff;
 use stowage_base::log;
 use stowage_http::body::BoxError;
 
@@ -27,17 +28,19 @@ impl Actor {
     /// Writes due records in order, and waits while CouchDB is unavailable.
     pub(super) async fn write_records(&self, epoch: u64) {
         let mut rests = Rests::default();
-        let (mut pause, mut again) = (IDLE, Duration::ZERO);
+        let (mut pause, mut backoff) = (IDLE, Backoff::new(AGAIN, LONGEST));
         loop {
             tokio::time::sleep(pause).await;
             match self.write_due(epoch, &mut rests).await {
-                Ok(Look::Wrote) => (pause, again) = (Duration::ZERO, Duration::ZERO),
+                Ok(Look::Wrote) => {
+                    pause = Duration::ZERO;
+                    backoff.reset();
+                }
                 Ok(Look::Passed) => pause = Duration::ZERO,
                 Ok(Look::Ended) => pause = IDLE,
                 Err(error) => {
                     self.metrics.record("failed");
-                    again = (again * 2).clamp(AGAIN, LONGEST);
-                    pause = again;
+                    pause = backoff.next_pause();
                     tracing::warn!(error = log::chain(&*error), again = ?pause, "records cannot be written; they wait");
                 }
             }

@@ -8,6 +8,7 @@ use lapin::Consumer;
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use lapin::types::AMQPValue;
+use stowage_base::backoff::Backoff;
 use stowage_base::log::chain;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
@@ -37,7 +38,7 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) async fn run(mut self) {
         let entries = self.entries.clone();
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut told = String::new();
         loop {
             let before = self.last;
@@ -51,13 +52,13 @@ impl Reader {
             let reason = chain(&error);
             if self.last != before || reason != told {
                 tracing::warn!(stream = self.config.stream, reason, "the journal cannot be read now; trying again");
-                pause = FIRST_PAUSE;
+                backoff.reset();
                 told = reason;
             }
             self.broker.avoid_this_node();
             tokio::select! {
                 () = entries.closed() => return,
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                () = tokio::time::sleep(backoff.next_pause()) => {}
             }
         }
     }
