@@ -1,20 +1,17 @@
 //! `stowage demo`: stores a real recording and reads it back, with nothing else installed.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use http::{Method, Request, StatusCode};
+use http::Method;
 use serde_json::{Value, json};
 use stowage_base::console::say;
 use stowage_base::demo::{Folder, serve_after};
 use stowage_base::log;
 use stowage_base::signals::Signals;
-use stowage_base::tasks::Tasks;
-use stowage_http::body::{Body, BoxError, collect};
-use stowage_http::client::{Client, Server};
-use stowage_http::connect::{Connector, Reach};
-use stowage_http::target::Origin;
+use stowage_http::body::BoxError;
+use stowage_http::talker::{Talker, basic};
 
 use super::serve::{announce, block_on};
 use crate::app::App;
@@ -58,17 +55,17 @@ fn configuration(folder: &Path) -> Result<Config, BoxError> {
 
 async fn show(app: &App, folder: &Path) -> Result<(), BoxError> {
     let address = app.proxy.ok_or("the demo has no listener")?;
-    let client = Talker::new(&format!("http://{address}"))?;
+    let client = talker(address)?;
     say("\n1. A plan: voicemails of this account's month databases go to a directory")?;
     for database in ["system_data", DATABASE] {
         client.send(Method::PUT, &format!("/{database}"), "application/json", Bytes::new()).await?;
     }
     let plan = plan();
-    client.send_json(&format!("/system_data/{ACCOUNT}"), &plan).await?;
+    save(&client, &format!("/system_data/{ACCOUNT}"), &plan).await?;
     say(&serde_json::to_string_pretty(&plan)?)?;
     say("\n2. A voicemail's document, and its recording")?;
     let document = json!({ "pvt_type": "mailbox_message", "name": "mailbox 1010 message", "pvt_account_id": ACCOUNT });
-    let made = client.send_json(&format!("/{DATABASE}/{DOCUMENT}"), &document).await?;
+    let made = save(&client, &format!("/{DATABASE}/{DOCUMENT}"), &document).await?;
     let rev = made.get("rev").and_then(Value::as_str).ok_or("the document was not made")?.to_owned();
     let target = format!("/{DATABASE}/{DOCUMENT}/{ATTACHMENT}");
     let put = client.send(Method::PUT, &format!("{target}?rev={rev}"), "audio/x-wav", RECORDING.into()).await?;
@@ -76,10 +73,10 @@ async fn show(app: &App, folder: &Path) -> Result<(), BoxError> {
     say(
         "\n3. The document as clients see it, with CouchDB's stub; and in CouchDB itself: a pointer, no bytes, no secret",
     )?;
-    let store = Talker::new(&format!("http://{}", app.store.ok_or("the demo has no store")?))?;
+    let store = talker(app.store.ok_or("the demo has no store")?)?;
     for server in [&client, &store] {
-        let document = server.send(Method::GET, &format!("/{DATABASE}/{DOCUMENT}"), "", Bytes::new()).await?;
-        say(&serde_json::to_string_pretty(&serde_json::from_slice::<Value>(&document)?)?)?;
+        let document = server.get(&format!("/{DATABASE}/{DOCUMENT}")).await?;
+        say(&serde_json::to_string_pretty(&document)?)?;
     }
     say("\n4. The stored file")?;
     let stored = only_file(&folder.join("attachments").join("voicemails"))?;
@@ -105,6 +102,14 @@ async fn show(app: &App, folder: &Path) -> Result<(), BoxError> {
     Ok(())
 }
 
+fn talker(address: SocketAddr) -> Result<Talker, BoxError> {
+    Talker::new(&format!("http://{address}").parse()?, Some(basic(USER, PASSWORD)))
+}
+
+async fn save(client: &Talker, target: &str, document: &Value) -> Result<Value, BoxError> {
+    client.ask(Method::PUT, target, "application/json", document.to_string().into()).await
+}
+
 fn plan() -> Value {
     json!({
         "pvt_type": "storage",
@@ -123,45 +128,6 @@ fn only_file(folder: &Path) -> Result<PathBuf, BoxError> {
     Ok(here)
 }
 
-/// A minimal CouchDB client.
-struct Talker {
-    server: Server,
-    client: Client,
-}
-
-impl Talker {
-    fn new(url: &str) -> Result<Self, BoxError> {
-        let config = load(&Source { text: "[couchdb]\nurl = \"embedded\"\n".to_owned(), environment: Vec::new() });
-        let config = config.map_err(|problems| format!("{problems:?}"))?;
-        let connector = Connector::new(config.egress.policy, config.timeouts.http)?;
-        let client = Client::new(connector, Tasks::default(), config.limits.header_bytes);
-        let origin = Origin::of(&url.parse()?).ok_or("the demo's listener has no address")?;
-        Ok(Self { server: client.server(origin, Reach::Operator), client })
-    }
-
-    async fn send_json(&self, target: &str, value: &Value) -> Result<Value, BoxError> {
-        let body = value.to_string().into();
-        Ok(serde_json::from_slice(&self.send(Method::PUT, target, "application/json", body).await?)?)
-    }
-
-    async fn send(&self, method: Method, target: &str, media_type: &str, body: Bytes) -> Result<Bytes, BoxError> {
-        use base64::Engine;
-        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
-        let mut request = Request::builder().method(method.clone()).uri(target).body(Body::full(body))?;
-        let headers = request.headers_mut();
-        headers.insert(HOST, HeaderValue::try_from(self.server.origin().authority())?);
-        headers.insert(AUTHORIZATION, HeaderValue::try_from(format!("Basic {pair}"))?);
-        headers.insert(CONTENT_TYPE, HeaderValue::try_from(media_type)?);
-        let answer = self.server.send(request, self.client.patience()).await?;
-        let status = answer.status();
-        let bytes = collect(answer.into_body(), MOST).await?;
-        if status.is_success() || status == StatusCode::PRECONDITION_FAILED {
-            return Ok(bytes);
-        }
-        Err(format!("{method} {target} answered {}: {}", status.as_u16(), String::from_utf8_lossy(&bytes)).into())
-    }
-}
-
 const RECORDING: &[u8] = include_bytes!("../../assets/recording.wav");
 const USER: &str = "admin";
 const PASSWORD: &str = "demo";
@@ -171,4 +137,3 @@ const DATABASE: &str = "account%2F4f%2F1c%2F0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202611"
 const DOCUMENT: &str = "202611-a3f7c2";
 const ATTACHMENT: &str = "uploaded_file_63960000000.wav";
 const STORAGE: &str = "0123456789abcdef0123456789abcdef";
-const MOST: u64 = 16 << 20;

@@ -8,4 +8,4 @@ pub mod server;
 
 pub use bodies::{base64, body, gzip, heard, idle, inspect, multipart, tee, written};
 pub use message::{forwarded, headers, method, range, target};
-pub use outgoing::{client, connect, egress, identity, pooling, race, stall, trust};
+pub use outgoing::{client, connect, egress, identity, pooling, race, stall, talker, trust};

@@ -3,10 +3,10 @@
 mod adopt;
 mod demo;
 mod replay;
+mod running;
 mod serve;
 mod show;
 mod source;
-mod talker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

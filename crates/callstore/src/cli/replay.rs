@@ -8,9 +8,10 @@ use http::Method;
 use serde_json::Value;
 use stowage_base::console::{complain, say};
 use stowage_http::body::BoxError;
+use stowage_http::talker::Talker;
 
+use super::running::Running;
 use super::serve::block_on;
-use super::talker::Running;
 use crate::api::{Piece, Splitter};
 
 #[derive(Debug, clap::Args)]
@@ -48,7 +49,7 @@ impl Replay {
     }
 }
 
-async fn send(talker: &super::talker::Talker, pieces: &[Piece]) -> Result<u64, BoxError> {
+async fn send(talker: &Talker, pieces: &[Piece]) -> Result<u64, BoxError> {
     let mut taken = 0;
     for some in pieces.chunks(AT_ONCE) {
         let (mut body, mut sent) = (Vec::new(), Vec::new());

@@ -4,8 +4,8 @@ use stowage_base::console::say;
 use stowage_http::body::BoxError;
 use stowage_http::target::encode;
 
+use super::running::Running;
 use super::serve::block_on;
-use super::talker::Running;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {

@@ -9,4 +9,5 @@ pub mod pooling;
 pub(crate) mod progress;
 pub mod race;
 pub mod stall;
+pub mod talker;
 pub mod trust;

@@ -12,10 +12,10 @@ use stowage_base::demo::{Folder, serve_after};
 use stowage_base::log;
 use stowage_base::signals::Signals;
 use stowage_http::body::BoxError;
+use stowage_http::talker::{Talker, basic};
 use stowage_http::target::encode;
 
 use super::serve::{announce, block_on};
-use super::talker::Talker;
 use crate::app::{App, World};
 use crate::clock;
 use crate::config::{Config, Source, load};
@@ -151,12 +151,6 @@ async fn record(app: &App, id: &str) -> Result<Value, BoxError> {
         tokio::time::sleep(PAUSE).await;
     }
     Err("the record was not written".into())
-}
-
-/// Builds the value of an `Authorization` header (RFC 7617).
-fn basic(user: &str, password: &str) -> String {
-    use base64::Engine;
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
 }
 
 const USER: &str = "admin";
