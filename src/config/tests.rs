@@ -31,7 +31,8 @@ fn an_empty_url_is_an_error_that_says_so() {
 fn every_problem_is_reported_with_its_key() {
     let text = "nonsense = 1\n[limits]\nattachment_bytes = \"many\"\nfoo = 1\n[timeouts]\nconnect = 5\n[egress]\nallow = [\"10/8\"]\n\
                 [admin]\ntokens = [\"sha256:12\", { token = \"x\", acount = \"y\" }]\n[log]\nlevel = \"loud\"\naccess = \"some\"\n\
-                [telemetry]\notlp = \"ftp://x\"\nsample = 1.5\n";
+                [telemetry]\notlp = \"ftp://x\"\nsample = 1.5\n\
+                [jobs]\nheld_in_memory = \"all\"\n[listen]\ntrusted_proxies = [\"10/8\"]\n";
     let mut found = keys(text, &[("STOWAGE__NOPE__KEY", "1")]);
     found.sort();
     let expected = [
@@ -39,8 +40,10 @@ fn every_problem_is_reported_with_its_key() {
         "admin.tokens.1",
         "couchdb.url",
         "egress.allow",
+        "jobs.held_in_memory",
         "limits.attachment_bytes",
         "limits.foo",
+        "listen.trusted_proxies",
         "log.access",
         "log.level",
         "nonsense",
@@ -62,6 +65,8 @@ fn variables_override_the_file() {
             ("STOWAGE__LIMITS__IN_FLIGHT", "7"),
             ("STOWAGE__EGRESS__ALLOW", "127.0.0.0/8, ::1"),
             ("STOWAGE__LISTEN__ADDRESS", ""),
+            ("STOWAGE__LISTEN__TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1"),
+            ("STOWAGE__JOBS__HELD_IN_MEMORY", "0"),
             ("STOWAGE__ADMIN__TOKENS", "[\"a\", { token = \"b\", account = \"c\" }]"),
             ("STOWAGE__PLANS__ALLOW_UNVALIDATED", "true"),
             ("STOWAGE__TELEMETRY__SAMPLE", "0.25"),
@@ -77,6 +82,9 @@ fn variables_override_the_file() {
         assert!(config.egress.policy.permits(permitted.parse().unwrap()), "{permitted}");
     }
     assert!(config.listen.address.is_none());
+    let proxies: Vec<_> = config.listen.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.1/32"]);
+    assert_eq!(config.jobs.held_in_memory, 0);
     assert_eq!(config.admin.tokens[1].account.as_deref(), Some("c"));
     assert!(config.plans.allow_unvalidated);
     assert!((config.telemetry.sample - 0.25).abs() < f64::EPSILON);
