@@ -23,7 +23,7 @@ pub enum Direction {
     Out,
     /// Back into CouchDB.
     Back,
-    /// From storages that the plans no longer name to those that they do.
+    /// From storages that the plans no longer select to those that they select now.
     Rehome,
     /// From KAZOO's form of pointers to the gateway's; the objects stay where they are.
     Adopt,

@@ -47,8 +47,8 @@ impl Fallen<'_> {
 }
 
 impl Noted {
-    /// Adds the jobs that move attachments out of a copy of a document whose original has them in CouchDB: they wait there for a storage that is
-    /// down, or to be migrated, and the copy must not stay when they go. Call this before the copy is made.
+    /// Adds the jobs that move a copied document's attachments out of CouchDB, which has those of the original because their storage is down or because
+    /// they are not migrated yet. The jobs of the original do not cover the copy. Call this before the copy is created.
     pub(crate) async fn of_copy(
         gateway: &Gateway,
         copy: &DocumentTarget,
@@ -89,7 +89,7 @@ impl Noted {
     }
 }
 
-/// Adds jobs; returns them with whether each is saved. A saved one has its revision, so that saving it again is no conflict.
+/// Adds jobs. Returns each with whether it was saved; a saved job has its revision, so that it can be saved again without a conflict.
 async fn added(gateway: &Gateway, jobs: impl Iterator<Item = Job>) -> Noted {
     let jobs: Vec<Job> = jobs.map(|job| job.after(SENT_WITHIN)).collect();
     let added = gateway.jobs.add_all(&jobs).await;

@@ -8,7 +8,7 @@ use crate::plan::DocumentPlan;
 use crate::pointer::Pointer;
 use crate::router::DocumentTarget;
 
-/// Jobs leased by this gateway: no other one touches them unless it dies.
+/// Removal jobs leased by this gateway; other gateways run them only after it has died or dropped them.
 #[must_use]
 pub(crate) struct Armed(AllHeld);
 

@@ -1,9 +1,14 @@
 //! Commits: from the storage's acknowledgement to the saved pointer, in a task that finishes even if the client disconnects; and for removals, from
 //! the document saved without a pointer to the removed object.
 //!
-//! The save decides. If it succeeds, the attachments are acknowledged and the objects they replaced are removed; if it is refused, the new objects
-//! are removed: after a conflict, or if another gateway may have used their names, only those that no leaf names, and in the latter case by a job, later.
-//! If its outcome is unknown, the document is read again rather than guessed. A removal works the same way, without new objects.
+//! The outcome of the save decides about the objects:
+//!
+//! - Saved: the attachments are acknowledged, and the objects that they replaced are removed.
+//! - Refused: the new objects are removed. After a conflict, only those that no leaf names. If another gateway may have used their names, a job removes
+//!   those later.
+//! - Unknown: the objects stay until the document has been read again and shows which of them it names.
+//!
+//! A removal works the same way, without new objects.
 
 pub(crate) mod armed;
 pub(crate) mod cleanup;

@@ -56,7 +56,7 @@ impl Again {
         Self { head, id: exchange.id, activity: exchange.activity.clone() }
     }
 
-    /// Returns the request for the revision that a move has made of the one it named, if that is why it met a conflict.
+    /// Returns the same request for the revision that a move has created from the named one; `None` if a move is not the reason for the conflict.
     async fn moved(
         self,
         gateway: &Gateway,
@@ -124,7 +124,7 @@ impl Deletion {
         let is_gone = read.is_gone();
         let document = match read {
             Answer::Found(document, _) => document,
-            // It may name objects: what is deleted unread would leave them behind. A 404 of a proxy does not say that there is none.
+            // The document may name objects, which would stay if it were deleted unread. A proxy's 404 does not prove that it is missing.
             Answer::Missing(answer) | Answer::Refused(answer)
                 if answer.status().is_server_error() || (answer.status() == StatusCode::NOT_FOUND && !is_gone) =>
             {

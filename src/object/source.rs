@@ -194,7 +194,7 @@ pub(crate) struct Seen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sound {
     Same,
-    /// It does as far as its length and its storage's tag say: its bytes were not read.
+    /// The length and the storage's tag match; the bytes were not read.
     Unread,
     /// The difference.
     Different(&'static str),

@@ -1,4 +1,4 @@
-//! Tracks which documents of the plans database exist: one of them that cannot be read is not absent.
+//! Tracks which plan documents exist, so that one that cannot be read is not mistaken for a missing one.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -111,8 +111,8 @@ impl StoredObject {
         storage && self.handler == other.handler && self.location == other.location
     }
 
-    /// Returns whether a location may be that of this object, whose own was noted before it was stored: it may lack members that only the storage
-    /// determines.
+    /// Returns whether the object may be at this location. Its own location was recorded before the upload, so it may lack members that only the
+    /// storage determines.
     #[must_use]
     pub fn is_noted_for(&self, location: &Location) -> bool {
         self.location.iter().all(|(key, value)| location.get(key) == Some(value))

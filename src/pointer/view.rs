@@ -57,8 +57,8 @@ pub struct Shown<'a> {
 }
 
 impl Outside {
-    /// Returns the attachment's stub. CouchDB only includes the encoding on request (`att_encoding_info`). For an attachment uploaded as gzip, both
-    /// lengths there are the compressed one, and so they are here, unless the writer gave the other.
+    /// Returns the attachment's stub. CouchDB only includes the encoding on request (`att_encoding_info`). If an attachment was uploaded as gzip,
+    /// CouchDB gives the compressed length as both lengths. This stub does the same, unless the writer specified the unpacked length.
     #[must_use]
     pub fn stub(&self, encoding: bool) -> Shown<'_> {
         let About { content_type, revpos, digest, length, packed: bytes, gzip } = &self.about;

@@ -27,10 +27,10 @@ pub(super) struct Current {
 pub(super) enum Held {
     /// All of them, as long as they are short: pointers go between them.
     All(Vec<(Bytes, Vec<u8>)>),
-    /// They are too long to be held, so that pointers come after them. At most one with the name of a pointer: its value determines which of them
-    /// counts.
+    /// The entries are too long to be held, so pointers come after them. `Some` is an entry with the name of a pointer: its value determines which of
+    /// the two is shown.
     Doubtful(Option<(Bytes, Vec<u8>)>),
-    /// As `Doubtful`, in the value of an entry that was left out for a pointer.
+    /// As `Doubtful(None)`, while the rest of an entry passes that was left out because a pointer of its name is shown.
     LeftOut,
 }
 

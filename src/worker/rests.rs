@@ -28,7 +28,7 @@ struct Rest {
 pub(super) enum Leave {
     /// Nothing is known against the storage.
     All,
-    /// Its rest is over, and nothing has shown since that it can be used: what becomes of one job is conclusive for all.
+    /// The pause is over and the storage has answered no job since: one job may probe it.
     One,
     /// It rests.
     None,

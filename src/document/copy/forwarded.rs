@@ -34,7 +34,7 @@ pub(super) struct Forwarded {
     source: Document,
     /// The names of the original's attachments.
     names: Vec<String>,
-    /// Where the plan sends them, or copies of them, if it does.
+    /// The storage that the plan selects for the attachments, or for copies of them; `None` if it selects none.
     decision: Option<Decision>,
     /// The original's revision, if the client has not named it.
     rev: Option<String>,

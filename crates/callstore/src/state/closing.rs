@@ -244,8 +244,8 @@ impl Batch<'_> {
     }
 }
 
-/// Returns whether an item that is over gets a record: dialogs do; of legs only dead ones, since KAZOO writes the records of the others. A leg
-/// that was dead when its record was written has that one corrected: it is in the place of KAZOO's.
+/// Returns whether an item that is over gets a record. Every dialog gets one. KAZOO writes the records of its legs, so only its dead legs get one here.
+/// If a leg with such a record turns out to have ended normally, the record is corrected, because it has taken the place of KAZOO's.
 fn wants_record(key: &Key, stored: &Stored, standing: Standing) -> bool {
     let is_ours = standing == Standing::Dead || stored.item.recorded.contains_key(CDR);
     key.is_dialog() || is_ours && stored.item.text(Attr::Source) == Some("kazoo")

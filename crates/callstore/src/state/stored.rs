@@ -88,8 +88,8 @@ impl Meta {
         newest(&self.epochs).max(newest(&self.epochs_before))
     }
 
-    /// Begins the journal anew. Its decisions were made in the order in which they are read again, so the newest epoch has to grow again with them:
-    /// else those from before the last change of leaders would be refused.
+    /// Begins the journal anew. Its decisions are read again in the order in which they were made, so the newest epoch starts over and grows with them.
+    /// Otherwise, decisions from before the last change of leaders would be refused.
     pub(super) fn rewind(&mut self) {
         self.offset = None;
         for (group, epoch) in std::mem::take(&mut self.epochs) {

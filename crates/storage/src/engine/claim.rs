@@ -161,7 +161,7 @@ impl<T: Target> Claim<T> {
     /// Transfers ownership to the caller: the object stays.
     ///
     /// # Errors
-    /// If it is not certainly ours, or its location is unknown: then it is removed.
+    /// If it is not certain that this claim created the object, or if its location is unknown. The claim is dropped then, which removes the object.
     pub(crate) fn keep(mut self) -> Result<Stored> {
         let known = self.known().ok_or_else(|| Error::new(Kind::Passing, "what became of an object is not known"))?;
         let stored = self.target.stored(known)?;

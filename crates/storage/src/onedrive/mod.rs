@@ -109,7 +109,7 @@ impl Backend for OneDrive {
 
 /// Where an item is.
 enum Place<'a> {
-    /// The ids of its drive and its own, which it keeps when it is moved.
+    /// The ids of the drive and of the item, which stay the same when the item is moved.
     Item(&'a str, &'a str),
     /// Its path from the root, without the first slash.
     Path(&'a str),

@@ -1,7 +1,7 @@
 //! Listing a bucket: "ListObjectsV2" and "ListMultipartUploads" in the S3 API reference.
 //!
-//! Servers of other makes know parts of both requests. What they leave out of a list must not look like a bucket without it, so a list
-//! that is not understood to its last entry is an error.
+//! S3 servers of other vendors implement only parts of both requests. An object that such a server leaves out of a list must not be taken for a
+//! missing one, so a list that is not understood to its last entry is an error.
 
 use std::time::SystemTime;
 
