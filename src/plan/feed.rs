@@ -121,11 +121,11 @@ impl Plans {
     /// Records a line of the continuous feed.
     ///
     /// # Errors
-    /// Why the feed is of no more use: something may have changed that it does not tell, so that everything has to be read again.
+    /// The reason if the feed cannot be used any more: it may have left out a change, so all plans have to be read again.
     fn line(&self, line: &[u8]) -> Result<(), String> {
         let line = line.trim_ascii();
         if line.is_empty() {
-            // All plans were read before this feed began, and now it is known to deliver: a proxy may hold back what it should pass on.
+            // All plans were read before this feed began, and this line proves that the feed arrives: a proxy could have held it back.
             self.0.local.all_told();
             return Ok(());
         }

@@ -155,7 +155,7 @@ impl Ended {
 /// Why a document could not be visited.
 struct Failure {
     error: Error,
-    /// Whether the plan cannot be applied, to other documents neither.
+    /// Whether the plan is the reason: it cannot be applied to other documents either.
     is_of_plan: bool,
 }
 
@@ -170,7 +170,7 @@ struct Through<'a> {
     walk: Walk<'a>,
     database: &'a Database,
     visit: &'a dyn Visit,
-    /// Those that the databases of this walk have found.
+    /// The accounts that the walks of all databases have found.
     ended: &'a Ended,
     /// Set once visiting more of this database is pointless.
     ends: AtomicBool,
@@ -284,8 +284,8 @@ impl Through<'_> {
         }
     }
 
-    /// Returns whether an error is that the storage that the plan selects for a document cannot be opened. Settings of another storage may be those in
-    /// an old pointer, which concern only its object.
+    /// Returns whether the plan is the reason of an error, also if the storage that it selects cannot be opened. Wrong settings of another storage may
+    /// come from an old pointer, and then concern only its object.
     fn is_of_plan(&self, plan: &DocumentPlan, error: &Error) -> bool {
         let Error::Storage(id, storage) = error else { return matches!(error, Error::Plan(_)) };
         let selected = || decide(plan, self.database, &plan.stand_in()).ok().and_then(|placement| placement.backend());

@@ -21,11 +21,11 @@ struct Waiting {
     subject: Arc<Subject>,
 }
 
-/// Jobs that rest together, since their storage is the same.
+/// The jobs of one storage, which rest together.
 struct Lane {
     /// The due times, earliest first.
     due: BTreeSet<(SystemTime, Arc<str>)>,
-    /// One of the jobs: the plan's decision for it holds for all.
+    /// One of the jobs, for which the plan is applied: its decision holds for all of them.
     sample: Arc<Job>,
     /// The earliest end of their rest.
     rests_until: SystemTime,
@@ -164,7 +164,7 @@ impl Counted {
     }
 }
 
-/// The number of jobs taken from a lane before it is the others' turn.
+/// The number of jobs taken from a lane before the other lanes have their turn.
 pub(super) const AT_ONCE: usize = 16;
 
 #[cfg(test)]

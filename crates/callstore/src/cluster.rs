@@ -120,7 +120,7 @@ pub fn group(
     };
     let client = Client::new(connector(config, &options.tls)?, tasks.clone(), config.limits.header_bytes);
     let group = Group::join(part, &client, tasks);
-    // An instance that follows no call to its end would keep the group from doing so: it only hears who acts.
+    // An instance without records must not become active, because its group would get none. It only learns which instance is active.
     if own.cdr_enabled {
         drop(tasks.spawn("epochs", stand(group.clone(), Arc::clone(state), progress.clone(), tasks.clone())));
     }

@@ -34,14 +34,14 @@ struct Known {
     strange: BTreeSet<String>,
     /// Channels of the last sweep whose talk the state missed, each with the leg that it talks with.
     missed: BTreeMap<String, Option<String>>,
-    /// Those that the journal was told of. Where that does not suffice for a dialog, a repetition would not, either.
+    /// The missed channels that were appended to the journal. If that did not complete a dialog, a repetition would not do so either.
     told: BTreeMap<String, Option<String>>,
     /// The trackers that listed channels of a switch when it last had some.
     listing: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Known {
-    /// Returns the switches that none of the trackers lists any more that listed them last, if all of these answered.
+    /// Returns the switches that are no longer listed by any of the trackers that listed them last, provided that all of these answered.
     fn emptied(&mut self, swept: &Listed) -> Vec<&str> {
         let mut listing: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for channel in swept.channels.values().filter(|channel| !channel.switch.is_empty()) {
@@ -117,7 +117,7 @@ fn is_answered(channel: &LiveChannel) -> bool {
     channel.facts.get("Answered").is_some_and(|told| told.as_bool() == Some(true) || told.as_str() == Some("true"))
 }
 
-/// Returns the leg that a channel talks with: both name each other, and both are answered. Else it may be a leg that rings, or has left the path.
+/// Returns the leg that a channel talks with: both name each other, and both are answered. Any other leg may be ringing, or may have left the path.
 fn partner<'a>(id: &str, channel: &'a LiveChannel, channels: &BTreeMap<String, LiveChannel>) -> Option<&'a str> {
     fn other(channel: &LiveChannel) -> Option<&str> {
         channel.facts.get("Other-Leg-Call-ID").and_then(Value::as_str)
@@ -127,8 +127,8 @@ fn partner<'a>(id: &str, channel: &'a LiveChannel, channels: &BTreeMap<String, L
     (other(listed) == Some(id)).then_some(named)
 }
 
-/// Returns what is said of a channel. The one that it talks with may be known, or in another entry, but its direction is needed to decide
-/// who called whom.
+/// Returns the facts about a channel, with the direction of the channel that it talks with: that one may be known already or be in another entry, but
+/// its direction is needed to tell the caller from the called.
 fn told(channel: &LiveChannel, channels: &BTreeMap<String, LiveChannel>) -> serde_json::Map<String, Value> {
     let mut facts = channel.facts.clone();
     let other = facts.get("Other-Leg-Call-ID").and_then(Value::as_str).and_then(|other| channels.get(other));

@@ -16,7 +16,7 @@ pub struct Browser {
     child: Child,
     commands: ChildStdin,
     messages: UnboundedReceiver<Value>,
-    /// What it told without being asked.
+    /// The protocol's events so far, in their order.
     events: Vec<Value>,
     session: Option<String>,
     last: u64,
@@ -98,7 +98,7 @@ impl Browser {
         }
     }
 
-    /// What it tells next. A page that goes on to tell of other things must not keep a command for ever.
+    /// Returns the next message. A page that keeps sending events must not delay a command for ever.
     async fn message(&mut self, command: &str, until: Instant) -> Value {
         let message = tokio::time::timeout_at(until, self.messages.recv()).await;
         message.ok().flatten().unwrap_or_else(|| self.gone(command))
@@ -109,7 +109,7 @@ impl Browser {
         panic!("the browser does not answer {command}; ./test installs it\n{said}");
     }
 
-    /// The value of an expression in the page; a promise is waited for.
+    /// Returns the value of an expression in the page; awaits a promise.
     pub async fn value(&mut self, expression: &str) -> Value {
         let parameters = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let mut answer = self.call("Runtime.evaluate", parameters).await;
@@ -117,13 +117,13 @@ impl Browser {
         answer["result"]["value"].take()
     }
 
-    /// The text that a person sees in the first element that a selector finds.
+    /// Returns the visible text of the first element that a selector finds.
     pub async fn text(&mut self, selector: &str) -> String {
         let text = self.value(&format!("document.querySelector({}).innerText", json!(selector))).await;
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until an expression is true in the page; what is not there yet is not.
+    /// Waits until an expression is true in the page. An expression that throws, because an element is still missing, counts as false.
     pub async fn until(&mut self, condition: &str) {
         let looks = format!(
             "new Promise((done) => {{
@@ -170,7 +170,7 @@ impl Browser {
         }
     }
 
-    /// Goes on with Tab until an element that the selector finds has the focus; it has to be seen that it has it.
+    /// Presses Tab until an element that the selector finds has the focus, and checks that the focus is visible.
     pub async fn tab_to(&mut self, selector: &str) {
         let there = format!("document.activeElement?.matches({}) ?? false", json!(selector));
         for _ in 0..200 {
@@ -189,7 +189,7 @@ impl Browser {
         self.call("Input.insertText", json!({ "text": text })).await;
     }
 
-    /// Sets a field's value as a person does who replaces it.
+    /// Sets a field's value, with the events that typing would cause.
     pub async fn set(&mut self, selector: &str, value: &str) {
         let script = format!(
             "(() => {{ const field = document.querySelector({}); field.focus(); field.value = {};
@@ -205,7 +205,7 @@ impl Browser {
         self.value(&format!("document.querySelector({}).click()", json!(selector))).await;
     }
 
-    /// A window of this width, by day or by night.
+    /// Sets the width of the window, and the light or dark colour scheme.
     pub async fn look(&mut self, width: u32, scheme: &str) {
         let size = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500 });
         self.call("Emulation.setDeviceMetricsOverride", size).await;
@@ -215,7 +215,7 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", features).await;
     }
 
-    /// Nothing sticks out to the right, at any depth; the heads of tables are for those who listen, on a phone.
+    /// Checks that no element exceeds the width, at any depth, except the heads of tables: on a phone, only screen readers use them.
     pub async fn fits(&mut self, width: u32) {
         let wide = format!(
             "[document.documentElement.scrollWidth, [...document.querySelectorAll('body *')].filter((each) => each.checkVisibility() && !each.closest('thead')
@@ -225,23 +225,23 @@ impl Browser {
         assert_eq!(self.value(&wide).await, json!([width, []]));
     }
 
-    /// What has less contrast than 4.5 to 1 with what is behind it (WCAG 2.2, 1.4.3).
+    /// Returns the elements whose contrast with their background is below 4.5 to 1 (WCAG 2.2, 1.4.3).
     pub async fn pale(&mut self) -> Value {
         self.value(PALE).await
     }
 
-    /// Fields without a label, buttons without a name, and ids that two elements have (WCAG 2.2, 4.1.2).
+    /// Returns fields without a label, buttons without a name, and ids that two elements have (WCAG 2.2, 4.1.2).
     pub async fn nameless(&mut self) -> Value {
         self.value(NAMELESS).await
     }
 
-    /// Everything that the page has asked for so far.
+    /// Returns the URLs that the page has requested so far.
     pub fn requests(&self) -> Vec<String> {
         let asked = self.events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");
         asked.filter_map(|event| event["params"]["request"]["url"].as_str()).map(str::to_owned).collect()
     }
 
-    /// What the console has shown so far: errors, warnings, violations of the policy.
+    /// Returns the console's messages so far: errors, warnings, violations of the policy.
     pub fn complaints(&self) -> Vec<String> {
         let told = self.events.iter().filter_map(|event| match event["method"].as_str()? {
             "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" => Some(event["params"].to_string()),
@@ -279,7 +279,7 @@ fn program() -> PathBuf {
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What has less contrast than 4.5 to 1 with what is behind it.
+/// The elements whose contrast with their background is below 4.5 to 1.
 const PALE: &str = "
     (() => {
         const parts = (color) => color.match(/[\\d.]+/g).map(Number);

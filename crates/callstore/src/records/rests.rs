@@ -1,4 +1,5 @@
-//! What CouchDB does not take now. Each database, and each record that it refuses by itself, rests for a growing time, while the others are written.
+//! Databases and records that CouchDB does not accept now. Each database, and each record that is refused by itself, rests for a growing time,
+//! while the others are written.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,11 +12,11 @@ use crate::fold::{Key, Micros};
 pub(crate) struct Rests {
     databases: HashMap<String, Rest>,
     records: HashMap<Key, Rest>,
-    /// The row behind which the next look begins. What rests is passed once, and not read again with each look.
+    /// The row behind which the next look begins. Records that rest are passed once, instead of being read again at each look.
     after: (Micros, String),
     /// Whether the due records have been looked at up to the last.
     is_over: bool,
-    /// When the pass began, and when the first of what it passed may be tried again.
+    /// The time when the pass began, and the earliest time when a record that it passed may be tried again.
     began: Duration,
     again: Option<Duration>,
 }
@@ -106,7 +107,7 @@ impl Rests {
         self.wait(rest.until);
     }
 
-    /// Lets a record rest that was refused by itself. Where this many are, the database is at fault.
+    /// Lets a record rest that was refused by itself. If [`MOST`] records rest, the database is at fault and rests instead.
     pub(crate) fn refused(&mut self, key: &Key, database: &str, now: Duration) {
         let before = self.records.get(key).copied();
         if before.is_none() && self.records.len() >= MOST {
@@ -130,7 +131,7 @@ const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(30);
 /// The longest rest of a record.
 const LONGEST_RECORD: Duration = Duration::from_secs(300);
-/// How much later than with its due time a record may come to be among the due ones.
+/// The longest delay between a record's due time and its appearance among the due records.
 const SLACK: Duration = Duration::from_secs(1);
 /// The maximum number of records that rest by themselves.
 const MOST: usize = 4096;
