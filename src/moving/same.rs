@@ -15,7 +15,7 @@ use crate::router::DocumentTarget;
 use crate::upstream::read::{Answer, Home};
 use crate::upstream::revision::{generation, rev_query};
 
-/// Returns whether the current leaf is what a move has made of this very revision.
+/// Returns whether the current leaf is the revision that a move has created directly from this one.
 pub(crate) async fn is_only_moved(
     home: &Home,
     target: &DocumentTarget,
@@ -23,20 +23,20 @@ pub(crate) async fn is_only_moved(
     leaf: &Document,
     requester: Requester<'_>,
 ) -> Result<bool, Error> {
-    // Its child: a leaf that descends from it, one generation later.
+    // A leaf that descends from the revision, one generation later, is its child.
     if generation(leaf.rev().as_deref()) != generation(Some(rev)) + 1 || leaf.raw(pointer::MEMBER).is_none() {
         return Ok(false);
     }
     let (before, _) = home.read(&target.path, &rev_query(Some(rev)), requester).await?;
     Ok(match before {
         Answer::Found(before, _) => is_same_but_moved(&before, leaf, target),
-        // Compacted away: it can no longer be verified.
+        // CouchDB has compacted the revision away, so the move can no longer be verified.
         Answer::Missing(_) | Answer::Refused(_) => false,
     })
 }
 
 /// Returns whether two revisions look the same to a client, including their attachments, and at least one attachment has moved. A client's own save
-/// moves none: what it stores is of its own generation.
+/// moves none: its attachments get the generation of the save.
 fn is_same_but_moved(before: &Document, after: &Document, target: &DocumentTarget) -> bool {
     let own = |key: &&str| !matches!(*key, "_rev" | super::native::NATIVE | pointer::MEMBER);
     let rest = |document: &Document| -> BTreeMap<String, String> {

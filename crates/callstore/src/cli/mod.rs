@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints every problem of the configuration, or every one of what it names: the list of roles, certificates, and the journal's form.
+/// Prints every problem of the configuration. If it has none, prints the problems of the list of roles, the certificates and the journal's form.
 fn check(file: &ConfigFile) -> ExitCode {
     let config = match source::configuration(file.config.as_deref()) {
         Ok(config) => config,

@@ -276,8 +276,8 @@ fn wants(reading: &file::Reading, dialogs: &[Key]) -> Result<bool, StateError> {
     Ok(false)
 }
 
-/// Opens or reads a file of redb, which asserts that its header and its length fit each other, and that values are of their type: one
-/// that is damaged makes it panic. The outer error is what it said then.
+/// Opens or reads a file of redb. redb asserts that the header fits the length, and that values are of their type, so a damaged file makes it
+/// panic. The outer error is the text of that panic.
 fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).map_err(|panic| {
         let said =

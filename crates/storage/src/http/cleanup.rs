@@ -16,7 +16,7 @@ use crate::engine::names::Reserved;
 use crate::error::Result;
 use crate::{Leftovers, Stored};
 
-/// Watches one upload: if it ends without a definite outcome, what it may have left is removed in the background.
+/// Watches one upload: if it ends without a definite outcome, the object that it may have left is removed in the background.
 #[derive(Debug)]
 pub(super) struct Cleanup {
     web: Arc<Web>,
@@ -93,13 +93,13 @@ impl Drop for Cleanup {
     }
 }
 
-/// Sends one DELETE, for which it waits only briefly; returns whether it removed something. Later, the name may be that of another gateway's upload:
-/// the client may have repeated its request there.
+/// Sends one DELETE; returns whether it removed something. The wait for the answer is short, because another gateway may soon use the name: the
+/// client may have repeated its request there.
 async fn is_removed_at_once(web: &Web, link: &Link) -> bool {
     matches!(tokio::time::timeout(AT_ONCE, remove(web, link)).await, Ok(Ok(true)))
 }
 
-/// Returns the ETag of what is there, if the server gives one; `None` if nothing is there. Without an answer, something may be.
+/// Returns the ETag of the object at the link, if the server gives one; `None` if there is no object. Without an answer, there may be one.
 async fn look(web: &Web, link: &Link) -> Option<Option<String>> {
     match web.ask(&Method::HEAD, link, &HeaderMap::new()).await {
         Ok((_, response)) if is_gone(response.status()) => None,
@@ -108,7 +108,7 @@ async fn look(web: &Web, link: &Link) -> Option<Option<String>> {
     }
 }
 
-/// Sends a DELETE; returns whether it removed an object: not if there was none, or if the server does not support deletion.
+/// Sends a DELETE; returns whether it removed an object. It did not if there was none, or if the server does not support deletion.
 pub(super) async fn remove(web: &Web, link: &Link) -> Result<bool> {
     let (_, response) = web.follow(Method::DELETE, link.clone(), &HeaderMap::new(), web.patience()).await?;
     let status = response.status();
