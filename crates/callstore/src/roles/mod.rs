@@ -15,7 +15,6 @@ use stowage_http::body::BoxError;
 
 use crate::app::Groups;
 use crate::config::{Config, CouchTarget};
-use crate::state::is_within;
 use reading::Reading;
 
 /// The role of one instance.
@@ -131,6 +130,12 @@ impl Serves {
             |served: &(Roles, u32)| served.0.owner(&domain.unwrap_or_default().to_lowercase()) == Some(served.1);
         self.0.as_ref().is_none_or(|served| owner(served))
     }
+}
+
+/// Returns whether a domain equals `of` or is a subdomain of it.
+#[must_use]
+pub(crate) fn is_within(domain: &str, of: &str) -> bool {
+    domain.strip_suffix(of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// Checks the constraints between the roles of the list.

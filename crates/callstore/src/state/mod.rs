@@ -25,7 +25,6 @@ use tokio::sync::{broadcast, watch};
 pub use apply::Applied;
 pub use brief::{Brief, Dialogs, Index, Listed, Node};
 pub use closing::{standing_of, talk_of};
-pub(crate) use query::is_within;
 pub use query::{Filter, Page, WithLegs};
 pub use stored::{Meta, News, Stored};
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::brief::Brief;
 use super::{State, StateError, Stored};
 use crate::fold::{Attr, Key, Micros, Standing};
+use crate::roles::is_within;
 
 /// Selects dialogs or legs; unset fields match everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,12 +66,6 @@ impl Filter {
                 brief.answered.is_some_and(|answered| brief.ended.unwrap_or(now).saturating_sub(answered) >= wanted)
             })
     }
-}
-
-/// Returns whether a domain equals `of` or is a subdomain of it.
-#[must_use]
-pub(crate) fn is_within(domain: &str, of: &str) -> bool {
-    domain.strip_suffix(of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 impl State {
