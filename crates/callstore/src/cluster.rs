@@ -13,16 +13,13 @@ use stowage_http::egress::Egress;
 use stowage_http::identity::Identity;
 use stowage_http::trust;
 
-use crate::app::Memory;
-use crate::broker::{Broker, Notices, Trackers};
-use crate::clock::Clock;
+use crate::broker::{Broker, Notices};
 use crate::config::{Config, SiteOptions, TlsOptions};
 use crate::follow::Progress;
 use crate::group::{self, Group};
 use crate::journal::rabbitmq::{self, StreamJournal};
 use crate::orders::Orders;
 use crate::state::State;
-use crate::sweeps::Sweeps;
 
 /// Creates the broker, if one is configured.
 ///
@@ -57,14 +54,6 @@ pub fn journal_of_another(config: &Config, options: &SiteOptions, tasks: &Tasks)
     let (stream, max_age) = (options.stream.clone(), Duration::ZERO);
     let stream = rabbitmq::Config { stream, max_age, max_bytes: None, segment_bytes: None };
     Ok(StreamJournal::of_another_site(broker, stream, tasks.clone()))
-}
-
-/// Creates the sweeps, if trackers are to be queried.
-pub(crate) fn sweeps(config: &Config, broker: Option<&Broker>, memory: &Memory, clock: Clock) -> Option<Sweeps> {
-    let answers = config.broker.as_ref()?.answers?;
-    let trackers = Trackers::new(broker?.clone(), answers);
-    let (journal, state) = (Arc::clone(&memory.journal), Arc::clone(&memory.state));
-    Some(Sweeps::new(trackers, journal, state, clock, memory.inlet.clone()))
 }
 
 /// Returns the receivers of notices: the webhook, the broker's exchange, or both.

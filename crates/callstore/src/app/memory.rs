@@ -10,8 +10,8 @@ use stowage_http::body::BoxError;
 use tokio::sync::watch;
 
 use super::{Groups, Shared};
-use crate::broker::Broker;
-use crate::clock::micros;
+use crate::broker::{Broker, Trackers};
+use crate::clock::{Clock, micros};
 use crate::cluster;
 use crate::config::{Config, JournalKind};
 use crate::follow::Progress;
@@ -21,18 +21,19 @@ use crate::lead::Leading;
 use crate::roles::Serves;
 use crate::sites::Site;
 use crate::state::{State, StateError};
+use crate::sweeps::Sweeps;
 
 /// Journal and state.
 #[derive(Debug, Clone)]
-pub(crate) struct Memory {
+pub(super) struct Memory {
     /// The journal.
-    pub(crate) journal: Arc<dyn Journal>,
+    pub(super) journal: Arc<dyn Journal>,
     /// The state.
-    pub(crate) state: Arc<State>,
+    pub(super) state: Arc<State>,
     /// The inlet's state, if KAZOO feeds the journal itself.
-    pub(crate) inlet: Option<watch::Receiver<Inlet>>,
+    inlet: Option<watch::Receiver<Inlet>>,
     /// The other sites.
-    pub(crate) sites: Vec<Site>,
+    pub(super) sites: Vec<Site>,
     embedded: Option<Embedded>,
 }
 
@@ -41,7 +42,7 @@ impl Memory {
     ///
     /// # Errors
     /// If files are unusable, the journal is not the state's, or the broker refuses a prerequisite. An unreachable broker is waited for.
-    pub(crate) async fn open(
+    pub(super) async fn open(
         config: &Config,
         groups: &Groups,
         broker: Option<&Broker>,
@@ -101,6 +102,14 @@ impl Memory {
             ));
         }
         Ok(Self { journal: Arc::new(journal.clone()), state, inlet: None, sites, embedded: Some(journal) })
+    }
+
+    /// Creates the sweeps, if trackers are to be queried.
+    pub(super) fn sweeps(&self, config: &Config, broker: Option<&Broker>, clock: Clock) -> Option<Sweeps> {
+        let answers = config.broker.as_ref()?.answers?;
+        let trackers = Trackers::new(broker?.clone(), answers);
+        let (journal, state) = (Arc::clone(&self.journal), Arc::clone(&self.state));
+        Some(Sweeps::new(trackers, journal, state, clock, self.inlet.clone()))
     }
 
     /// Leads without a group, in a new epoch per start, which is known once the journal, with the previous epochs, has been read.

@@ -40,7 +40,7 @@ use crate::records::Writer;
 use crate::roles::Serves;
 use crate::sites::Own;
 use crate::state::State;
-pub(crate) use memory::Memory;
+use memory::Memory;
 
 /// A running call store.
 #[derive(Debug)]
@@ -211,7 +211,7 @@ impl Shared {
         let webhook = self.config.webhook.as_ref().map(|url| Webhook::new(client, url)).transpose()?;
         let webhook = webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Orders>);
         let orders = world.orders.or_else(|| cluster::orders(&self.config, self.broker.as_ref(), webhook));
-        let sweeps = cluster::sweeps(&self.config, self.broker.as_ref(), &self.memory, self.clock.clone());
+        let sweeps = self.memory.sweeps(&self.config, self.broker.as_ref(), self.clock.clone());
         let switches = world.switches.or_else(|| sweeps.map(|sweeps| Arc::new(sweeps) as Arc<dyn Switches>));
         let mut records = self.config.records.clone();
         records.sorm3 &= self.groups.sorm3;
