@@ -1,12 +1,12 @@
 //! Assembles a call store from its configuration, and shuts it down.
 
+mod groups;
 mod memory;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use stowage_base::console::complain;
 use stowage_base::secret::Secret;
 use stowage_base::signals::Program;
@@ -37,9 +37,9 @@ use crate::lead::Leading;
 use crate::metrics::Metrics;
 use crate::orders::{Orders, Webhook};
 use crate::records::Writer;
-use crate::roles::Serves;
 use crate::sites::Own;
 use crate::state::State;
+use groups::Groups;
 use memory::Memory;
 
 /// A running call store.
@@ -83,7 +83,7 @@ impl App {
     pub async fn start(config: Config, world: World) -> Result<Self, BoxError> {
         let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
         let (background, connections, upstream) = (Tasks::default(), Tasks::default(), Tasks::default());
-        let groups = crate::roles::of_config(&config)?;
+        let groups = groups::of_config(&config)?;
         if let Some(doubt) = &groups.doubt {
             tracing::warn!("{doubt}");
         }
@@ -261,7 +261,7 @@ impl Shared {
 /// # Errors
 /// Files that cannot be read, hold no certificate or key, or do not match; a journal that is not read any more. A line for each.
 pub fn check(config: &Config) -> Result<(), BoxError> {
-    if let Ok(groups) = crate::roles::of_config(config)
+    if let Ok(groups) = groups::of_config(config)
         && let Some(doubt) = groups.doubt
     {
         complain(&doubt);
@@ -318,23 +318,6 @@ fn bounds(config: &Config) -> Bounds {
         tls_handshake: config.timeouts.http.tls_handshake,
         idle_body: config.timeouts.http.idle_body,
     }
-}
-
-/// The contents of `/v1/groups`, and the settings of this instance's role.
-#[derive(Debug, Clone)]
-pub struct Groups {
-    /// The groups as JSON.
-    pub shown: Value,
-    /// Whether this instance follows calls to their records (`cdr_enabled`).
-    pub acts: bool,
-    /// Whether this instance writes `cdr/COPM3/dialogs`.
-    pub sorm3: bool,
-    /// What of the configuration the role overrides, where that may be an oversight.
-    pub doubt: Option<String>,
-    /// Whether events are acknowledged before a majority of the journal's replicas has them (`sync`).
-    pub is_local: bool,
-    /// The calls that this instance follows to their ends.
-    pub serves: Serves,
 }
 
 /// The timeout for background tasks to end.

@@ -9,12 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use stowage_base::reader::Problem;
-use stowage_http::body::BoxError;
 
-use crate::app::Groups;
-use crate::config::{Config, CouchTarget};
 use reading::Reading;
 
 /// The role of one instance.
@@ -199,41 +196,4 @@ pub fn read_file(path: &Path, instance: &str) -> Result<Roles, Vec<Problem>> {
         return Err(problem("instance", format!("{} has no enabled role of the name {instance:?}", path.display())));
     }
     Ok(roles)
-}
-
-/// Returns what the roles define for this instance; without roles, it serves all calls.
-///
-/// # Errors
-/// An invalid list.
-pub fn of_config(config: &Config) -> Result<Groups, BoxError> {
-    let Some(path) = &config.roles else {
-        return Ok(Groups {
-            shown: json!([]),
-            acts: true,
-            sorm3: true,
-            doubt: None,
-            is_local: false,
-            serves: Serves::default(),
-        });
-    };
-    let roles = read_file(path, &config.instance).map_err(|problems| {
-        let lines: Vec<_> = problems.iter().map(|problem| format!("{} {}", problem.key, problem.message)).collect();
-        lines.join("; ")
-    })?;
-    let own = roles.get(&config.instance).ok_or("instance is not in the list")?;
-    let mut shown: BTreeMap<u32, Vec<&Role>> = BTreeMap::new();
-    roles.all().iter().for_each(|role| shown.entry(role.group).or_default().push(role));
-    let shown = shown.into_iter().map(|(group, mut members)| {
-        members.sort_by_key(|role| role.order);
-        let domains = members.first().map(|role| &role.include_domains);
-        let members = members.iter().map(|role| json!({ "name": role.name, "order": role.order }));
-        json!({ "group": group, "domains": domains, "members": members.collect::<Vec<_>>(), "is_own": group == own.group })
-    });
-    let (acts, sorm3) = (own.cdr_enabled, own.cdr_enabled && own.sorm3_enabled);
-    let (shown, group, is_local) = (shown.collect(), own.group, !own.is_transactional);
-    let is_silent = acts && !sorm3 && config.records.sorm3 && config.couchdb.target != CouchTarget::Off;
-    let doubt = is_silent.then(|| {
-        format!("records.sorm3 is on, but not sorm3_enabled of the role {}: no conversation gets a record", own.name)
-    });
-    Ok(Groups { shown, acts, sorm3, doubt, is_local, serves: Serves::group_of(roles.clone(), group) })
 }
