@@ -11,6 +11,7 @@ use stowage_http::target::decode;
 use super::{Record, Subject};
 use crate::fold::{Attr, Death, Item, Standing, VARS};
 use crate::sources::{GREGORIAN, Members, to_gregorian};
+use crate::state::CDR;
 use crate::time::month;
 
 /// Returns the document, if the leg belongs to an account and never got or gets its own.
@@ -72,12 +73,12 @@ pub(super) fn record(subject: &Subject<'_>) -> Option<Record> {
     let Value::Object(mut members) = members else { return None };
     members.retain(|_, value| !value.is_null());
     let id = format!("{}-{}", month(crate::sources::from_kazoo(time)), subject.key.id());
-    Some(Record::new(KIND, database, id, members))
+    Some(Record::new(CDR, database, id, members))
 }
 
 /// Returns whether the leg's document is that of a death, and the leg ended later.
 fn is_undone(subject: &Subject<'_>) -> bool {
-    subject.standing == Standing::Ended && subject.stored.item.recorded.contains_key(KIND)
+    subject.standing == Standing::Ended && subject.stored.item.recorded.contains_key(CDR)
 }
 
 /// Returns KAZOO's word for a death, or the cause that the source reported.
@@ -147,7 +148,5 @@ fn shown(vars: &Members<'_>) -> Map<String, Value> {
         .collect()
 }
 
-/// The record's kind.
-pub(crate) const KIND: &str = "cdr";
 /// Length of an account id.
 const ACCOUNT: usize = 32;

@@ -9,13 +9,12 @@ mod writer;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-pub(crate) use cdr::KIND as CDR;
 pub(crate) use rests::Rests;
 pub(crate) use writer::Unable;
 pub use writer::{Outcome, Writer};
 
 use crate::fold::{Key, Micros, Standing};
-use crate::state::Stored;
+use crate::state::{CDR, Stored};
 
 /// `[records]`: what is written, and where.
 #[derive(Debug, Clone)]

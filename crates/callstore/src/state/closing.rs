@@ -8,7 +8,6 @@ use super::stored::Stored;
 use super::{State, StateError};
 use crate::clock::micros;
 use crate::fold::{Attr, Item, Key, Micros, Standing};
-use crate::records::CDR;
 
 /// The combined status of a dialog's legs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -250,3 +249,6 @@ fn wants_record(key: &Key, stored: &Stored, standing: Standing) -> bool {
     let is_ours = standing == Standing::Dead || stored.item.recorded.contains_key(CDR);
     key.is_dialog() || is_ours && stored.item.text(Attr::Source) == Some("kazoo")
 }
+
+/// The kind of the record that stands in for KAZOO's own of a leg.
+pub(crate) const CDR: &str = "cdr";

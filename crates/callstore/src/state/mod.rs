@@ -24,6 +24,7 @@ use tokio::sync::{broadcast, watch};
 
 pub use apply::Applied;
 pub use brief::{Brief, Dialogs, Index, Listed, Node};
+pub(crate) use closing::CDR;
 pub use closing::{standing_of, talk_of};
 pub use query::{Filter, Page, WithLegs};
 pub use stored::{Meta, News, Stored};
