@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::stored::Stored;
+use super::stored::{Node, Stored};
 use crate::fold::{Attr, Key, Micros, Standing};
 use crate::journal::Offset;
 use crate::time::Rfc3339;
@@ -45,23 +45,6 @@ pub struct Brief {
     pub links: Box<[Key]>,
     /// Whether this is a leg's dialog with the exchange itself, which no longer counts once the leg talked with another.
     pub is_absorbed: bool,
-}
-
-/// A switch, as known from its events and responses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Node {
-    /// The time of its newest event.
-    pub event: Micros,
-    /// The time of its newest response.
-    pub answer: Micros,
-}
-
-impl Node {
-    /// Returns the time of the last sign of life.
-    #[must_use]
-    pub fn last(&self) -> Micros {
-        self.event.max(self.answer)
-    }
 }
 
 /// All live items, and the position in the journal.

@@ -23,11 +23,11 @@ use stowage_http::body::BoxError;
 use tokio::sync::{broadcast, watch};
 
 pub use apply::Applied;
-pub use brief::{Brief, Dialogs, Index, Listed, Node};
+pub use brief::{Brief, Dialogs, Index, Listed};
 pub(crate) use closing::CDR;
 pub use closing::{standing_of, talk_of};
 pub use query::{Filter, Page, WithLegs};
-pub use stored::{Meta, News, Stored};
+pub use stored::{Meta, News, Node, Stored};
 
 use crate::fold::{Key, Micros};
 use crate::roles::Serves;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::brief::Node;
 use crate::fold::{Item, Micros, Standing};
 use crate::journal::Offset;
 
@@ -61,6 +60,23 @@ impl Stored {
 
 /// A notice to be sent: its id and JSON.
 pub type News = (Box<str>, Vec<u8>);
+
+/// A switch, as known from its events and responses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// The time of its newest event.
+    pub event: Micros,
+    /// The time of its newest response.
+    pub answer: Micros,
+}
+
+impl Node {
+    /// Returns the time of the last sign of life.
+    #[must_use]
+    pub fn last(&self) -> Micros {
+        self.event.max(self.answer)
+    }
+}
 
 /// The position in the journal, and data that belongs to no item.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
