@@ -6,26 +6,16 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use redb::{Database, Durability, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, Durability, ReadOnlyTable, ReadTransaction, ReadableTable, WriteTransaction};
 use serde::Deserialize;
 
 use super::StateError;
 use super::brief::{Brief, Names};
+use super::layout::{CALLS, DUE, ITEMS, META, NEWS, OVER, stored};
 use super::short::{self, LIVE};
 use super::stored::{Meta, News, Stored};
 use super::tables::Tables;
 use crate::fold::{Key, Micros};
-
-pub(super) const ITEMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("items");
-/// The items of each call.
-pub(super) const CALLS: TableDefinition<'_, (&str, &str), ()> = TableDefinition::new("calls");
-/// Records to be written, by due time.
-pub(super) const DUE: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("due");
-/// Ended items, by the time of their end.
-pub(super) const OVER: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("over");
-/// Notices to be sent, by the time of detection.
-const NEWS: TableDefinition<'_, (i64, &str), &[u8]> = TableDefinition::new("news");
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 /// The file of the state.
 #[derive(Debug)]
@@ -211,10 +201,6 @@ fn times<'a>(rows: impl Iterator<Item = Row<'a>>, most: usize) -> Result<Vec<(Mi
         found.extend(Key::parse(key).map(|key| (at, key)));
     }
     Ok(found)
-}
-
-pub(super) fn stored(bytes: &[u8]) -> Result<Stored, StateError> {
-    serde_json::from_slice(bytes).map_err(|error| StateError::Damaged(error.into()))
 }
 
 /// The dialog that a notice is about.

@@ -8,6 +8,7 @@ mod brief;
 mod closing;
 mod decided;
 mod file;
+mod layout;
 mod query;
 mod short;
 mod sites;

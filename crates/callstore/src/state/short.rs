@@ -4,7 +4,7 @@ use redb::{ReadableTable, TableDefinition, TableHandle, WriteTransaction};
 
 use super::StateError;
 use super::brief::{Brief, Names};
-use super::file::{ITEMS, stored};
+use super::layout::{ITEMS, stored};
 use crate::fold::{Key, Micros, Standing};
 
 /// How it stands, and whether its record is due; call, switch, account, domain, source, from, to; when it began and its last sign; when

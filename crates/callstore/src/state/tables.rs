@@ -4,7 +4,7 @@ use redb::{Table, WriteTransaction};
 
 use super::StateError;
 use super::brief::Brief;
-use super::file::{CALLS, DUE, ITEMS, OVER};
+use super::layout::{CALLS, DUE, ITEMS, OVER};
 use super::short::{self, LIVE, Row};
 use super::stored::{Place, Stored};
 use crate::fold::{Key, Micros};
