@@ -20,16 +20,16 @@ struct Source {
 }
 
 impl Source {
-    /// Returns the file's top-level module, if it belongs to the gateway's crate.
-    fn module(&self) -> Option<&str> {
-        let below = self.path.strip_prefix("src/")?;
+    /// Returns the file's top-level module, if it is one of those in this folder.
+    fn module(&self, folder: &str) -> Option<&str> {
+        let below = self.path.strip_prefix(folder)?.strip_prefix('/')?;
         let first = below.split('/').next()?;
         Some(first.strip_suffix(".rs").unwrap_or(first))
     }
 
-    /// Returns the number of `super` from the file's own module to the crate's root.
-    fn depth(&self) -> usize {
-        let parts = self.path.matches('/').count();
+    /// Returns the number of `super` from the file's own module to the root of the crate in this folder.
+    fn depth(&self, folder: &str) -> usize {
+        let parts = self.path.strip_prefix(folder).unwrap_or(&self.path).matches('/').count();
         if self.path.ends_with("/mod.rs") { parts - 1 } else { parts }
     }
 

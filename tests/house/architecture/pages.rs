@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::imports::{FLOORS, ORDER};
+use super::imports::{CALL_STORE, FLOORS, GATEWAY};
 
 /// Returns every page in the project's root and below `docs`, with its text.
 fn pages() -> Vec<(String, String)> {
@@ -42,12 +42,23 @@ fn paths_in_pages_exist() {
     assert!(pages.iter().map(|(_, text)| paths(text).len()).sum::<usize>() > 30, "paths are found");
 }
 
+/// Returns the quoted names in the first cells of tables.
+fn first_cells(text: &str) -> Vec<&str> {
+    let cells = text.lines().filter(|line| line.starts_with('|')).filter_map(|line| line.split('|').nth(1));
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+}
+
 #[test]
-fn the_architecture_page_has_every_floor_and_module() {
+fn the_architecture_page_has_every_floor_and_the_modules_in_their_order() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).expect("a page");
-    let table: String = page.lines().filter(|line| line.starts_with("| `")).map(|line| format!("{line}\n")).collect();
-    let floors = FLOORS.iter().map(|(floor, _)| format!("`crates/{floor}`"));
-    let modules = ORDER.iter().filter(|module| **module != "main").map(|module| format!("`{module}`"));
-    let missing: Vec<_> = floors.chain(modules).filter(|name| !table.contains(name.as_str())).collect();
+    let named = first_cells(&page);
+    let missing: Vec<_> =
+        FLOORS.iter().filter(|(floor, _)| !named.contains(&format!("crates/{floor}").as_str())).collect();
     assert!(missing.is_empty(), "{missing:?}");
+    for (heading, program) in [("The gateway's modules", GATEWAY), ("The call store", CALL_STORE)] {
+        let (_, section) = page.split_once(&format!("\n## {heading}\n")).expect("a section");
+        let section = section.split("\n## ").next().expect("the section's text");
+        let modules: Vec<_> = program.order.iter().copied().filter(|module| *module != "main").collect();
+        assert_eq!(first_cells(section), modules, "{heading}");
+    }
 }
