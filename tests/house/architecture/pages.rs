@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::imports::{CALL_STORE, FLOORS, GATEWAY};
+use super::imports::{CALL_STORE, FLOORS, GATEWAY, Program};
 
 /// Returns every page in the project's root and below `docs`, with its text.
 fn pages() -> Vec<(String, String)> {
@@ -48,6 +48,11 @@ fn first_cells(text: &str) -> Vec<&str> {
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
 }
 
+/// Returns a program's modules in their order, without `main`, which only calls the library.
+fn modules(program: &Program) -> Vec<&'static str> {
+    program.order.iter().copied().filter(|module| *module != "main").collect()
+}
+
 #[test]
 fn the_architecture_page_has_every_floor_and_the_modules_in_their_order() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).expect("a page");
@@ -58,7 +63,15 @@ fn the_architecture_page_has_every_floor_and_the_modules_in_their_order() {
     for (heading, program) in [("The gateway's modules", GATEWAY), ("The call store", CALL_STORE)] {
         let (_, section) = page.split_once(&format!("\n## {heading}\n")).expect("a section");
         let section = section.split("\n## ").next().expect("the section's text");
-        let modules: Vec<_> = program.order.iter().copied().filter(|module| *module != "main").collect();
-        assert_eq!(first_cells(section), modules, "{heading}");
+        assert_eq!(first_cells(section), modules(&program), "{heading}");
     }
+}
+
+#[test]
+fn the_call_store_s_first_page_has_its_modules_in_their_order() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(CALL_STORE.folder).join("lib.rs");
+    let source = fs::read_to_string(path).expect("a file");
+    let page: String =
+        source.lines().filter_map(|line| line.strip_prefix("//! ")).map(|line| format!("{line}\n")).collect();
+    assert_eq!(first_cells(&page), modules(&CALL_STORE));
 }
