@@ -1,4 +1,16 @@
 //! The call store: sources, fold, journal, state, deaths, records, listener, and kills of the process.
+//!
+//! | subject | files |
+//! |---|---|
+//! | what the tests share | `events`, `running` |
+//! | events and facts | `sources`, `fold` |
+//! | the journal and the state | `journal`, `follow`, `state`, `talk` |
+//! | deaths | `dead`, `silence`, `sweeps` |
+//! | records | `records`, `store` |
+//! | several instances and sites | `roles`, `groups`, `two`, `sites` |
+//! | the listener | `listener`, `page` |
+//! | the program and its documentation | `commands`, `configuration`, `operations` |
+//! | kills, full disks and other faults | `killed`, `disk`, `faults` |
 
 #![allow(
     clippy::unwrap_used,
