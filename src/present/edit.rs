@@ -6,9 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use stowage_couch::{self as couch, Document, Event, Guard, Path, Scanner, mentions_pointers};
 
-use super::entries::{Current, Held};
-use super::requested::RequestedRows;
-use super::view::Inline;
+use super::state::{Current, Held, Inline, Terms};
 use crate::error::Error;
 use crate::pointer::{self, Outside};
 
@@ -28,18 +26,6 @@ impl Piece {
             Self::Data(inline) => inline.encoded_length(),
         }
     }
-}
-
-/// The rules for editing the documents of a response.
-#[derive(Debug, Clone)]
-pub(super) struct Terms {
-    /// The database's decoded name.
-    pub(super) database: String,
-    pub(super) requested_rows: RequestedRows,
-    /// Whether `_revisions` were requested by the gateway rather than by the client.
-    pub(super) hides_history: bool,
-    /// The limit on the bytes of a document held in memory.
-    pub(super) limit: u64,
 }
 
 /// Edits CouchDB's JSON into what clients see.

@@ -3,36 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stowage_couch::{Document, Fault, unquoted};
+use stowage_couch::{Document, Fault};
 
 use super::edit::{Editor, Piece};
-use super::requested::Requested;
-use super::view::Inline;
+use super::state::{Current, Held, Inline};
 use crate::error::Error;
 use crate::pointer::{self, Outside, Shown};
-
-/// A document with pointers, while its `_attachments` are being read.
-pub(super) struct Current {
-    pub(super) document: Arc<Document>,
-    pub(super) requested: Requested,
-    pub(super) known: Option<u64>,
-    /// The pointers that have not been presented yet.
-    pub(super) outside: Vec<Outside>,
-    /// Whether an entry has been written.
-    pub(super) written: bool,
-    pub(super) held: Held,
-}
-
-/// CouchDB's entries, by quoted name, that have not been written yet.
-pub(super) enum Held {
-    /// All of them, as long as they are short: pointers go between them.
-    All(Vec<(Bytes, Vec<u8>)>),
-    /// The entries are too long to be held, so pointers come after them. `Some` is an entry with the name of a pointer: its value determines which of
-    /// the two is shown.
-    Doubtful(Option<(Bytes, Vec<u8>)>),
-    /// As `Doubtful(None)`, while the rest of an entry passes that was left out because a pointer of its name is shown.
-    LeftOut,
-}
 
 impl Editor {
     pub(super) fn entry(&mut self, name: Bytes) -> Result<(), Error> {
@@ -186,28 +162,6 @@ impl Editor {
         after.push('}');
         self.write(after);
         Ok(())
-    }
-}
-
-impl Current {
-    /// Returns the place of the pointer with this quoted name.
-    fn pointer(&self, name: &[u8]) -> Option<usize> {
-        let plain = unquoted(name);
-        self.outside.iter().position(|outside| outside.name == plain)
-    }
-
-    /// Returns the place of the pointer that counts although CouchDB has an attachment of the same name.
-    fn winner(&self, name: &[u8], native: Option<u64>) -> Option<usize> {
-        let at = self.pointer(name)?;
-        let wins = |outside: &Outside| native.is_none_or(|native| outside.wins_over(native));
-        self.outside.get(at).is_some_and(wins).then_some(at)
-    }
-
-    /// Drops the pointer with this quoted name, which CouchDB's attachment hides.
-    fn drop_pointer(&mut self, name: &[u8]) {
-        if let Some(at) = self.pointer(name) {
-            self.outside.remove(at);
-        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `shape`, `answer` | the form of a response; its head, and the handler of its body |
 //! | `requested` | what the client wants: queries, and bodies with options |
+//! | `state` | one document while it is edited; the rules for editing |
 //! | `view` | the state shared by the documents of one response; opens attachments |
 //! | `edit`, `rows` | JSON: one document, rows, feeds |
 //! | `related`, `mixed` | multipart: one document with its attachments, and several of them |
@@ -22,6 +23,7 @@ mod related;
 mod requested;
 mod rows;
 mod shape;
+mod state;
 mod trial;
 mod view;
 
@@ -46,9 +48,9 @@ use crate::upstream::Home;
 use crate::upstream::forward::forward;
 use crate::upstream::held::{Held, Taken, UNCOUNTED, memory_of, scanned, take};
 use answer::change;
-use edit::Terms;
 use requested::{RequestedRows, names_revs};
 pub(crate) use shape::Kind;
+use state::Terms;
 pub use trial::shown_text;
 use view::View;
 

@@ -13,7 +13,8 @@ use stowage_http::multipart::{self, Parts};
 use stowage_http::written::Out;
 
 use super::edit::{pointers, shown};
-use super::view::{Inline, View};
+use super::state::Inline;
+use super::view::View;
 use crate::error::Error;
 use crate::pointer::{self, Outside, Shown};
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::edit::{Editor, Piece, Terms};
+use super::edit::{Editor, Piece};
 use super::requested::RequestedRows;
 use super::shape::Kind;
+use super::state::Terms;
 use crate::router::List;
 
 /// Edits a response that arrives in these pieces as the response to each kind of request. `query` and `body` are the request's. Returns `None` for a

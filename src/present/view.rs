@@ -7,19 +7,19 @@ use http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use stowage_base::activity::Activity;
-use stowage_couch::{self as couch, Document};
-use stowage_http::base64::{encoded, encoded_length};
+use stowage_couch as couch;
+use stowage_http::base64::encoded;
 use stowage_http::body::{Body, collect};
 use stowage_http::gzip::Gunzip;
 
-use super::edit::Terms;
+use super::state::{Inline, Terms};
 use crate::attachment::get::{self, Opened};
 use crate::attachment::link::Asked;
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::object::source::Source;
+use crate::pointer::Entry;
 use crate::pointer::kazoo::Link;
-use crate::pointer::{Entry, Outside, Pointer};
 use crate::record::about;
 use crate::router::{Database, Operation, Target};
 
@@ -36,37 +36,6 @@ pub(super) struct View {
     pub(super) by_rev: bool,
     /// Whether the request is not a HEAD.
     pub(super) wants_body: bool,
-}
-
-/// An attachment whose bytes go into a response.
-#[derive(Debug)]
-pub(super) struct Inline {
-    pub(super) document: Arc<Document>,
-    pub(super) outside: Outside,
-}
-
-impl Inline {
-    fn object(&self) -> Option<&Pointer> {
-        match &self.outside.entry {
-            Ok(Entry::Object(pointer)) => Some(pointer),
-            _ => None,
-        }
-    }
-
-    /// Returns whether the bytes are gzip that the client sent.
-    pub(super) fn is_gzip(&self) -> bool {
-        self.object().is_some_and(Pointer::is_gzip)
-    }
-
-    /// Returns the stored length, if the document contains it.
-    pub(super) fn length(&self) -> Option<u64> {
-        self.object()?.length
-    }
-
-    /// Returns the length of the decompressed bytes as base64.
-    pub(super) fn encoded_length(&self) -> Option<u64> {
-        self.length().filter(|_| !self.is_gzip()).map(encoded_length)
-    }
 }
 
 impl View {
