@@ -6,8 +6,8 @@ use stowage_couch::{Caller, Document, is_deleted};
 use stowage_http::body::Body;
 
 use super::Writer;
-use super::draft::Draft;
 use super::draft::edit::Edit;
+use super::draft::{Base, Draft};
 use crate::error::Error;
 use crate::moving::is_only_moved;
 use crate::router::DocumentTarget;
@@ -24,20 +24,6 @@ pub(super) enum Lookup {
     Known(Caller),
     /// CouchDB refused.
     Answer(Response<Body>),
-}
-
-/// The revision that stubs refer to.
-pub(super) struct Base {
-    /// The document; empty if it is new.
-    pub(super) document: Document,
-    /// The document as read without a revision; empty if there is none.
-    pub(super) saved: Document,
-    /// The CouchDB that has the document; the home for a new one.
-    pub(super) caller: Caller,
-    /// Whether any CouchDB has the document.
-    pub(super) exists: bool,
-    /// The generation of the new revision.
-    pub(super) generation: u64,
 }
 
 impl Writer {

@@ -12,9 +12,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Writer;
-use super::base::Base;
 use super::draft::attached::{Attached, Content, MEMBER};
-use super::draft::{Draft, StoredIn};
+use super::draft::{Base, Draft, StoredIn};
 use super::parts::Following;
 use crate::attachment::copy::{Copying, OutgoingCopy, Verdict};
 use crate::error::Error;

@@ -34,9 +34,8 @@ use crate::router::{Database, Target};
 use crate::upstream::Home;
 use crate::upstream::forward::forward;
 use crate::upstream::held::{Held, Taken, scanned, take};
-use base::Base;
-use draft::Draft;
 use draft::attached::Content;
+use draft::{Base, Draft};
 
 pub(crate) use bulk::bulk_docs;
 pub(crate) use form::post as form;

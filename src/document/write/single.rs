@@ -11,9 +11,9 @@ use stowage_http::body::Body;
 use stowage_http::multipart::boundary;
 use stowage_http::target::query_value;
 
-use super::base::{Base, Lookup};
+use super::base::Lookup;
 use super::draft::edit::NamedRev;
-use super::draft::{Draft, Dropped, Named, StoredIn};
+use super::draft::{Base, Draft, Dropped, Named, StoredIn};
 use super::parts::{Following, Opened, Related};
 use super::store::Parts;
 use super::{Input, Labelled, TOUCHED, UNTOUCHED, Writer, begin, too_long};

@@ -13,9 +13,8 @@ use stowage_http::body::{Body, collect};
 use stowage_storage::{Budget, CHUNK_BYTES};
 
 use super::Writer;
-use super::base::Base;
 use super::draft::attached::{Content, Follows, MEMBER};
-use super::draft::{Draft, StoredIn};
+use super::draft::{Base, Draft, StoredIn};
 use super::parts::{Following, told};
 use crate::error::Error;
 use crate::locks::Turn;

@@ -17,9 +17,9 @@ use stowage_couch::{Couch, Text, is_json};
 use stowage_http::body::Body;
 use stowage_storage::Permit;
 
-use super::base::{Base, Lookup};
+use super::base::Lookup;
 use super::draft::edit::Edit;
-use super::draft::{Draft, Named, StoredIn, no_object};
+use super::draft::{Base, Draft, Named, StoredIn, no_object};
 use super::single::as_json;
 use super::store::Turns;
 use super::{Input, Labelled, TOUCHED, UNTOUCHED, Writer, begin};

@@ -6,10 +6,9 @@ pub(super) mod edit;
 use http::StatusCode;
 use serde_json::json;
 use serde_json::value::RawValue;
-use stowage_couch::Document;
+use stowage_couch::{Caller, Document};
 
 use super::Writer;
-use super::base::Base;
 use crate::attachment::fallback::Noted;
 use crate::error::Error;
 use crate::plan::{Decision, DocumentPlan, OnDelete, Placement, decide, on_delete, plan_for};
@@ -34,6 +33,20 @@ pub(super) struct Draft {
     pub(super) noted: Noted,
     /// Whether the batch contains the document again, with attachments that this draft lacks.
     pub(super) has_twin: bool,
+}
+
+/// The revision that stubs refer to.
+pub(super) struct Base {
+    /// The document; empty if it is new.
+    pub(super) document: Document,
+    /// The document as read without a revision; empty if there is none.
+    pub(super) saved: Document,
+    /// The CouchDB that has the document; the home for a new one.
+    pub(super) caller: Caller,
+    /// Whether any CouchDB has the document.
+    pub(super) exists: bool,
+    /// The generation of the new revision.
+    pub(super) generation: u64,
 }
 
 /// Where the draft's attachments go.
