@@ -11,6 +11,8 @@ pub(crate) mod source;
 pub(crate) mod storages;
 pub(crate) mod unsaved;
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -21,3 +23,5 @@ pub(crate) fn couch_digest(md5: &[u8]) -> String {
 
 /// The default media type.
 pub(crate) const OCTETS: &str = "application/octet-stream";
+/// How long a save without a response may still arrive.
+pub(crate) const DOUBTFUL_FOR: Duration = Duration::from_secs(120);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use stowage_base::activity::Activity;
 use stowage_storage::{self as storage, Opened, Stored};
 
+use super::DOUBTFUL_FOR;
 use super::intent::Intent;
 use super::remove::{remove_later, remove_object};
-use super::unsaved::DOUBTFUL_FOR;
 use crate::gateway::Gateway;
 use crate::jobs::Job;
 use crate::pointer::Pointer;

@@ -1,13 +1,13 @@
 //! Stored objects that no document names yet.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use stowage_base::activity::Activity;
 use stowage_couch::Document;
 use tokio::runtime::Handle;
 
+use super::DOUBTFUL_FOR;
 use super::new_object::NewObject;
 use super::remove::remove_later;
 use crate::error::Error;
@@ -135,6 +135,3 @@ impl Drop for Unsaved {
         drop(gateway.tasks.spawn("removal of what is not saved", rest.discard()));
     }
 }
-
-/// How long a save without a response may still arrive.
-pub(crate) const DOUBTFUL_FOR: Duration = Duration::from_secs(120);
