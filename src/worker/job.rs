@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Worker;
-use super::step::{Step, step};
+use super::step::{Failure, Step};
+use super::{Worker, moves, removal};
+use crate::gateway::Gateway;
 use crate::jobs::{Held, Job, Kind, Unsaved};
 
 impl Worker {
@@ -118,6 +119,17 @@ impl Worker {
         }
         Ok("waits")
     }
+}
+
+/// Attempts a job once.
+async fn step(gateway: &Arc<Gateway>, job: Job) -> Step {
+    let kind = job.kind;
+    let outcome = match kind {
+        Kind::Move => moves::move_out(gateway, &job).await,
+        Kind::Copy => moves::copy(gateway, &job).await,
+        Kind::Remove => removal::remove(gateway, &job).await,
+    };
+    outcome.unwrap_or_else(|error| Step::Failed(Failure::of(kind, &error)))
 }
 
 /// The interval between attempts at a stuck job.

@@ -1,14 +1,11 @@
-//! One attempt at a job, and its outcome.
+//! The outcome of an attempt at a job.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use stowage_storage as storage;
 
-use super::{moves, removal};
 use crate::error::Error;
-use crate::gateway::Gateway;
-use crate::jobs::{Job, Kind};
+use crate::jobs::Kind;
 
 /// The outcome of an attempt.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,7 +51,7 @@ impl Failure {
 
 impl Failure {
     /// Classifies the error of an attempt at a job of this kind.
-    fn of(kind: Kind, error: &Error) -> Self {
+    pub(super) fn of(kind: Kind, error: &Error) -> Self {
         let (shown, pause) = match error {
             // A retention, a hold or a lease of one object, a grant that excludes removals, or a server that lists no unfinished uploads says nothing
             // about the storage's other jobs.
@@ -82,17 +79,6 @@ impl Failure {
 /// jobs: repeating a wrong password for each could lock the account.
 pub(super) fn is_of_object(error: &storage::Error) -> bool {
     error.kind() == storage::Kind::Refused && error.status().is_some() && !error.is_of_login()
-}
-
-/// Attempts a job once.
-pub(super) async fn step(gateway: &Arc<Gateway>, job: Job) -> Step {
-    let kind = job.kind;
-    let outcome = match kind {
-        Kind::Move => moves::move_out(gateway, &job).await,
-        Kind::Copy => moves::copy(gateway, &job).await,
-        Kind::Remove => removal::remove(gateway, &job).await,
-    };
-    outcome.unwrap_or_else(|error| Step::Failed(Failure::of(kind, &error)))
 }
 
 /// The delay after a transient failure.
