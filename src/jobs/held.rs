@@ -8,7 +8,8 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{AT_ONCE, Job, Jobs};
+use super::queue::Reason;
+use super::{AT_ONCE, Job, Jobs, Unsaved};
 
 /// A job held by this gateway. After a drop, the lease runs until it expires; then any worker may claim the job.
 #[derive(Debug)]
@@ -25,6 +26,15 @@ pub struct AllHeld {
     _keeper: JoinSet<()>,
 }
 
+/// The outcome of a claim.
+#[derive(Debug)]
+pub enum Claim {
+    /// This gateway holds the job.
+    Held(Box<Held>),
+    /// Another gateway holds the job.
+    Taken,
+}
+
 #[derive(Debug)]
 struct Lease {
     jobs: Jobs,
@@ -34,8 +44,36 @@ struct Lease {
     end: watch::Sender<Instant>,
 }
 
+impl Jobs {
+    /// Claims a job that was read; returns `None` if another gateway was faster.
+    ///
+    /// # Errors
+    /// Fails as [`save`](Self::save) does.
+    pub async fn hold(&self, job: Job) -> Result<Option<Held>, Unsaved> {
+        Ok(self.save_over(self.held(job)).await?.map(|job| Held::new(self, job)))
+    }
+
+    /// Adds a job that this gateway holds. Takes over one whose holder is dead.
+    ///
+    /// # Errors
+    /// Fails as [`add`](Self::add) does.
+    pub async fn claim(&self, job: Job) -> Result<Claim, Reason> {
+        Ok(match self.put(self.held(job), true).await? {
+            Some(job) => Claim::Held(Box::new(Held::new(self, job))),
+            None => Claim::Taken,
+        })
+    }
+
+    /// Adds jobs that this gateway holds, several at a time, whether or not another one holds them. Leaves out those that cannot be saved.
+    pub async fn hold_all(&self, jobs: Vec<Job>) -> AllHeld {
+        let jobs: Vec<Job> = jobs.into_iter().map(|job| self.held(job)).collect();
+        let added = self.add_all(&jobs).await;
+        AllHeld::new(self, added.into_iter().filter_map(Result::ok).collect())
+    }
+}
+
 impl Held {
-    pub(super) fn new(jobs: &Jobs, job: Job) -> Self {
+    fn new(jobs: &Jobs, job: Job) -> Self {
         let lease = Arc::new(Lease::new(jobs, job));
         let keeper = keeper(jobs, vec![Arc::clone(&lease)]);
         Self { lease, keeper }
@@ -82,7 +120,7 @@ impl Held {
 }
 
 impl AllHeld {
-    pub(super) fn new(jobs: &Jobs, held: Vec<Job>) -> Self {
+    fn new(jobs: &Jobs, held: Vec<Job>) -> Self {
         let leases: Vec<_> = held.into_iter().map(|job| Arc::new(Lease::new(jobs, job))).collect();
         let keeper = keeper(jobs, leases.clone());
         Self { leases, _keeper: keeper }

@@ -20,8 +20,8 @@ use crate::plan::stand_in;
 use crate::pointer::StoredObject;
 use crate::router::{Database, Target};
 
-pub use held::{AllHeld, Held};
-pub use queue::{AT_ONCE, Claim, Jobs, Unsaved};
+pub use held::{AllHeld, Claim, Held};
+pub use queue::{AT_ONCE, Jobs, Unsaved};
 pub use read::{Change, Feed, LONG_PAGE, Page};
 
 /// A unit of deferred work.

@@ -13,7 +13,7 @@ use stowage_http::target::encode;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{AllHeld, Held, Holder, Job};
+use super::{Holder, Job};
 use crate::config;
 
 /// The queue, accessed with the gateway's own account; cheap to clone.
@@ -31,15 +31,6 @@ pub(super) struct Inner {
     shut: Mutex<Option<Instant>>,
     /// Whether the security of the database is known to be set, or cannot be set.
     pub(super) is_secured: AtomicBool,
-}
-
-/// The outcome of a claim.
-#[derive(Debug)]
-pub enum Claim {
-    /// This gateway holds the job.
-    Held(Box<Held>),
-    /// Another gateway holds the job.
-    Taken,
 }
 
 /// Why a job could not be saved.
@@ -117,7 +108,7 @@ impl Jobs {
     }
 
     /// Saves a job, whether or not it exists. Returns `None` if `yields` is set and a live gateway holds the job.
-    async fn put(&self, mut job: Job, yields: bool) -> Result<Option<Job>, Reason> {
+    pub(super) async fn put(&self, mut job: Job, yields: bool) -> Result<Option<Job>, Reason> {
         let (mut tries, mut is_doubtful, mut pause) = (TRIES, false, FIRST_PAUSE);
         loop {
             (tries, pause) = (tries - 1, pause * 2);
@@ -170,15 +161,7 @@ impl Jobs {
         self.save_over(job).await.map_err(|unsaved| unsaved.reason)
     }
 
-    /// Claims a job that was read; returns `None` if another gateway was faster.
-    ///
-    /// # Errors
-    /// Fails as [`save`](Self::save) does.
-    pub async fn hold(&self, job: Job) -> Result<Option<Held>, Unsaved> {
-        Ok(self.save_over(self.held(job)).await?.map(|job| Held::new(self, job)))
-    }
-
-    async fn save_over(&self, mut job: Job) -> Result<Option<Job>, Unsaved> {
+    pub(super) async fn save_over(&self, mut job: Job) -> Result<Option<Job>, Unsaved> {
         let save = self.write(&job).await.map_err(|reason| Unsaved { reason, is_general: true })?;
         let status = save.head.status;
         if status == StatusCode::CONFLICT {
@@ -231,24 +214,6 @@ impl Jobs {
             job = now;
         }
         Err("the job is saved by others again and again".to_owned())
-    }
-
-    /// Adds a job that this gateway holds. Takes over one whose holder is dead.
-    ///
-    /// # Errors
-    /// Fails as [`add`](Self::add) does.
-    pub async fn claim(&self, job: Job) -> Result<Claim, Reason> {
-        Ok(match self.put(self.held(job), true).await? {
-            Some(job) => Claim::Held(Box::new(Held::new(self, job))),
-            None => Claim::Taken,
-        })
-    }
-
-    /// Adds jobs that this gateway holds, several at a time, whether or not another one holds them. Leaves out those that cannot be saved.
-    pub async fn hold_all(&self, jobs: Vec<Job>) -> AllHeld {
-        let jobs: Vec<Job> = jobs.into_iter().map(|job| self.held(job)).collect();
-        let added = self.add_all(&jobs).await;
-        AllHeld::new(self, added.into_iter().filter_map(Result::ok).collect())
     }
 
     /// Returns a job with this gateway as its holder, for one lease.
