@@ -11,7 +11,7 @@ use stowage_http::body::BoxError;
 
 use super::ConfigFile;
 use super::serve::block_on;
-use super::watch::Format;
+use super::shown::Format;
 use crate::app::gateway_of;
 use crate::config::Config;
 use crate::jobs::{AT_ONCE, Job, Jobs as Queue, LONG_PAGE};

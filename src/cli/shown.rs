@@ -10,8 +10,16 @@ use serde_json::json;
 use stowage_base::console::{complain, say};
 use stowage_http::body::BoxError;
 
-use super::watch::Format;
 use crate::walk::{Progress, Totals};
+
+/// The output format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// Progress bars and a table; without a terminal, lines every 10 seconds
+    Text,
+    /// One JSON object per line
+    Json,
+}
 
 /// The display, on the screen or as lines.
 pub(super) struct Shown {

@@ -9,17 +9,8 @@ use stowage_http::body::BoxError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::shown::{Shown, rate};
+use super::shown::{Format, Shown, rate};
 use crate::walk::{Progress, Totals};
-
-/// The output format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    /// Progress bars and a table; without a terminal, lines every 10 seconds
-    Text,
-    /// One JSON object per line
-    Json,
-}
 
 /// Displays a walk while it runs, and a table at its end. The first SIGINT or SIGTERM ends it after the work in progress, the second at once. `done` is
 /// the word for what is counted: `moved`, `to be moved` or `checked`. `rest` is what still goes on after the walk: any further signal ends it.
