@@ -3,6 +3,7 @@
 //! A gateway runs one of each kind at a time. The state of runs is in memory and ends with the gateway; their results are in CouchDB and in the
 //! storages, where the next run finds them.
 
+mod kind;
 mod order;
 mod shown;
 mod watch;
@@ -24,27 +25,9 @@ use super::schema::Schemas;
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::walk::Progress;
+pub(super) use kind::Kind;
 use order::Order;
 use shown::Report;
-
-/// The kind of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A run of `stowage migrate`.
-    Migration,
-    /// A run of `stowage verify`.
-    Verification,
-}
-
-impl Kind {
-    /// Returns its name.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Migration => "migration",
-            Self::Verification => "verification",
-        }
-    }
-}
 
 /// The runs of this gateway: those in progress, and the last that have ended.
 #[derive(Debug)]
