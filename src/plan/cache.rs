@@ -12,9 +12,8 @@ use stowage_couch::Couch;
 use tokio::sync::watch;
 
 use super::document::{Merged, plan_id};
-use super::held::{Age, Held, HeldDocuments, Unavailable};
+use super::held::{Age, Held, HeldDocuments, Mark, Readings, Unavailable};
 use super::local::Local;
-use super::reading::Readings;
 use super::told::Told;
 use super::users::Users;
 use crate::config;
@@ -41,15 +40,6 @@ pub(super) struct Inner {
     /// Incremented whenever any plan may have changed; a merged plan computed at an older version is not cached.
     version: AtomicU64,
     changes: watch::Sender<()>,
-}
-
-/// Says that a cached or pending document has to be read again.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mark {
-    /// The version at which the document last changed: answers to requests sent before it are stale.
-    pub(super) version: u64,
-    /// Whether it surely changed. If the feed was interrupted, it may have.
-    pub(super) is_sure: bool,
 }
 
 type Key = (Option<AccountId>, Option<String>);

@@ -1,9 +1,11 @@
-//! Cached plan documents.
+//! Cached plan documents, and what happens to them: readings in progress, and marks of changes.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use stowage_couch as couch;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::document::{Documents, Merged};
@@ -30,6 +32,41 @@ pub(super) struct Failure {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the storage plans cannot be read")]
 pub struct Unavailable(#[source] pub(super) Arc<couch::Error>);
+
+/// Says that a cached or pending document has to be read again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    /// The version at which the document last changed: answers to requests sent before it are stale.
+    pub(super) version: u64,
+    /// Whether it surely changed. If the feed was interrupted, it may have.
+    pub(super) is_sure: bool,
+}
+
+/// The readings in progress, by document.
+#[derive(Debug, Default)]
+pub(super) struct Readings(Mutex<HashMap<String, Reading>>);
+
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    pub(super) began: Instant,
+    /// Receives the document.
+    pub(super) outcome: watch::Receiver<Option<Arc<Held>>>,
+}
+
+impl Readings {
+    pub(super) fn all(&self) -> MutexGuard<'_, HashMap<String, Reading>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reading {
+    pub(super) async fn end(&mut self) -> Result<Arc<Held>, Unavailable> {
+        let held = self.outcome.wait_for(Option::is_some).await.ok().and_then(|held| held.clone());
+        held.ok_or_else(|| {
+            Unavailable(Arc::new(couch::Error::Body("the gateway has ended the reading of a plan".into())))
+        })
+    }
+}
 
 /// The acceptable age of a document.
 #[derive(Clone, Copy)]

@@ -1,8 +1,7 @@
 //! Reads plan documents from CouchDB, each in a task of its own that all requests for it share: while CouchDB is silent, a request ends before the
 //! reading does, and would neither get the cached document nor leave the failure to the next one.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,34 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::Plans;
-use super::cache::Mark;
-use super::held::{Failure, Held, Unavailable};
-
-/// The readings in progress, by document.
-#[derive(Debug, Default)]
-pub(super) struct Readings(Mutex<HashMap<String, Reading>>);
-
-#[derive(Debug, Clone)]
-struct Reading {
-    began: Instant,
-    /// Receives the document.
-    outcome: watch::Receiver<Option<Arc<Held>>>,
-}
-
-impl Readings {
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Reading>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Reading {
-    async fn end(&mut self) -> Result<Arc<Held>, Unavailable> {
-        let held = self.outcome.wait_for(Option::is_some).await.ok().and_then(|held| held.clone());
-        held.ok_or_else(|| {
-            Unavailable(Arc::new(couch::Error::Body("the gateway has ended the reading of a plan".into())))
-        })
-    }
-}
+use super::held::{Failure, Held, Mark, Reading, Unavailable};
 
 /// A reading's place among those in progress.
 struct Place {
