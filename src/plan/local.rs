@@ -7,18 +7,16 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
-use super::Plans;
-
 /// What the changes feed has reported so far.
 #[derive(Debug, Default)]
 pub(super) struct Local {
     state: Mutex<FeedState>,
     /// Whether the feed has reported every document, and is still connected: read on every request.
-    is_complete: AtomicBool,
+    pub(super) is_complete: AtomicBool,
     /// Whether surely no plan uses connections or create options: read on every request.
-    is_sure: AtomicBool,
+    pub(super) is_sure: AtomicBool,
     /// Whether surely no plan covers attachments: read on every request.
-    stores_nothing: AtomicBool,
+    pub(super) stores_nothing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -79,26 +77,6 @@ impl Local {
     /// Records that the feed is disconnected.
     pub(super) fn ends(&self) {
         self.change(|state| state.all = false);
-    }
-}
-
-impl Plans {
-    /// Returns whether the changes feed has reported every plan, and is still connected.
-    #[must_use]
-    pub fn is_followed(&self) -> bool {
-        self.0.local.is_complete.load(Ordering::Acquire)
-    }
-
-    /// Returns whether surely no plan uses connections or create options.
-    #[must_use]
-    pub fn all_is_local(&self) -> bool {
-        self.0.local.is_sure.load(Ordering::Acquire)
-    }
-
-    /// Returns whether surely no plan sends attachments to a storage.
-    #[must_use]
-    pub fn nothing_is_stored(&self) -> bool {
-        self.0.local.stores_nothing.load(Ordering::Acquire)
     }
 }
 

@@ -10,6 +10,7 @@ mod decision;
 mod document;
 mod error;
 mod feed;
+mod followed;
 mod held;
 mod local;
 mod lookup;

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::{Plans, local};
-use crate::database::AccountId;
+use super::local;
 
 /// The users that have a plan.
 #[derive(Debug, Default)]
@@ -62,20 +61,6 @@ impl Users {
         let Self::Known { accounts, .. } = self else { return Vec::new() };
         let users = accounts.get(account).into_iter().flatten();
         users.filter(|(_, speaks)| **speaks).map(|(user, _)| user.clone()).collect()
-    }
-}
-
-impl Plans {
-    /// Returns whether users of an account may have plans of their own, which only a document's `owner_id` leads to. Without a complete feed any may.
-    #[must_use]
-    pub fn has_user_plans(&self, account: Option<&AccountId>) -> bool {
-        account.is_some_and(|account| !self.is_followed() || self.users().has(account.as_str()))
-    }
-
-    /// Returns the users of an account whose plans may send documents to connections of their own.
-    #[must_use]
-    pub fn users_with_connections(&self, account: Option<&AccountId>) -> Vec<String> {
-        account.map(|account| self.users().with_connections(account.as_str())).unwrap_or_default()
     }
 }
 
