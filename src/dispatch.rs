@@ -27,9 +27,10 @@ use crate::upstream::forward::{forward, to_holder, to_home};
 pub async fn handle(gateway: Arc<Gateway>, mut exchange: Exchange) -> Answered {
     let id = exchange.id;
     let request = &exchange.request;
-    let route = match gateway.is_plain() && is_plain(request.method(), request.uri()) {
-        true => Route::Forward,
-        false => route(request.method(), request.uri(), request.headers()),
+    let route = if gateway.is_plain() && is_plain(request.method(), request.uri()) {
+        Route::Forward
+    } else {
+        route(request.method(), request.uri(), request.headers())
     };
     if !matches!(route, Route::Forward) {
         take_override(&mut exchange.request);

@@ -41,7 +41,7 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         Ok(said) => said,
         Err(error) => return home.refuse(&target.database, requester, error).await,
     };
-    let ticket = gateway.locks.ticket(&target);
+    let (ticket, writer) = (gateway.locks.ticket(&target), Writer::default());
     let (base, caller) = match base(&home, &target, rev.as_deref(), requester).await? {
         Base::Document(document, caller) => (document, caller),
         Base::Refused(answer) => return Ok(answer),
@@ -55,14 +55,14 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         let copy = OutgoingCopy { gateway, target, decision, document: base, saved, content_type, gzip, activity };
         return forward_with_copy(caller.couch().clone(), exchange, copy).await;
     }
-    let writer = Writer::default();
     let turn = ticket.turn(&writer).await;
-    let (base, caller) = match turn.overtaken {
-        false => (base, caller),
-        true => match self::base(&home, &target, rev.as_deref(), requester).await? {
+    let (base, caller) = if turn.overtaken {
+        match self::base(&home, &target, rev.as_deref(), requester).await? {
             Base::Document(document, caller) => (document, caller),
             Base::Refused(answer) => return Ok(answer),
-        },
+        }
+    } else {
+        (base, caller)
     };
     let outgoing = Outgoing {
         gateway: &gateway,

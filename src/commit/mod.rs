@@ -143,10 +143,11 @@ impl Commit {
             Outcome::Refused(save) => {
                 let is_conflict = save.head.status == StatusCode::CONFLICT;
                 reply.give(Ok(Response::from_parts(save.head, Body::full(save.body))));
-                match is_conflict || self.change.may_be_shared() {
+                if is_conflict || self.change.may_be_shared() {
                     // The save that came first may be another gateway's, and name the same objects.
-                    true => self.change.superseded(&self.gateway, &self.caller, &self.target, &self.plan).await,
-                    false => self.change.discard().await,
+                    self.change.superseded(&self.gateway, &self.caller, &self.target, &self.plan).await
+                } else {
+                    self.change.discard().await
                 }
             }
             Outcome::Superseded(save) => {

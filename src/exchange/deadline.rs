@@ -36,8 +36,9 @@ pub(crate) async fn in_time<T>(
 /// Attributes a missed deadline: to the storage that was called last, if it has not responded, else to CouchDB.
 fn late(activity: &Activity) -> Error {
     let note = activity.note();
-    match note.storage.is_empty() || note.outcome.is_some() {
-        true => couch::Error::Client(client::Error::from(client::Kind::Silent)).into(),
-        false => Error::Storage(note.storage.into(), storage::Error::late()),
+    if note.storage.is_empty() || note.outcome.is_some() {
+        couch::Error::Client(client::Error::from(client::Kind::Silent)).into()
+    } else {
+        Error::Storage(note.storage.into(), storage::Error::late())
     }
 }

@@ -102,9 +102,10 @@ impl Found {
 
 /// Builds the entry of an attachment that follows the document (`couch_att:from_json`).
 fn entry(pointer: &Pointer) -> Value {
-    let (length, packed) = match pointer.is_gzip() {
-        true => (pointer.stowage.unpacked.or(pointer.length), pointer.length),
-        false => (pointer.length, None),
+    let (length, packed) = if pointer.is_gzip() {
+        (pointer.stowage.unpacked.or(pointer.length), pointer.length)
+    } else {
+        (pointer.length, None)
     };
     let members = [
         ("content_type", json!(pointer.content_type)),

@@ -58,9 +58,10 @@ impl Found {
         }
         let deleted = self.document.is_deleted();
         let change = Change::Removed { name, entry: Some(Entry::Object(Box::new(first))), deleted };
-        Ok(match self.save(gateway, change, hidden, turns).await? {
-            true => Moved::Done { attachments: 0, bytes: 0 },
-            false => Moved::Conflict,
+        Ok(if self.save(gateway, change, hidden, turns).await? {
+            Moved::Done { attachments: 0, bytes: 0 }
+        } else {
+            Moved::Conflict
         })
     }
 }

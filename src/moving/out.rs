@@ -56,9 +56,10 @@ impl Found {
         pointer::arrange(&mut changed, order.iter().map(|name| &**name))?;
         self.document = changed;
         let bytes = moved.iter().map(|native| native.length).sum();
-        Ok(match self.save(gateway, Change::Stored(objects), replaced, turns).await? {
-            true => Moved::Done { attachments: moved.len() as u64, bytes },
-            false => Moved::Conflict,
+        Ok(if self.save(gateway, Change::Stored(objects), replaced, turns).await? {
+            Moved::Done { attachments: moved.len() as u64, bytes }
+        } else {
+            Moved::Conflict
         })
     }
 

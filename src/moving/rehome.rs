@@ -68,9 +68,10 @@ impl Found {
         let bytes = moved.iter().filter_map(|(_, old)| old.length).sum();
         let attachments = moved.len() as u64;
         moved.extend(hidden);
-        Ok(match self.save(gateway, Change::Stored(made), moved, turns).await? {
-            true => Moved::Done { attachments, bytes },
-            false => Moved::Conflict,
+        Ok(if self.save(gateway, Change::Stored(made), moved, turns).await? {
+            Moved::Done { attachments, bytes }
+        } else {
+            Moved::Conflict
         })
     }
 }

@@ -28,10 +28,14 @@ impl Found {
     /// Returns the attachments that [`to_rehome`](Self::to_rehome) leaves out although they are not in the plan's storage.
     pub(crate) fn staying_away(&self) -> Result<Vec<(String, Stays)>, Error> {
         let Some(decision) = self.decision()?.filter(|decision| !decision.stub) else { return Ok(Vec::new()) };
-        Ok(self.staying(|pointer, is_own| match self.storage_of(pointer) == decision.storage() {
-            true => None,
-            false if !is_own => Some(Stays::Foreign),
-            false => pointer.stowage.inside.is_some().then_some(Stays::Kazoo),
+        Ok(self.staying(|pointer, is_own| {
+            if self.storage_of(pointer) == decision.storage() {
+                None
+            } else if !is_own {
+                Some(Stays::Foreign)
+            } else {
+                pointer.stowage.inside.is_some().then_some(Stays::Kazoo)
+            }
         }))
     }
 

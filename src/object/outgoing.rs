@@ -83,12 +83,11 @@ impl Outgoing<'_> {
 
     /// Stores an attachment whose memory is already charged; `budget` is its own.
     pub(crate) async fn store_within(self, body: Body, budget: Budget) -> Result<NewObject, Untaken> {
-        let (body, lent) = match self.gateway.falls_back(self.decision) {
-            true => {
-                let (body, lent) = lend(body, &self.gateway.spare);
-                (body, Some(lent))
-            }
-            false => (body, None),
+        let (body, lent) = if self.gateway.falls_back(self.decision) {
+            let (body, lent) = lend(body, &self.gateway.spare);
+            (body, Some(lent))
+        } else {
+            (body, None)
         };
         let terms = Terms { budget, deadline: self.activity.deadline(), tells: true, lent };
         self.put(body, self.object()?, terms).await
@@ -148,9 +147,10 @@ impl Outgoing<'_> {
         let body = counted(body, gateway.metrics.attachment_bytes(whose.0, "in"));
         let upload = Upload::new(body, gateway.limits.attachment_bytes, budget);
         let report = upload.report();
-        let begun = match tells {
-            true => Operation::of_request(gateway, self.activity, &backend, whose, "put").await,
-            false => Operation::beside_request(gateway, self.activity, &backend, whose, "put").await,
+        let begun = if tells {
+            Operation::of_request(gateway, self.activity, &backend, whose, "put").await
+        } else {
+            Operation::beside_request(gateway, self.activity, &backend, whose, "put").await
         };
         let mut intent = None;
         let outcome = match begun {

@@ -120,12 +120,11 @@ pub(crate) async fn within(
     let (mut head, body) = request.into_parts();
     let (query, limit) = (head.uri.query(), gateway.limits.document_bytes);
     let has_options = matches!(kind, Kind::BulkGet | Kind::List(List::Rows | List::Queries));
-    let (options, body, again, found) = match head.method == Method::POST && has_options {
-        true => {
-            let Asking { options, body, again, found } = asking(&gateway, &head.headers, body, kind).await?;
-            (Some(options), body, again, found)
-        }
-        false => (None, body, None, None),
+    let (options, body, again, found) = if head.method == Method::POST && has_options {
+        let Asking { options, body, again, found } = asking(&gateway, &head.headers, body, kind).await?;
+        (Some(options), body, again, found)
+    } else {
+        (None, body, None, None)
     };
     let options = options.as_ref().map(Option::as_deref);
     let requested_rows = match kind {

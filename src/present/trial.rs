@@ -159,9 +159,10 @@ mod tests {
             "handler": { "kz_att_future": { "x": SECRET } } });
         for (revpos, is_newer) in [(2, false), (3, true)] {
             let native = format!(r#"{{"content_type":"x/y","revpos":{revpos},"digest":"md5-x","data":"{data}"}}"#);
-            let kept = match is_newer {
-                true => native.as_str(),
-                false => r#"{"content_type":"audio/mpeg","revpos":2,"length":3,"stub":true}"#,
+            let kept = if is_newer {
+                native.as_str()
+            } else {
+                r#"{"content_type":"audio/mpeg","revpos":2,"length":3,"stub":true}"#
             };
             let text = format!(
                 r#"{{"_id":"d","pvt_attachments":{{"a.mp3":{entry}}},"_attachments":{{"a.mp3":{native},"b":{{"stub":true}}}}}}"#

@@ -27,8 +27,8 @@ pub(super) async fn look(gateway: &Arc<Gateway>, found: &Found, repair: bool) ->
     };
     for native in kept {
         let fault = |kind, reason: &str| Fault::new((database, id, &native.name), kind, reason);
-        let missing = match decision.stub {
-            true => match has_copy(gateway, found, (&native, &decision)).await {
+        let missing = if decision.stub {
+            match has_copy(gateway, found, (&native, &decision)).await {
                 Ok(false) => Kind::Copy,
                 Ok(true) => continue,
                 Err(error) => {
@@ -36,8 +36,9 @@ pub(super) async fn look(gateway: &Arc<Gateway>, found: &Found, repair: bool) ->
                     tally.faults.push(fault("unreadable", &reason));
                     continue;
                 }
-            },
-            false => Kind::Move,
+            }
+        } else {
+            Kind::Move
         };
         match (missing, repair) {
             (kind, true) => match note(gateway, found, (&native, &decision), kind).await {

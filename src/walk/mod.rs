@@ -230,9 +230,10 @@ impl Through<'_> {
     }
 
     async fn turn(&self, from: &str) -> Turn {
-        match self.visit.is_shared() {
-            true => Turn::at(&self.walk.gateway.jobs, self.database, from).await,
-            false => Turn::Own(None),
+        if self.visit.is_shared() {
+            Turn::at(&self.walk.gateway.jobs, self.database, from).await
+        } else {
+            Turn::Own(None)
         }
     }
 

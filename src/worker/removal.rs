@@ -63,11 +63,12 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
         }
     }
     let whose = (&*place.handler, &*place.storage);
-    match job.intent {
-        true => backend.clear(&place.location).await,
-        false => try_to_remove(gateway, &backend, whose, &place.location, &Activity::default()).await,
-    }
-    .map_err(failed)?;
+    let removed = if job.intent {
+        backend.clear(&place.location).await
+    } else {
+        try_to_remove(gateway, &backend, whose, &place.location, &Activity::default()).await
+    };
+    removed.map_err(failed)?;
     Ok(Step::Done)
 }
 
@@ -79,9 +80,10 @@ fn is_another(download: &Download, object: &StoredObject) -> bool {
 
 /// Returns whether a document names the object of a job.
 fn may_be(named: &StoredObject, object: &StoredObject, is_intent: bool) -> bool {
-    match is_intent {
-        true => named.storage == object.storage && object.is_noted_for(&named.location),
-        false => named.is_same(object),
+    if is_intent {
+        named.storage == object.storage && object.is_noted_for(&named.location)
+    } else {
+        named.is_same(object)
     }
 }
 

@@ -226,9 +226,12 @@ impl Copy {
 
     /// Builds an attachment's inline entry for CouchDB, and deducts its size from the remaining `room` in bytes.
     async fn inline(&self, name: &str, original: &Pointer, room: &mut u64) -> Result<Value, Error> {
-        let failed = |error: BoxError| match error.is::<TooLarge>() {
-            true => too_large(),
-            false => Error::Storage(original.stowage.storage.as_str().into(), storage::Error::of_body(error)),
+        let failed = |error: BoxError| {
+            if error.is::<TooLarge>() {
+                too_large()
+            } else {
+                Error::Storage(original.stowage.storage.as_str().into(), storage::Error::of_body(error))
+            }
         };
         let body = self.source(name, original).await?.open(None).await?;
         let mut bytes = collect(body, *room).await.map_err(failed)?;

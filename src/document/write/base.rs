@@ -83,9 +83,10 @@ impl Writer {
             Answer::Refused(answer) => return Ok(Lookup::Answer(relay(answer))),
         };
         // For a deleted document, which a plain read does not reveal.
-        let caller = match self.home.has_others() && saved.is_empty() {
-            true => self.requester().at(&self.home.holder(&target.path, self.requester()).await?),
-            false => caller,
+        let caller = if self.home.has_others() && saved.is_empty() {
+            self.requester().at(&self.home.holder(&target.path, self.requester()).await?)
+        } else {
+            caller
         };
         let generation = generation(revs.first().map(String::as_str));
         let mut document = Document::default();

@@ -110,9 +110,10 @@ impl Parts {
         let has_document = following.document().await.is_ok();
         for (copy, length) in parts {
             let (sender, read) = oneshot::channel::<()>();
-            let body = match has_document {
-                true => following.next(length),
-                false => written(|_| async { Err(ClientGone::Withdrawn.into()) }),
+            let body = if has_document {
+                following.next(length)
+            } else {
+                written(|_| async { Err(ClientGone::Withdrawn.into()) })
             };
             // Never used: dropping the sender signals that the part was read to its end, or that the rest is not wanted.
             let mut unread = Some(sender);

@@ -88,10 +88,7 @@ impl Batch {
         let mut own = !answers.rows.is_empty();
         let mut after = After::new();
         for Group { caller, body, documents } in groups {
-            let written = match are_held(&documents).await {
-                true => Some(caller.write(&head, &body).await),
-                false => None,
-            };
+            let written = if are_held(&documents).await { Some(caller.write(&head, &body).await) } else { None };
             let (became, said) = match written {
                 None => (vec![Verdict::Refused; documents.len()], Some(Err(lost()))),
                 Some(Ok(save)) if save.head.status.is_success() => match judged(&save.body, &documents, replicated) {

@@ -41,9 +41,10 @@ impl Edit {
         if let (Some(own), Some(named)) = (history.first(), &named)
             && *own != named.rev
         {
-            let reason = match named.in_query {
-                true => "Document rev from request body and query string have different values",
-                false => "Document rev and etag have different values",
+            let reason = if named.in_query {
+                "Document rev from request body and query string have different values"
+            } else {
+                "Document rev and etag have different values"
             };
             return Err(Error::bad_request(reason));
         }

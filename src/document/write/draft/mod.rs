@@ -157,15 +157,16 @@ impl Draft {
             Placement::PassThrough { .. } => Goes { plan: Some(plan), stored_in: StoredIn::Couch },
             Placement::Store(decision) => {
                 let decision = Box::new(decision);
-                let stored_in = match decision.stub {
-                    true => StoredIn::Both(decision),
-                    false => match writer.gateway.known_down(&decision) {
+                let stored_in = if decision.stub {
+                    StoredIn::Both(decision)
+                } else {
+                    match writer.gateway.known_down(&decision) {
                         Some(error) => {
                             self.fallen = Some((decision, error));
                             StoredIn::Couch
                         }
                         None => StoredIn::Storage(decision),
-                    },
+                    }
                 };
                 Goes { plan: Some(plan), stored_in }
             }
