@@ -51,10 +51,7 @@ impl Trail {
     }
 
     fn left(&self) -> Duration {
-        match self.is_removal && self.seen() {
-            true => Duration::ZERO,
-            false => self.time.saturating_sub(self.began.elapsed()),
-        }
+        if self.is_removal && self.seen() { Duration::ZERO } else { self.time.saturating_sub(self.began.elapsed()) }
     }
 
     fn answered(&self, response: AsyncRawResponse) -> PolicyResult {

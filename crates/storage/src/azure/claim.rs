@@ -73,10 +73,12 @@ impl Account {
     /// If the response is inconclusive, or there is none.
     pub(super) async fn head(&self, blob: &str) -> Result<Option<Reply>> {
         let reply = self.ask(&self.call("look for an object", Method::Head, None, blob)?).await?;
-        match () {
-            () if reply.is_done() => Ok(Some(reply)),
-            () if reply.is_no_blob() => Ok(None),
-            () => Err(reply.refusal()),
+        if reply.is_done() {
+            Ok(Some(reply))
+        } else if reply.is_no_blob() {
+            Ok(None)
+        } else {
+            Err(reply.refusal())
         }
     }
 

@@ -65,11 +65,13 @@ pub(super) fn read_answer(answer: std::result::Result<Reply, Lost>, mark: &Mark,
         };
     }
     let error = reply.refusal(what);
-    match reply.doubtful {
-        doubtful if TAKEN.contains(&reply.code()) => Answer::Taken(error, doubtful),
+    if TAKEN.contains(&reply.code()) {
+        Answer::Taken(error, reply.doubtful)
+    } else if reply.doubtful {
         // An earlier attempt may have created the very file this one conflicts with, and closed its session.
-        true => Answer::Unknown(error),
-        false => Answer::Refused(error, !reply.had_no_effect()),
+        Answer::Unknown(error)
+    } else {
+        Answer::Refused(error, !reply.had_no_effect())
     }
 }
 

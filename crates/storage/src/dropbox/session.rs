@@ -66,9 +66,10 @@ impl Session for Chunks {
             hash
         });
         let sending = async {
-            match progress.id.is_empty() {
-                true => begin(&self.account, chunk).await,
-                false => append(&self.account, progress, chunk).await,
+            if progress.id.is_empty() {
+                begin(&self.account, chunk).await
+            } else {
+                append(&self.account, progress, chunk).await
             }
         };
         let (hash, id) = tokio::try_join!(hashing, sending)?;

@@ -66,9 +66,10 @@ where
     }
 
     fn end(self) -> Result<(), BoxError> {
-        match <[u8; BYTES]>::from(self.0.finalize()) == self.1 {
-            true => Ok(()),
-            false => Err("the storage's digest does not fit what it sent".into()),
+        if <[u8; BYTES]>::from(self.0.finalize()) == self.1 {
+            Ok(())
+        } else {
+            Err("the storage's digest does not fit what it sent".into())
         }
     }
 }

@@ -81,10 +81,11 @@ impl Draft {
     /// does not tell, there is none.
     pub(super) async fn tag_again(&mut self, session: &mut Session, size: u64) {
         let Some(goal) = self.goal.as_deref().filter(|_| self.etag.is_some()) else { return };
-        self.etag = match session.is_in_step() {
-            true => session.tag(goal, size).await.unwrap_or_default(),
+        self.etag = if session.is_in_step() {
+            session.tag(goal, size).await.unwrap_or_default()
+        } else {
             // The next answer may be that to the rename.
-            false => None,
+            None
         };
     }
 

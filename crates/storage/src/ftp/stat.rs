@@ -172,9 +172,10 @@ impl<'a> Names<'a> {
             return;
         }
         self.named |= found == self.wanted.as_bytes();
-        match found == self.folder.as_bytes() {
-            true => self.itself = true,
-            false => self.any = true,
+        if found == self.folder.as_bytes() {
+            self.itself = true
+        } else {
+            self.any = true
         }
         self.witness = self.witness.filter(|witness| found != witness.as_bytes());
     }

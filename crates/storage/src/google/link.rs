@@ -106,9 +106,10 @@ impl Link {
     /// Sends a part of the object once. `range` is the value of `Content-Range`.
     pub(super) async fn send(&self, range: &str, data: Body, patience: Patience) -> Result<SessionState> {
         let (call, token) = self.call(range)?;
-        let reply = match token {
-            true => self.service.authorized.once(&call, data, patience).await,
-            false => self.service.api().once(&call, None, data, patience).await,
+        let reply = if token {
+            self.service.authorized.once(&call, data, patience).await
+        } else {
+            self.service.api().once(&call, None, data, patience).await
         };
         state(&reply?)
     }

@@ -170,9 +170,10 @@ impl Part<'_> {
     async fn send_from(&self, stored: u64, tries: &Tries) -> Result<SessionState> {
         let from = usize::try_from(stored - self.first).unwrap_or(usize::MAX).min(self.chunk.data.len());
         let rest = self.chunk.data.slice(from..);
-        let range = match rest.is_empty() {
-            true => format!("*/{}", self.total()),
-            false => format!("{stored}-{}/{}", self.end() - 1, self.total()),
+        let range = if rest.is_empty() {
+            format!("*/{}", self.total())
+        } else {
+            format!("{stored}-{}/{}", self.end() - 1, self.total())
         };
         let patience = tries.patience(self.link.service.api().patience());
         self.link.send(&range, Body::full(rest), patience).await

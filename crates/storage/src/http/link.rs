@@ -163,10 +163,8 @@ impl Base {
         }
         let trimmed = url.trim_end_matches('/');
         let link = Link::parse(trimmed)?;
-        let stem = match () {
-            () if trimmed.contains('?') => link.target.clone(),
-            () => format!("{}/", link.target.trim_end_matches('/')),
-        };
+        let stem =
+            if trimmed.contains('?') { link.target.clone() } else { format!("{}/", link.target.trim_end_matches('/')) };
         Some(Self { link, stem })
     }
 

@@ -74,9 +74,10 @@ impl Target for Made {
 impl Made {
     /// Interprets a response that contains the item.
     pub(super) fn answer(&self, item: Item) -> Answer<Item> {
-        match self.sum.fits(&item) {
-            true => Answer::Created(item),
-            false => Answer::Corrupted(item, Error::new(Kind::Refused, "OneDrive stored other bytes than it was sent")),
+        if self.sum.fits(&item) {
+            Answer::Created(item)
+        } else {
+            Answer::Corrupted(item, Error::new(Kind::Refused, "OneDrive stored other bytes than it was sent"))
         }
     }
 }

@@ -52,11 +52,13 @@ pub(super) fn all(drive: &Drive) -> impl Stream<Item = Result<Listed>> + Send {
             Wanted::Next(url) => drive.given(Method::GET, url)?,
         };
         let reply = drive.ask(&call).await?;
-        let page = match is_missing(&reply) {
+        let page = if is_missing(&reply) {
             // A folder removed meanwhile is empty.
-            true => Page { value: Vec::new(), next: None },
-            false if !reply.is_done() => return Err(reply.refusal("list a folder")),
-            false => reply.json()?,
+            Page { value: Vec::new(), next: None }
+        } else if reply.is_done() {
+            reply.json()?
+        } else {
+            return Err(reply.refusal("list a folder"));
         };
         let mut files = Vec::new();
         for child in page.value {

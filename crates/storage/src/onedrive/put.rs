@@ -51,11 +51,12 @@ impl Create for Single {
             },
             Ok(reply) => {
                 let error = reply.refusal("store an object");
-                match may_be_taken(&reply) {
+                if may_be_taken(&reply) {
                     // An earlier attempt may have created the very item this one conflicts with. Under a name that others may use, that cannot
                     // be determined: it is left alone, and the object gets its unique name.
-                    true => Answer::Taken(error, reply.doubtful),
-                    false => Answer::Refused(error, !reply.had_no_effect()),
+                    Answer::Taken(error, reply.doubtful)
+                } else {
+                    Answer::Refused(error, !reply.had_no_effect())
                 }
             }
         };

@@ -56,10 +56,11 @@ impl Target for Made {
 /// `Refused` if the object is missing; if the lookup is inconclusive, the acknowledgement is trusted.
 pub(super) async fn with_tag(mut claim: Claim) -> Result<Claim> {
     let is_tagged = claim.known().is_some_and(Option::is_some);
-    match is_tagged || claim.settle().await.unwrap_or(true) {
-        true => Ok(claim),
+    if is_tagged || claim.settle().await.unwrap_or(true) {
+        Ok(claim)
+    } else {
         // Whatever is there must not be removed as ours: the claim now records that.
-        false => Err(Error::new(Kind::Refused, "S3 acknowledged an object that is not there")),
+        Err(Error::new(Kind::Refused, "S3 acknowledged an object that is not there"))
     }
 }
 

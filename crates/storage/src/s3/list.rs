@@ -61,9 +61,10 @@ async fn document(bucket: &Bucket, named: Option<&str>, query: &str, root: &str)
     let mut call = Call::new(Method::GET, "", query);
     call.bucket = named.map(str::to_owned);
     let document = bucket.ask(&call).await?.done("list a bucket")?.document;
-    match xml::is_root(&document, root) {
-        true => Ok(document),
-        false => Err(unreadable("S3 answers something else than a list of a bucket")),
+    if xml::is_root(&document, root) {
+        Ok(document)
+    } else {
+        Err(unreadable("S3 answers something else than a list of a bucket"))
     }
 }
 

@@ -94,9 +94,10 @@ async fn complete(mut session: Open<Multipart>, exclusive: bool) -> Result<Claim
             claim.give_up();
             return Err(taken_meanwhile());
         }
-        let error = match reply.status == StatusCode::PRECONDITION_FAILED {
-            true => taken_meanwhile(),
-            false => reply.refusal("complete a multipart upload"),
+        let error = if reply.status == StatusCode::PRECONDITION_FAILED {
+            taken_meanwhile()
+        } else {
+            reply.refusal("complete a multipart upload")
         };
         return decide(session, claim, reply.doubtful || !reply.status.is_client_error(), error).await;
     }

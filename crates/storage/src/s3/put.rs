@@ -86,9 +86,10 @@ impl Single {
     fn read(&self, reply: &Reply, doubtful: bool) -> Answer<Option<String>> {
         if reply.is_done() {
             let etag = reply.etag();
-            return match self.bucket.tags.contradict(&reply.headers, etag.as_deref(), &self.md5) {
-                false => Answer::Created(etag),
-                true => Answer::Corrupted(etag, other_bytes()),
+            return if self.bucket.tags.contradict(&reply.headers, etag.as_deref(), &self.md5) {
+                Answer::Corrupted(etag, other_bytes())
+            } else {
+                Answer::Created(etag)
             };
         }
         let error = reply.refusal("store an object");

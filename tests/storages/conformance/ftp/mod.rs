@@ -60,9 +60,10 @@ pub async fn implicit() -> Target {
 
 async fn secure(explicit: bool) -> (Arc<Gate>, Target) {
     let (certs, server) = (Certs::make(&[]), FtpServer::start().await);
-    let (scheme, gate) = match explicit {
-        true => ("ftpes", Gate::explicit(server.address(), &certs).await),
-        false => ("ftps", Gate::implicit(server.address(), &certs).await),
+    let (scheme, gate) = if explicit {
+        ("ftpes", Gate::explicit(server.address(), &certs).await)
+    } else {
+        ("ftps", Gate::implicit(server.address(), &certs).await)
     };
     let settings = json!({"url": url(scheme, gate.address().port())});
     let gate = Arc::new(gate);

@@ -19,12 +19,11 @@ async fn a_session_says_where_to_go_on() {
             scene.plan(APPEND, 1, Trouble::Refuses(409, offset(at), None));
         }
         let outcome = target.put(&object("x"), Body::full(data.clone())).await;
-        match stored {
-            true => assert!(target.read(&outcome.expect("stored").location, data.len()).await == data),
-            false => {
-                assert_eq!(kind(outcome), Some(Kind::Passing), "{at}");
-                target.assert_empty("lost count").await;
-            }
+        if stored {
+            assert!(target.read(&outcome.expect("stored").location, data.len()).await == data)
+        } else {
+            assert_eq!(kind(outcome), Some(Kind::Passing), "{at}");
+            target.assert_empty("lost count").await;
         }
     }
 }
@@ -112,12 +111,11 @@ async fn a_session_may_want_several_ranges_or_say_nonsense() {
         let (scene, target) = start::<OneDrive>().await;
         scene.plan("fragment", 1, Trouble::FailsAfter(202, json!({"nextExpectedRanges": ranges})));
         let outcome = target.put(&object("x"), Body::full(bytes(length))).await;
-        match stored {
-            true => assert!(target.read(&outcome.expect("stored").location, length).await == bytes(length)),
-            false => {
-                assert_eq!(kind(outcome), Some(Kind::Refused));
-                target.assert_empty("nonsense").await;
-            }
+        if stored {
+            assert!(target.read(&outcome.expect("stored").location, length).await == bytes(length))
+        } else {
+            assert_eq!(kind(outcome), Some(Kind::Refused));
+            target.assert_empty("nonsense").await;
         }
     }
 }

@@ -176,9 +176,10 @@ impl Reply {
             "" => format!("{name} refused to {what}"),
             code => format!("{name} refused to {what}: {code}"),
         };
-        let (kind, pause) = match self.passes() {
-            true => (Kind::Passing, retry_after(&self.headers).or_else(|| self.fault.as_ref()?.pause)),
-            false => (Kind::Refused, None),
+        let (kind, pause) = if self.passes() {
+            (Kind::Passing, retry_after(&self.headers).or_else(|| self.fault.as_ref()?.pause))
+        } else {
+            (Kind::Refused, None)
         };
         Error::new(kind, text).with_status(self.status).with_code(self.code()).after(pause).saying(&self.said)
     }

@@ -215,9 +215,10 @@ async fn answers_that_came_gzipped_are_read() {
         let head = format!("HTTP/1.1 {status}\r\nContent-Encoding: {coding}\r\nContent-Length: {length}\r\n\r\n");
         let server = Server::start([[head.as_bytes(), &packed].concat()]).await;
         let reply = api(true, &server).ask(&Call::to(Method::GET, &server.url).unwrap(), None).await.unwrap();
-        match reply.is_done() {
-            true => assert_eq!(reply.json::<String>().unwrap(), "taken"),
-            false => assert_eq!(reply.code(), "\"taken\""),
+        if reply.is_done() {
+            assert_eq!(reply.json::<String>().unwrap(), "taken")
+        } else {
+            assert_eq!(reply.code(), "\"taken\"")
         }
     }
 }

@@ -138,9 +138,10 @@ async fn search(drive: &Drive, parent: &str, name: &str, is: &str) -> Result<Vec
             None => break,
         }
     }
-    match found.is_empty() {
-        true => Err(Error::new(Kind::Passing, "Google did not look everywhere for a folder or file")),
-        false => Ok(found),
+    if found.is_empty() {
+        Err(Error::new(Kind::Passing, "Google did not look everywhere for a folder or file"))
+    } else {
+        Ok(found)
     }
 }
 

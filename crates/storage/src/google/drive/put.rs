@@ -111,10 +111,7 @@ impl NewFile {
 
     /// A 404 is about the folder, which may have been removed since it was found; one from the settings should exist.
     fn refusal(&self, reply: &Reply) -> Error {
-        match is_gone(reply) && self.drive.folder.is_none() {
-            true => gone(),
-            false => reply.refusal("store a file"),
-        }
+        if is_gone(reply) && self.drive.folder.is_none() { gone() } else { reply.refusal("store a file") }
     }
 
     async fn begin(self, length: Option<u64>) -> Result<Session<Made>> {

@@ -93,9 +93,10 @@ impl Create for Single {
             },
             Ok(reply) => {
                 let error = reply.refusal("store an object");
-                match is_taken(&reply) {
-                    true => Answer::Taken(error, reply.doubtful),
-                    false => Answer::Refused(error, !reply.had_no_effect()),
+                if is_taken(&reply) {
+                    Answer::Taken(error, reply.doubtful)
+                } else {
+                    Answer::Refused(error, !reply.had_no_effect())
                 }
             }
         };

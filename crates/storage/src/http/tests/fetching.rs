@@ -195,9 +195,8 @@ async fn metadata_that_is_too_long_is_left_out() {
         (100_000, 404, 1),
     ] {
         for range in [None, Some(ByteRange { first: 1, last: 2 })] {
-            let server = Server::start(move |_, target, _| match target.contains('?') {
-                true => Reply::Status(code),
-                false => Reply::Body(recording(9), Vec::new(), false),
+            let server = Server::start(move |_, target, _| {
+                if target.contains('?') { Reply::Status(code) } else { Reply::Body(recording(9), Vec::new(), false) }
             })
             .await;
             let storage = open(json!({"url": server.url("/p")}));

@@ -81,20 +81,20 @@ async fn every_status_has_one_meaning() {
     const PASSING: [u16; 5] = [429, 500, 502, 503, 504];
     let codes = (200..=206).chain(300..=308).chain(400..=431).chain([451, 499]).chain(500..=511);
     for code in codes.chain([207, 208, 226, 520, 599]) {
-        let server = Server::start(move |_, target, _| match target.starts_with("/p/n") {
-            true => Reply::Status(code),
-            false => Reply::Normal,
-        })
+        let server = Server::start(
+            move |_, target, _| if target.starts_with("/p/n") { Reply::Status(code) } else { Reply::Normal },
+        )
         .await;
         let storage = open(json!({"url": server.url("")}));
         let mut object = object("p/n");
         object.spare = "spare".to_owned();
         let stored = storage.put(&object, upload(&storage, "x")).await;
         let took = stored.as_ref().map(|stored| stored.location["url"].as_str().unwrap().to_owned());
-        match GONE.contains(&code) {
+        if GONE.contains(&code) {
             // HEAD reports the name as free, then PUT is refused.
-            true => assert_eq!(took.unwrap_err().kind(), Kind::Refused, "{code}"),
-            false => assert_eq!(took.unwrap(), server.url("/spare"), "{code}"),
+            assert_eq!(took.unwrap_err().kind(), Kind::Refused, "{code}")
+        } else {
+            assert_eq!(took.unwrap(), server.url("/spare"), "{code}")
         }
         let got = super::open_whole(&storage, &at(&server.url("/p/n")), 1).await.err().map(|error| error.kind());
         let expected = match code {
