@@ -120,9 +120,10 @@ fn check<M: ReferenceStateMachine<State = (), Transition = Operation> + 'static>
     let is_fixed = TypeId::of::<M>() == TypeId::of::<InOutages>()
         && !stowage_testing::is_long()
         && std::env::var_os("PROPTEST_CASES").is_none();
-    let mut runner = match is_fixed {
-        true => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
-        false => TestRunner::new(config),
+    let mut runner = if is_fixed {
+        TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
+    } else {
+        TestRunner::new(config)
     };
     let outcome = runner.run(&strategy, |((), operations, seen)| {
         let count = || {

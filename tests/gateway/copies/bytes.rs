@@ -11,10 +11,8 @@ const LENGTHS: [usize; 4] = [0, 1, (5 << 20) + 1, 20 << 20];
 
 /// Sends a PUT with either framing.
 async fn put(gateway: &Running, id: &str, rev: &str, body: &[u8], chunked: bool, encoding: &str) -> RawResponse {
-    let framing = match chunked {
-        true => "Transfer-Encoding: chunked".to_owned(),
-        false => format!("Content-Length: {}", body.len()),
-    };
+    let framing =
+        if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {}", body.len()) };
     let mut headers = vec![framing.as_str()];
     headers.extend((!encoding.is_empty()).then_some(encoding));
     let mut request = head(gateway, id, rev, &headers).into_bytes();

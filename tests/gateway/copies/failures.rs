@@ -158,10 +158,7 @@ async fn a_failed_copy_is_one_line_that_names_the_request() {
     drop(guard);
     let lines = log.lines(STORAGE);
     assert_eq!(lines.len(), 2, "{lines:?}");
-    let (failed, access) = match lines[0].contains("WARN") {
-        true => (&lines[0], &lines[1]),
-        false => (&lines[1], &lines[0]),
-    };
+    let (failed, access) = if lines[0].contains("WARN") { (&lines[0], &lines[1]) } else { (&lines[1], &lines[0]) };
     assert!(failed.contains("WARN") && failed.contains("an attachment has no copy"), "{failed}");
     assert!(access.contains("status=201") && access.contains("outcome=\"ok\""), "{access}");
     let request = |line: &str| line.split("request=").nth(1).and_then(|rest| rest.split(' ').next()).map(str::to_owned);

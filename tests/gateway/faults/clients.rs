@@ -28,10 +28,8 @@ pub const STOPS: [Stop; 3] = [Stop::Fin, Stop::Reset, Stop::Silence];
 pub async fn half(gateway: &Running, id: &str, rev: &str, body: &[u8], chunked: bool, sent: usize, stop: Stop) {
     let (name, value) = authorization(&gateway.couch.admin);
     let target = format!("/{}/{id}/call.mp3?rev={rev}", gateway.path());
-    let framing = match chunked {
-        true => "Transfer-Encoding: chunked".to_owned(),
-        false => format!("Content-Length: {}", body.len()),
-    };
+    let framing =
+        if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {}", body.len()) };
     let head =
         format!("PUT {target} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\nContent-Type: audio/mpeg\r\n{framing}\r\n\r\n");
     let wire = if chunked { in_chunks(body) } else { body.to_vec() };

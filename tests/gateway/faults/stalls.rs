@@ -50,10 +50,7 @@ async fn who_vanishes_in_the_middle_of_a_download_leaves_nothing() {
     for reset in [true, false] {
         let clients = join_all((0..10).map(|_| begin_to_read(&gateway))).await;
         for client in clients {
-            match reset {
-                true => client.reset().expect("reset"),
-                false => drop(client),
-            }
+            if reset { client.reset().expect("reset") } else { drop(client) }
         }
         soon("answers are left", || gateway.app.admission.in_flight() == 0).await;
         soon("connections are left", || gateway.app.connections.running() == 0).await;

@@ -114,9 +114,10 @@ async fn every_feed_reads_all_plans_to_their_end_and_continues_from_there() {
         let sender = sender.clone();
         service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let query = request.uri().query().unwrap_or_default().to_owned();
-            let body: &'static [u8] = match query.starts_with("feed=normal") {
-                true => b"{\"results\":[\n\n{\"seq\":\"7-x\",\"id\":\"a\",\"deleted\":true}\n],\n\"last_seq\":\"7-x\",\"pending\":0}\n",
-                false => b"\n",
+            let body: &'static [u8] = if query.starts_with("feed=normal") {
+                b"{\"results\":[\n\n{\"seq\":\"7-x\",\"id\":\"a\",\"deleted\":true}\n],\n\"last_seq\":\"7-x\",\"pending\":0}\n"
+            } else {
+                b"\n"
             };
             if request.uri().path().ends_with("/_changes") {
                 let _ = sender.send(query);

@@ -104,11 +104,14 @@ async fn couchdb(request: Request<Incoming>, stub: bool) -> Result<Response<Full
         received += frame.data_ref().map_or(0, Bytes::len);
     }
     let is_plan = path.starts_with("/plans_") && path.len() > 64 && !path.contains("/_");
-    let (status, answer) = match put {
-        false if path.ends_with("/doc") => (200, json!({ "_id": "doc", "_rev": "1-a" })),
-        false if is_plan => (200, plan(stub)),
-        false => (404, json!({ "error": "not_found", "reason": "missing" })),
-        true => (201, json!({ "ok": true, "id": "doc", "rev": "2-b", "received": received })),
+    let (status, answer) = if put {
+        (201, json!({ "ok": true, "id": "doc", "rev": "2-b", "received": received }))
+    } else if path.ends_with("/doc") {
+        (200, json!({ "_id": "doc", "_rev": "1-a" }))
+    } else if is_plan {
+        (200, plan(stub))
+    } else {
+        (404, json!({ "error": "not_found", "reason": "missing" }))
     };
     let mut response = Response::new(Full::from(answer.to_string()));
     *response.status_mut() = hyper::StatusCode::from_u16(status).expect("a status");

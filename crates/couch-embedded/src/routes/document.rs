@@ -74,10 +74,8 @@ async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str) 
     if fixed && exchange.holds(&tag) {
         return Ok(not_modified(&tag));
     }
-    let mut answer = match attachments {
-        true => whole::answer(exchange, document),
-        false => json_answer(StatusCode::OK, &render(document)),
-    };
+    let mut answer =
+        if attachments { whole::answer(exchange, document) } else { json_answer(StatusCode::OK, &render(document)) };
     if fixed {
         set_etag(&mut answer, &tag);
     }
@@ -98,10 +96,11 @@ async fn put(database: &Arc<Database>, exchange: &mut Exchange, query: &Query, i
     // A deletion by PUT does not return 201; for POST and COPY it makes no difference.
     let status = if document.deleted { StatusCode::OK } else { StatusCode::CREATED };
     let result = store_document(database, query, document).await?;
-    Ok(match is_related {
+    Ok(if is_related {
         // CouchDB obeys `batch` only for JSON.
-        true => told(database, exchange, &result, status),
-        false => saved(database, exchange, query, &result, status),
+        told(database, exchange, &result, status)
+    } else {
+        saved(database, exchange, query, &result, status)
     })
 }
 

@@ -21,9 +21,10 @@ pub fn heard(body: Body, deadline: Deadline) -> Body {
             // while the gateway waits for CouchDB. Data beyond what they can buffer has just been sent.
             Poll::Ready(Some(Ok(frame))) => {
                 let waited = waiting.take().map(|since: Instant| since.elapsed()).unwrap_or_default();
-                match waited >= NOTICEABLE || taken >= BUFFERED {
-                    true => deadline.restart(),
-                    false => deadline.extend(waited),
+                if waited >= NOTICEABLE || taken >= BUFFERED {
+                    deadline.restart()
+                } else {
+                    deadline.extend(waited)
                 }
                 taken += frame.data_ref().map_or(0, |data| data.len() as u64);
             }

@@ -198,10 +198,12 @@ impl Connector {
         let found = found.map_err(|error| Error::from(Kind::Resolve).because(error))?;
         let permits = |address: &SocketAddr| self.permits(*address, reach);
         let (permitted, refused): (Vec<_>, Vec<_>) = found.into_iter().partition(permits);
-        match permitted.is_empty() {
-            false => Ok(by_turns(permitted)),
-            true if refused.is_empty() => Err(Error::from(Kind::Resolve)),
-            true => Err(Error::from(Kind::Refused)),
+        if !permitted.is_empty() {
+            Ok(by_turns(permitted))
+        } else if refused.is_empty() {
+            Err(Error::from(Kind::Resolve))
+        } else {
+            Err(Error::from(Kind::Refused))
         }
     }
 

@@ -100,9 +100,10 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
-        let mut polled = match this.rest.is_empty() {
-            true => Pin::new(&mut this.body).poll_frame(cx),
-            false => Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest))))),
+        let mut polled = if this.rest.is_empty() {
+            Pin::new(&mut this.body).poll_frame(cx)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))))
         };
         if let Poll::Ready(Some(Ok(frame))) = &mut polled
             && let Some(data) = frame.data_mut()

@@ -256,9 +256,10 @@ fn create(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Result
 
 /// Returns the error for an invalid upload, if any.
 fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> Result<(), Answer> {
-    let refused = match asked.is_of_storage() {
-        true => storage::refuses(state, asked, metadata),
-        false => drive::refuses(state, asked, metadata),
+    let refused = if asked.is_of_storage() {
+        storage::refuses(state, asked, metadata)
+    } else {
+        drive::refuses(state, asked, metadata)
     };
     refused.map_or(Ok(()), Err)
 }

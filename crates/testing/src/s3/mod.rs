@@ -247,10 +247,7 @@ async fn answer(state: Arc<State>, s3: S3Service, request: Request<Incoming>) ->
         uploads(&state.root, &prefix)
     } else {
         let conditional = request.headers().contains_key("if-none-match");
-        let _alone = match conditional {
-            true => Some(state.creating.lock().await),
-            false => None,
-        };
+        let _alone = if conditional { Some(state.creating.lock().await) } else { None };
         state.habits.change(operation, s3.call(request.map(Body::from)).await?).await
     };
     state.answered.lock().expect("answered").push((operation, response.status()));

@@ -171,9 +171,10 @@ impl Context<'_> {
             (Value::Object(one), Value::Object(other)) => {
                 // The answer to `_up` is an Erlang map, whose order depends on the release of Erlang.
                 let has_order = !one.contains_key("seeds");
-                let is_same = match has_order {
-                    true => one.keys().eq(other.keys()),
-                    false => one.len() == other.len() && one.keys().all(|name| other.contains_key(name)),
+                let is_same = if has_order {
+                    one.keys().eq(other.keys())
+                } else {
+                    one.len() == other.len() && one.keys().all(|name| other.contains_key(name))
                 };
                 if !is_same {
                     return wrong();

@@ -161,9 +161,10 @@ impl Journal for StreamJournal {
                     link
                 }
             };
-            let end = match self.is_foreign {
-                true => end::last(&link, &self.config.stream, None).await?,
-                false => Some(end::end(&link, &self.config.stream).await?),
+            let end = if self.is_foreign {
+                end::last(&link, &self.config.stream, None).await?
+            } else {
+                Some(end::end(&link, &self.config.stream).await?)
             };
             *kept = Some(link);
             self.ended.send_replace(end);

@@ -185,9 +185,10 @@ async fn forgetful() -> (u16, AbortOnDropHandle<()>) {
             let mut request = Vec::new();
             // The body is a JSON object, and the end of the request.
             while !request.ends_with(b"}") && stream.read_buf(&mut request).await.is_ok_and(|read| read > 0) {}
-            let (status, body) = match request.starts_with(b"POST /v3/auth/authenticate ") {
-                true => ("200 OK", r#"{"token":"x.1"}"#),
-                false => ("401 Unauthorized", r#"{"message":"etcdserver: invalid auth token","code":16}"#),
+            let (status, body) = if request.starts_with(b"POST /v3/auth/authenticate ") {
+                ("200 OK", r#"{"token":"x.1"}"#)
+            } else {
+                ("401 Unauthorized", r#"{"message":"etcdserver: invalid auth token","code":16}"#)
             };
             let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
             drop(stream.write_all(format!("{head}{body}").as_bytes()).await);
