@@ -4,6 +4,16 @@
 //!
 //! [`Merged::from_documents`] merges plan documents, [`Merged::decide`] returns the decision for one document, [`compose`] builds the object's name,
 //! and [`Settings`] parses a backend's settings.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `document`, `members`, `error` | plan documents and their merge; malformed members (pure) |
+//! | `decision`, `lookup` | the decision of a merged plan for one document, and the storages that it names (pure) |
+//! | `name` | an object's name (pure) |
+//! | `redact` | plans without their secrets, for people and responses (pure) |
+//! | `cache`, `reading`, `held` | plan documents in memory: how long they are believed, and how they are read |
+//! | `feed`, `told`, `local`, `users`, `followed` | the changes feed, and what it says about all plans |
+//! | `of_document` | the plan that applies to one document, from the cache |
 
 mod cache;
 mod decision;

@@ -1,5 +1,14 @@
 //! No attachment is lost while a storage is down: CouchDB keeps it, and a job moves it out later; failed removals are repeated later. The tests use a
 //! gateway in front of the embedded store (or `COUCHDB_URL`) and a real S3 server that can be shut off.
+//!
+//! | files | contain |
+//! |---|---|
+//! | `saves`, `documents`, `copies`, `removals` | requests while a storage is down |
+//! | `refusals`, `drivers` | what counts as an outage, and plans that refuse to fall back |
+//! | `moves`, `queue`, `intents` | the jobs, and what they do once the storage is back |
+//! | `breaker`, `isolation`, `under_load` | how long requests wait, for this storage and for others |
+//! | `reports` | what operators and accounts see |
+//! | `world`, `tap` | the common foundation |
 
 mod breaker;
 mod copies;

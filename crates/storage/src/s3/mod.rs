@@ -2,6 +2,15 @@
 //!
 //! Bodies of up to one chunk are stored with one signed PUT, larger ones with a multipart upload. The composed name is created with `If-None-Match:
 //! *`; servers other than Amazon's are queried first, because they may ignore it.
+//!
+//! | file | contains |
+//! |---|---|
+//! | `address`, `route` | where a bucket is: from the settings, and as the servers correct it |
+//! | `bucket`, `sign`, `xml` | calls: signed attempts, and the XML of requests and responses |
+//! | `put`, `parts` | storing: one PUT, or a multipart upload |
+//! | `claim`, `tags` | whether an object is ours, and whether its bytes are those that were sent |
+//! | `get`, `list` | reading an object or a range, and listing a bucket |
+//! | `steps` | the signing, for the benches |
 
 mod address;
 mod bucket;
