@@ -75,7 +75,7 @@ pub const CALL_STORE: Program = Program {
 };
 
 /// Removes line comments: a link in documentation is not an import.
-fn without_comments(text: &str) -> String {
+pub fn without_comments(text: &str) -> String {
     let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
     text.lines().map(code).collect::<Vec<_>>().join("\n")
 }

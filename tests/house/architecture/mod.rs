@@ -1,5 +1,6 @@
 //! The shape of the source: one order of floors and modules, files with one subject, approved dependencies.
 
+mod circles;
 mod dependencies;
 mod imports;
 mod pages;
