@@ -1,15 +1,19 @@
-//! The shape of the source: one order of floors and modules, files with one subject, approved dependencies.
+//! The shape of the source: one order of floors and modules, files with one subject, small folders, approved dependencies.
 
 mod circles;
 mod dependencies;
 mod imports;
 mod pages;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The maximum number of lines per file, excluding its unit tests: what one reads in one sitting.
 const LINES: usize = 350;
+
+/// The maximum number of files of one folder that need no explanation: what one finds at a glance.
+const FILES: usize = 12;
 
 /// Names that do not describe the contents.
 const EMPTY_NAMES: [&str; 6] = ["common", "helper", "helpers", "misc", "util", "utils"];
@@ -107,6 +111,30 @@ fn files_are_short() {
         }
     }
     assert!(long.is_empty(), "more than {LINES} lines: {long:#?}");
+}
+
+/// Returns whether a first page says how the files beside it belong together: in a table, or in a sentence about each.
+fn groups_files(text: &str) -> bool {
+    let sentences = ["Each file ", "a file per ", "a file of their own"];
+    let mut page = text.lines().take_while(|line| line.starts_with("//!"));
+    page.any(|line| line.starts_with("//! |") || sentences.iter().any(|sentence| line.contains(sentence)))
+}
+
+#[test]
+fn folders_are_small() {
+    assert!(
+        groups_files("//! A.\n//!\n//! | file | contents |\n") && groups_files("//! Each file is about a topic.\n")
+    );
+    assert!(!groups_files("//! Many files.\n\n/// Each file is a part.\nfn f() {}\n"));
+    let mut folders: BTreeMap<String, (usize, bool)> = BTreeMap::new();
+    for source in sources(&["src", "crates", "benches", "tests"]) {
+        let (folder, name) = source.path.rsplit_once('/').expect("a folder");
+        let (files, is_explained) = folders.entry(folder.to_owned()).or_default();
+        *files += 1;
+        *is_explained |= ["mod.rs", "lib.rs", "main.rs"].contains(&name) && groups_files(&source.text);
+    }
+    folders.retain(|_, (files, is_explained)| *files > FILES && !*is_explained);
+    assert!(folders.is_empty(), "more than {FILES} files, and no word on the first page on their groups: {folders:#?}");
 }
 
 #[test]
