@@ -7,7 +7,7 @@
 //! | [`log`], [`trace`], [`metrics`] | what a program says about itself |
 //! | [`source`], [`reader`], [`settings`] | values: of the configuration, and of a plan's storages |
 //! | [`secret`], [`token`] | values that must not be printed, or not be compared in readable form |
-//! | [`tasks`], [`runtime`], [`signals`], [`memory`] | the process: its tasks, its end, its signals, its freed memory |
+//! | [`tasks`], [`backoff`], [`runtime`], [`signals`], [`memory`] | the process: its tasks and their pauses, its end, its signals, its freed memory |
 //! | [`console`], [`demo`] | the terminal, and the demos |
 
 pub mod activity;
