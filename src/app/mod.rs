@@ -279,6 +279,7 @@ fn gateway(
     let (metrics, tasks) = (Metrics::new(&config.limits)?, Tasks::default());
     DRIVERS.iter().for_each(|driver| metrics.knows_backend(driver.handler));
     let budget = Budget::new(config.limits.waited_for_bytes());
+    let spare = Budget::new(config.limits.spare_bytes());
     let auth_database = AuthDatabase::new(couch.clone(), &config.plans.auth_database);
     let context = Context {
         client: client.clone(),
@@ -299,10 +300,10 @@ fn gateway(
         plans,
         jobs: Jobs::new(couch.clone(), config.jobs.clone()),
         couch,
-        storages: Registry::new(context, breakers),
+        storages: Registry::new(context, breakers, spare.clone()),
         egress: config.egress.policy.clone(),
         budget,
-        spare: Budget::new(config.limits.spare_bytes()),
+        spare,
         fallback: config.fallback,
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),

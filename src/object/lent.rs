@@ -1,6 +1,6 @@
 //! Lends a request body to a storage so that it can be returned whole: if the storage fails, CouchDB can still get all of it.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use stowage_base::deadline::Deadline;
 use stowage_http::body::{Body, BoxError};
-use stowage_storage::{Budget, CHUNK_BYTES, Permit};
+use stowage_storage::{self as storage, Budget, CHUNK_BYTES, Permit};
 use tokio::sync::oneshot;
 
+use crate::gateway::Gateway;
 use crate::upstream::replay::Replay;
 
 /// The lender's end.
@@ -49,6 +51,25 @@ impl Lent {
         let frames = (!data.is_empty()).then(|| data.freeze()).into_iter().chain(next).collect();
         Some(Body::boxed(Replay { frames, body, share: room.map(|(_, share)| share) }))
     }
+}
+
+/// Waits for a storage until the request's deadline; if CouchDB can still take the body, only until there is just enough time for that.
+pub(super) async fn in_time<T>(
+    gateway: &Gateway,
+    deadline: &Deadline,
+    lent: Option<&Lent>,
+    putting: impl Future<Output = storage::Result<T>>,
+) -> storage::Result<T> {
+    let mut putting = pin!(putting);
+    if let Some(lent) = lent {
+        let early = deadline.bound_before(gateway.timeouts.answer / FALLBACK_TAKES, putting.as_mut()).await;
+        match early {
+            Some(outcome) => return outcome,
+            None if lent.is_kept() => return Err(storage::Error::late()),
+            None => {}
+        }
+    }
+    deadline.bound(putting).await.unwrap_or_else(|| Err(storage::Error::late()))
 }
 
 /// The part of a body that was read, and the rest.
@@ -152,6 +173,8 @@ impl Drop for Loan {
 
 /// A driver's tasks end soon after its future; one that does not must not delay the request.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(1);
+/// The fraction of `timeouts.answer` that is reserved for CouchDB.
+const FALLBACK_TAKES: u32 = 6;
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 pub(crate) mod counted;
 pub(crate) mod intent;
 pub(crate) mod lent;
+pub(crate) mod memory;
 pub(crate) mod new_object;
 pub(crate) mod operation;
 pub(crate) mod outgoing;

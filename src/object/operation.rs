@@ -100,6 +100,11 @@ impl<'a> Operation<'a> {
         });
     }
 
+    /// Ends an operation that does not begin after all, because its storage has too much to do.
+    pub(crate) fn put_off(mut self) {
+        self.end(DOWN);
+    }
+
     fn end(&mut self, outcome: &'static str) {
         let Some(call) = self.call.take() else { return };
         call.ended(outcome);
@@ -116,5 +121,5 @@ impl Drop for Operation<'_> {
     }
 }
 
-/// The outcome of an operation that was not started, because its storage is down.
+/// The outcome of an operation that was not started, because its storage is down or has too much to do.
 const DOWN: &str = "down";

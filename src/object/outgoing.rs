@@ -1,6 +1,5 @@
 //! Stores one attachment where a plan sends it, and builds its pointer.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,12 +10,13 @@ use stowage_couch::Document;
 use stowage_http::body::Body;
 use stowage_http::headers::one_line_text;
 use stowage_storage::{
-    self as storage, Backend as _, Budget, Digests, Fetch, Leftovers, Location, Object, Opened, Stored, Upload,
+    self as storage, Backend as _, Digests, Fetch, Leftovers, Location, Object, Opened, Stored, Upload,
 };
 
 use super::counted::counted;
 use super::intent::Intent;
-use super::lent::{Lent, lend};
+use super::lent::{Lent, in_time, lend};
+use super::memory::Memory;
 use super::new_object::NewObject;
 use super::operation::Operation;
 use super::remove::remove_leftover;
@@ -66,30 +66,24 @@ impl From<Error> for Untaken {
 
 /// The conditions of an upload.
 struct Terms {
-    budget: Budget,
+    memory: Memory,
     deadline: Deadline,
     /// Whether its outcome is the request's.
     tells: bool,
-    /// The lender's end of the body.
-    lent: Option<Lent>,
+    /// Whether CouchDB may keep the attachment.
+    falls_back: bool,
 }
 
 impl Outgoing<'_> {
     /// Stores the attachment. If that fails and the plan allows the fallback, returns its body.
     pub(crate) async fn store(self, body: Body) -> Result<NewObject, Untaken> {
-        let budget = self.gateway.budget.clone();
-        self.store_within(body, budget).await
+        self.store_within(body, Memory::Chunks).await
     }
 
-    /// Stores an attachment whose memory is already charged; `budget` is its own.
-    pub(crate) async fn store_within(self, body: Body, budget: Budget) -> Result<NewObject, Untaken> {
-        let (body, lent) = if self.gateway.falls_back(self.decision) {
-            let (body, lent) = lend(body, &self.gateway.spare);
-            (body, Some(lent))
-        } else {
-            (body, None)
-        };
-        let terms = Terms { budget, deadline: self.activity.deadline(), tells: true, lent };
+    /// Stores an attachment whose memory may already be charged.
+    pub(crate) async fn store_within(self, body: Body, memory: Memory) -> Result<NewObject, Untaken> {
+        let falls_back = self.gateway.falls_back(self.decision);
+        let terms = Terms { memory, deadline: self.activity.deadline(), tells: true, falls_back };
         self.put(body, self.object()?, terms).await
     }
 
@@ -130,22 +124,27 @@ impl Outgoing<'_> {
 
     /// Stores an object for which no client waits.
     async fn store_unwaited(self, body: Body, object: Object) -> Result<NewObject, Error> {
-        let budget = self.gateway.budget.clone();
-        let terms = Terms { budget, deadline: Deadline::default(), tells: false, lent: None };
+        let terms = Terms { memory: Memory::Chunks, deadline: Deadline::default(), tells: false, falls_back: false };
         self.put(body, object, terms).await.map_err(|untaken| untaken.error)
     }
 
     async fn put(&self, body: Body, mut object: Object, terms: Terms) -> Result<NewObject, Untaken> {
         let Self { gateway, decision, .. } = self;
-        let Terms { budget, deadline, tells, lent } = terms;
+        let Terms { memory, deadline, tells, falls_back } = terms;
         let backend = open(gateway, &decision.settings)?;
+        let (body, lent) = if falls_back {
+            let (body, lent) = lend(body, backend.spare());
+            (body, Some(lent))
+        } else {
+            (body, None)
+        };
         object.leftovers = self.leftovers(backend.place(&object.spare));
         if body.size_hint().lower() > gateway.limits.attachment_bytes {
             return Err(Error::TooLarge(self.target.attachment.as_str().into()).into());
         }
         let whose = (decision.handler(), decision.storage());
         let body = counted(body, gateway.metrics.attachment_bytes(whose.0, "in"));
-        let upload = Upload::new(body, gateway.limits.attachment_bytes, budget);
+        let upload = Upload::new(body, gateway.limits.attachment_bytes, memory.budget(&backend));
         let report = upload.report();
         let begun = if tells {
             Operation::of_request(gateway, self.activity, &backend, whose, "put").await
@@ -153,8 +152,18 @@ impl Outgoing<'_> {
             Operation::beside_request(gateway, self.activity, &backend, whose, "put").await
         };
         let mut intent = None;
+        let begun = match begun {
+            Ok(operation) => match memory.charge(&backend).await {
+                Ok(charge) => Ok((operation, charge)),
+                Err(error) => {
+                    operation.put_off();
+                    Err(error)
+                }
+            },
+            Err(error) => Err(error),
+        };
         let outcome = match begun {
-            Ok(operation) => {
+            Ok((operation, _charge)) => {
                 intent = self.intent(&backend, &mut object).await?;
                 let outcome = in_time(gateway, &deadline, lent.as_ref(), backend.put(&object, upload)).await;
                 operation.done(&outcome);
@@ -296,25 +305,6 @@ impl Outgoing<'_> {
     }
 }
 
-/// Waits for a storage until the request's deadline; if CouchDB can still take the body, only until there is just enough time for that.
-async fn in_time<T>(
-    gateway: &Gateway,
-    deadline: &Deadline,
-    lent: Option<&Lent>,
-    putting: impl Future<Output = storage::Result<T>>,
-) -> storage::Result<T> {
-    let mut putting = pin!(putting);
-    if let Some(lent) = lent {
-        let early = deadline.bound_before(gateway.timeouts.answer / FALLBACK_TAKES, putting.as_mut()).await;
-        match early {
-            Some(outcome) => return outcome,
-            None if lent.is_kept() => return Err(storage::Error::late()),
-            None => {}
-        }
-    }
-    deadline.bound(putting).await.unwrap_or_else(|| Err(storage::Error::late()))
-}
-
 /// Converts a media type for storages, which want a short line of ASCII in a header. If the client's does not qualify, only the type without
 /// parameters is sent; the pointer keeps all of it.
 fn media_type(said: &str) -> String {
@@ -333,8 +323,6 @@ fn media_type(said: &str) -> String {
     }
 }
 
-/// The fraction of `timeouts.answer` that is reserved for CouchDB.
-const FALLBACK_TAKES: u32 = 6;
 /// The longest media type sent to a storage, in bytes: S3 allows 2 KiB for all metadata of an object.
 const MOST_MEDIA_TYPE: usize = 255;
 

@@ -189,7 +189,7 @@ struct Asking {
 
 /// Reads a body for its options. One that exceeds the limit is streamed as long as it has none.
 async fn asking(gateway: &Gateway, headers: &HeaderMap, body: Body, kind: Kind) -> Result<Asking, Error> {
-    let body = match take(gateway.limits.document_bytes, &gateway.budget, body).await.map_err(broken)? {
+    let body = match take(gateway.limits.document_bytes, &gateway.budget, memory_of, body).await.map_err(broken)? {
         Taken::Whole(mut held) => {
             let options = as_read(gateway, headers, &mut held).await?;
             return Ok(Asking { options, body: Body::full(held.bytes.clone()), again: Some(held), found: None });

@@ -27,8 +27,20 @@ pub(crate) struct Held {
     pub(crate) share: Option<Permit>,
 }
 
-/// Reads a body of at most `limit` bytes (`limits.document_bytes`).
-pub(crate) async fn take(limit: u64, budget: &Budget, mut body: Body) -> Result<Taken, BoxError> {
+impl Held {
+    /// Returns the size of the share.
+    pub(crate) fn charged(&self) -> usize {
+        self.share.as_ref().map_or(0, Permit::bytes)
+    }
+}
+
+/// Reads a body of at most `limit` bytes (`limits.document_bytes`); `memory` estimates what a body of a given length takes.
+pub(crate) async fn take(
+    limit: u64,
+    budget: &Budget,
+    memory: fn(u64) -> usize,
+    mut body: Body,
+) -> Result<Taken, BoxError> {
     let announced = body.size_hint();
     if announced.lower() > limit {
         return Ok(Taken::Long(body));
@@ -46,7 +58,7 @@ pub(crate) async fn take(limit: u64, budget: &Budget, mut body: Body) -> Result<
             return Ok(Taken::Long(Body::boxed(Replay { frames, body, share })));
         }
         if length > UNCOUNTED && share.is_none() {
-            share = budget.share(memory_of(most)).await;
+            share = budget.share(memory(most)).await;
         }
     }
     Ok(Taken::Whole(Held { bytes: joined(frames.into_vec().into()), share }))
@@ -56,6 +68,13 @@ pub(crate) async fn take(limit: u64, budget: &Budget, mut body: Body) -> Result<
 /// their uploads, because a request that holds a share must not wait for another.
 pub(crate) fn memory_of(length: u64) -> usize {
     usize::try_from(length.saturating_mul(3)).unwrap_or(usize::MAX).saturating_add(2 * CHUNK_BYTES)
+}
+
+/// Like [`memory_of`], for one document whose attachments are all inside: the chunks of their uploads are no longer than its text. A storage may hold
+/// a limited part of the budget, which has to suffice for many short documents.
+pub(crate) fn memory_of_document(length: u64) -> usize {
+    let text = usize::try_from(length).unwrap_or(usize::MAX);
+    text.saturating_mul(3).saturating_add(text.min(2 * CHUNK_BYTES))
 }
 
 /// Wraps a body so that it fails when the scanner finds something; the flag tells whether it did.

@@ -130,7 +130,7 @@ pub struct Context {
     pub client: Client,
     /// Tracks clean-up that outlives a dropped future.
     pub tasks: Tasks,
-    /// The memory budget of all uploads.
+    /// The memory budget of all uploads, or one storage's part of it.
     pub budget: Budget,
     /// Roots and endpoints.
     pub options: Arc<Options>,

@@ -15,13 +15,15 @@ use url::Url;
 use crate::driver::Driver;
 use crate::error::Result;
 use crate::health::Health;
-use crate::{Backend, Download, Fetch, Listed, Location, Object, Stored, Upload};
+use crate::{Backend, Budget, Download, Fetch, Listed, Location, Object, Stored, Upload};
 
 /// A storage opened with the settings of one entry of a plan's `attachments`.
 pub struct Opened {
     driver: Arc<dyn Backend>,
     secrets: Vec<String>,
     health: Health,
+    budget: Budget,
+    spare: Budget,
 }
 
 impl fmt::Debug for Opened {
@@ -31,14 +33,31 @@ impl fmt::Debug for Opened {
 }
 
 impl Opened {
-    pub(crate) const fn new(driver: Arc<dyn Backend>, secrets: Vec<String>, health: Health) -> Self {
-        Self { driver, secrets, health }
+    pub(crate) fn new(
+        driver: Arc<dyn Backend>,
+        secrets: Vec<String>,
+        health: Health,
+        (budget, spare): (Budget, Budget),
+    ) -> Self {
+        Self { driver, secrets, health, budget, spare }
     }
 
     /// Returns the storage's health. The caller reports outcomes to it, because only the caller knows its own deadline.
     #[must_use]
     pub const fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// Returns the storage's part of the memory budget of all uploads.
+    #[must_use]
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Returns the storage's part of the memory budget for bodies that are kept until it has acknowledged them.
+    #[must_use]
+    pub const fn spare(&self) -> &Budget {
+        &self.spare
     }
 }
 

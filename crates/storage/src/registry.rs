@@ -11,6 +11,8 @@ use super::DRIVERS;
 use super::error::{Error, Kind, Result};
 use super::oauth::OAuth;
 use crate::driver::{Context, Driver};
+use crate::engine::budget::Budget;
+use crate::engine::upload::CHUNK_BYTES;
 use crate::health::{Breakers, Health, Standing};
 use crate::opened::{Opened, secrets};
 
@@ -32,6 +34,7 @@ pub struct Registry {
     context: Context,
     opened: Cache<String, Arc<Opened>>,
     breakers: Breakers,
+    spare: Budget,
 }
 
 impl Registry {
@@ -41,11 +44,11 @@ impl Registry {
         &self.context.oauth
     }
 
-    /// Creates an empty registry.
+    /// Creates an empty registry. `spare` is the budget for bodies that are kept until a storage has acknowledged them.
     #[must_use]
-    pub fn new(context: Context, breakers: Breakers) -> Self {
+    pub fn new(context: Context, breakers: Breakers, spare: Budget) -> Self {
         let opened = Cache::builder().max_capacity(MOST_OPENED).time_to_idle(KEEP_OPENED).build();
-        Self { context, opened, breakers }
+        Self { context, opened, breakers, spare }
     }
 
     /// Returns the health of the currently opened storages.
@@ -68,9 +71,10 @@ impl Registry {
             return Err(Error::new(Kind::Settings, text));
         };
         let secrets = secrets(settings, driver);
-        let backend = (driver.open)(settings, &self.context).map_err(|error| error.without(&secrets))?;
+        let context = Context { budget: self.context.budget.part(CHUNK_BYTES), ..self.context.clone() };
+        let backend = (driver.open)(settings, &context).map_err(|error| error.without(&secrets))?;
         let health = Health::new(settings.id(), driver.handler, self.breakers);
-        let opened = Arc::new(Opened::new(backend, secrets, health));
+        let opened = Arc::new(Opened::new(backend, secrets, health, (context.budget, self.spare.part(CHUNK_BYTES))));
         self.opened.insert(key, Arc::clone(&opened));
         Ok(opened)
     }

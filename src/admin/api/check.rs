@@ -133,7 +133,7 @@ async fn attempt(
 ) -> storage::Result<()> {
     let object = object(settings, target, probed, file)?;
     let body = Body::full(file.content.clone());
-    let upload = Upload::new(body, gateway.limits.attachment_bytes, gateway.budget.clone());
+    let upload = Upload::new(body, gateway.limits.attachment_bytes, backend.budget().clone());
     let stored = backend.put(&object, upload).await?;
     let guard =
         Guard { gateway: Arc::clone(gateway), backend: Arc::clone(backend), location: Some(stored.location.clone()) };

@@ -29,7 +29,7 @@ use crate::pointer;
 use crate::router::DocumentTarget;
 use crate::upstream::Home;
 use crate::upstream::answer::{conflict, relay};
-use crate::upstream::held::{Held, Taken, take};
+use crate::upstream::held::{Held, Taken, memory_of, take};
 use crate::upstream::read::Answer;
 use crate::upstream::revision::{drop_parameters, rev_query};
 
@@ -71,7 +71,8 @@ fn same_site(headers: &HeaderMap) -> Result<(), Error> {
 }
 
 async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body: Body, boundary: String) -> Labelled {
-    let held = match take(writer.gateway.limits.document_bytes, &writer.gateway.budget, body).await.map_err(unread)? {
+    let gateway = &writer.gateway;
+    let held = match take(gateway.limits.document_bytes, &gateway.budget, memory_of, body).await.map_err(unread)? {
         Taken::Whole(held) => held,
         Taken::Long(body) if writer.stores_nothing() => {
             return writer.send_on(&writer.home.couch, head, body).await;

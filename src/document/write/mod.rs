@@ -33,7 +33,7 @@ use crate::plan::Decision;
 use crate::router::{Database, Target};
 use crate::upstream::Home;
 use crate::upstream::forward::forward;
-use crate::upstream::held::{Held, Taken, scanned, take};
+use crate::upstream::held::{Held, Taken, memory_of, memory_of_document, scanned, take};
 use draft::attached::Content;
 use draft::{Base, Draft};
 
@@ -63,6 +63,8 @@ struct Writer {
     id: RequestId,
     /// Whether the plan may want objects removed that the document no longer names.
     deletes: bool,
+    /// The request's share of the upload budget, in bytes.
+    charged: usize,
 }
 
 /// Handles a write that the gateway must parse; forwards any other unchanged. `concerns` returns whether the request's media type is one that needs
@@ -95,7 +97,7 @@ where
     let (head, body) = request.into_parts();
     let headers = head.headers.clone();
     let (home, activity_of) = (Arc::new(home), activity.clone());
-    let writer = Writer { gateway, database, home, headers, activity: activity_of, id, deletes };
+    let writer = Writer { gateway, database, home, headers, activity: activity_of, id, deletes, charged: 0 };
     let writing = Box::pin(write(writer, head, body));
     if has_deadline { in_time(limit, &activity, writing).await } else { writing.await }
 }
@@ -178,7 +180,12 @@ impl Writer {
             // CouchDB supports no other encoding, and not two of them.
             _ => return Ok(Input::Answered(self.send(&self.home.couch, head, body).await?)),
         };
-        match take(self.gateway.limits.document_bytes, &self.gateway.budget, body).await.map_err(unread)? {
+        let memory = match text {
+            Text::Document => memory_of_document,
+            Text::Bulk => memory_of,
+        };
+        let gateway = &self.gateway;
+        match take(gateway.limits.document_bytes, &gateway.budget, memory, body).await.map_err(unread)? {
             Taken::Whole(held) => Ok(Input::Whole(head, held)),
             // The document itself determines its destination, and which objects it no longer names.
             Taken::Long(_) if self.reads_all() => Err(too_long()),

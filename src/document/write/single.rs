@@ -118,12 +118,13 @@ impl Source {
 }
 
 pub(super) async fn single(
-    writer: Writer,
+    mut writer: Writer,
     target: Option<DocumentTarget>,
     mut head: request::Parts,
     held: &Held,
     source: Source,
 ) -> Labelled {
+    writer.charged = held.charged();
     if matches!(source, Source::Related(..)) {
         // CouchDB obeys `batch` only for JSON, which the gateway may make of the parts.
         drop_parameters(&mut head, &["batch"])?;

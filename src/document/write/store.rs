@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use stowage_couch::{self as couch, Document};
 use stowage_http::body::{Body, collect};
-use stowage_storage::{Budget, CHUNK_BYTES};
+use stowage_storage::CHUNK_BYTES;
 
 use super::Writer;
 use super::draft::attached::{Content, Follows, MEMBER};
@@ -19,6 +19,7 @@ use super::parts::{Following, told};
 use crate::error::Error;
 use crate::locks::Turn;
 use crate::object::couch_digest;
+use crate::object::memory::Memory;
 use crate::object::outgoing::{Outgoing, Untaken};
 use crate::object::unsaved::Unsaved;
 use crate::plan::Decision;
@@ -96,16 +97,16 @@ impl Writer {
                 shared: turns.shared,
                 activity: &self.activity,
             };
-            // An inline attachment is already in memory: it needs no share of the budget.
-            let own = || Budget::new(2 * CHUNK_BYTES as u64);
+            // An inline attachment is already in memory: it needs no share of the budget of its own.
+            let memory = Memory::Request(self.charged);
             let (stored, follows) = match one.content {
                 Content::Stub => continue,
-                Content::Data(data) => (outgoing.store_within(Body::full(data), own()).await, None),
+                Content::Data(data) => (outgoing.store_within(Body::full(data), memory).await, None),
                 Content::Follows(follows) => {
                     let Parts { following, counted } = parts.ok_or(Error::Bug("nothing follows"))?;
                     let body = turns.writer.watch(following.next(follows.length));
-                    let budget = if counted { own() } else { self.gateway.budget.clone() };
-                    (outgoing.store_within(body, budget).await, Some(follows))
+                    let memory = if counted { memory } else { Memory::Chunks };
+                    (outgoing.store_within(body, memory).await, Some(follows))
                 }
             };
             let object = match stored {

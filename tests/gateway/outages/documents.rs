@@ -11,7 +11,7 @@ use super::world::{
 use crate::faults::gate::answer;
 use crate::faults::world::{World, bytes};
 
-fn inline(body: &[u8]) -> Value {
+pub(super) fn inline(body: &[u8]) -> Value {
     json!({ "content_type": "audio/mpeg", "data": STANDARD.encode(body) })
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use stowage_testing::gateway::{Running, STORAGE, Setup};
 use stowage_testing::is_long;
 use stowage_testing::switch::{Switch, Weather};
@@ -24,15 +24,15 @@ const SILENCE: &str = "60s";
 /// The longest that all those may wait that do not wait for the server that hangs: far less than that, even on a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Creates another account, whose attachments go to a folder; returns the path of its month database.
-async fn other_account(gateway: &Running) -> String {
+/// Creates another account with a storage of its own; returns the path of its month database.
+pub(super) async fn other_account(gateway: &Running, handler: &str, settings: Value) -> String {
     let account = uuid::Uuid::new_v4().simple().to_string();
     gateway.couch.note_account(&account);
     let path = format!("account%2F{}%2F{}%2F{}-202411", &account[..2], &account[2..4], &account[4..]);
     gateway.couch.request("PUT", &format!("/{path}"), "", b"").await.expect_status(201);
     let plan = json!({
         "pvt_type": "storage",
-        "attachments": { STORAGE: { "handler": "file", "settings": { "directory": "well" } } },
+        "attachments": { STORAGE: { "handler": handler, "settings": settings } },
         "plan": { "modb": { "attachments": { "handler": STORAGE } } },
     });
     gateway.save_plan(&account, plan).await;
@@ -88,7 +88,7 @@ async fn one_hangs(word: &str, status: u16) {
     let url = json!({ "url": format!("http://127.0.0.1:{}/store", server.port()) });
     let plan = json!({ "modb": { "attachments": { "handler": STORAGE, "on_unavailable": word } } });
     gateway.plan_as("http", url, plan).await;
-    let other = other_account(&gateway).await;
+    let other = other_account(&gateway, "file", json!({ "directory": "well" })).await;
 
     // Opens connections, and the storage.
     stored(&gateway, &other, "warm").await;

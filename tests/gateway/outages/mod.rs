@@ -6,7 +6,7 @@
 //! | `saves`, `documents`, `copies`, `removals` | requests while a storage is down |
 //! | `refusals`, `drivers` | what counts as an outage, and plans that refuse to fall back |
 //! | `moves`, `queue`, `intents` | the jobs, and what they do once the storage is back |
-//! | `breaker`, `isolation`, `under_load` | how long requests wait, for this storage and for others |
+//! | `breaker`, `isolation`, `memory`, `under_load` | how long requests wait, for this storage and for others |
 //! | `reports` | what operators and accounts see |
 //! | `world`, `tap` | the common foundation |
 
@@ -16,6 +16,7 @@ mod documents;
 mod drivers;
 mod intents;
 mod isolation;
+mod memory;
 mod moves;
 mod queue;
 mod refusals;

@@ -187,7 +187,8 @@ pub fn try_open(
 ) -> Result<Arc<dyn Backend>> {
     let Value::Object(members) = settings else { panic!("settings are an object") };
     let breakers = Breakers { failures: 0, in_flight: 1000 };
-    Ok(Registry::new(around.context(tasks, budget), breakers).open(&Settings::new("storage1", handler, members))?)
+    let registry = Registry::new(around.context(tasks, budget), breakers, budget.clone());
+    Ok(registry.open(&Settings::new("storage1", handler, members))?)
 }
 
 /// Returns the settings for a server of `support`.

@@ -40,7 +40,7 @@ pub(crate) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchang
     begin(gateway, database, exchange, false, |_, headers| is_json(headers), read).await
 }
 
-async fn read(writer: Writer, head: request::Parts, body: Body) -> Labelled {
+async fn read(mut writer: Writer, head: request::Parts, body: Body) -> Labelled {
     let (head, held) = match writer.take(head, body, Text::Bulk).await? {
         Input::Whole(head, held) => (head, held),
         Input::Answered(answer) => return Ok((UNTOUCHED, answer)),
@@ -53,10 +53,11 @@ async fn read(writer: Writer, head: request::Parts, body: Body) -> Labelled {
         Ok(bulk) => bulk,
         Err(error) => return writer.refuse(error).await,
     };
-    let _more = match charge(&writer, &held, bulk.documents.len()).await {
+    let more = match charge(&writer, &held, bulk.documents.len()).await {
         Ok(more) => more,
         Err(error) => return writer.refuse(error).await,
     };
+    writer.charged = held.charged() + more.as_ref().map_or(0, Permit::bytes);
     match bulk.drafts(&writer) {
         Ok(drafts) => write(writer, head, &bytes, bulk, drafts).await,
         // CouchDB refuses the whole request for one document, before it saves any.
