@@ -53,11 +53,12 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
                 tracing::warn!(job = %job.id, storage, %location, "another version of an object to be removed is there: it stays");
                 return Ok(Step::Done);
             }
-            // A removal would fail in the same way, with one more wrong password.
-            Err(error) if !is_of_object(&error) => return Err(failed(error)),
-            Ok(_) | Err(_) if job.seen.is_none() => {
+            Err(error) if fails_removal(&error) => return Err(failed(error)),
+            looked if job.seen.is_none() => {
                 let pause = gateway.jobs.config().quiet;
-                return Ok(Step::Waits { pause, seen: Some(LOOKED.to_owned()), shown: Shown::Answers });
+                let shown =
+                    if looked.err().is_none_or(|error| is_of_object(&error)) { Shown::Answers } else { Shown::Nothing };
+                return Ok(Step::Waits { pause, seen: Some(LOOKED.to_owned()), shown });
             }
             Ok(_) | Err(_) => {}
         }
@@ -70,6 +71,13 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
     };
     removed.map_err(failed)?;
     Ok(Step::Done)
+}
+
+/// Returns whether a removal would fail as this look at its object has, with one more wrong password. A storage that cannot be read, as an FTP server
+/// that tells no length, may still remove.
+fn fails_removal(error: &storage::Error) -> bool {
+    use storage::Kind;
+    error.is_of_login() || matches!(error.kind(), Kind::Passing | Kind::Settings | Kind::Location)
 }
 
 /// Returns whether the storage has another version than the one to be removed. Another document's object may have got the name since, where a plan

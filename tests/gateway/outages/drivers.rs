@@ -1,6 +1,7 @@
 //! Every driver distinguishes an outage from a refusal: CouchDB keeps what the server cannot take, and it is moved once the server is back.
 
 use serde_json::{Value, json};
+use stowage_testing::ftp::gate::{Act, Gate};
 use stowage_testing::gateway::{Running, STORAGE, Setup, json};
 use stowage_testing::storages::{ALL, Server, Storage};
 use stowage_testing::trouble::{Double as _, Trouble};
@@ -99,5 +100,25 @@ async fn an_item_of_onedrive_is_read_once_and_removed_whatever_its_etag() {
     gateway.delete(&format!("doc/call.mp3?rev={rev}")).await.expect_status(200);
     until("a job removes the item", async || graph.paths().is_empty()).await;
     assert_eq!(graph.troubles().count("delete"), 2);
+    gateway.stop().await;
+}
+
+/// A server without SIZE and MLST does not tell the length of an object, which therefore cannot be opened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_of_unknown_length_is_removed_by_a_job() {
+    let storage = Storage::start("ftp").await;
+    let Server::Ftp(server) = &storage.server else { panic!("an FTP server") };
+    let gate = Gate::start(server.address()).await;
+    let gateway = storage.gateway_with(working(Setup::default())).await;
+    let [direct, gated] = [server.address(), gate.address()].map(|address| format!(":{}/", address.port()));
+    let url = storage.settings["url"].as_str().expect("a URL").replace(&direct, &gated);
+    save_plan(&gateway, "ftp", json!({ "url": url })).await;
+    let rev = gateway.attached("doc", json!({ "pvt_type": "fax" }), "call.mp3", b"a recording").await;
+    for question in ["SIZE", "MLST"] {
+        gate.plan(question, Act::Answer("500 Unknown command."), 999);
+    }
+    gate.plan("DELE", Act::Answer("550 Permission denied."), 1);
+    gateway.delete(&format!("doc/call.mp3?rev={rev}")).await.expect_status(200);
+    until("a job removes the object", async || server.objects("recordings").is_empty()).await;
     gateway.stop().await;
 }
