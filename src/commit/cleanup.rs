@@ -44,6 +44,25 @@ pub(crate) async fn remove_unnamed(
     remove_all(gateway, caller, target, plan, unnamed).await;
 }
 
+/// Removes objects as [`remove_unnamed`] does, after a save that was overtaken and may never have dropped their pointers. If the document was deleted, and
+/// the plan keeps the objects of deleted documents, they stay: the deletion may have followed the revision that names them.
+pub(crate) async fn remove_overtaken(
+    gateway: &Gateway,
+    caller: &Caller,
+    target: &DocumentTarget,
+    plan: &DocumentPlan,
+    dropped: Vec<(String, Pointer)>,
+) {
+    // A tombstone may lack the type, which it had before.
+    let keeps = || !matches!(on_delete(plan, &target.database, &plan.stand_in()), Ok(OnDelete::Delete));
+    if dropped.is_empty()
+        || keeps() && leaves(caller, target).await.is_ok_and(|leaves| leaves.iter().any(Document::is_deleted))
+    {
+        return;
+    }
+    remove_unnamed(gateway, caller, target, plan, dropped).await;
+}
+
 /// Removes new objects that no leaf names, after a save that was refused or came too late. If another gateway may have stored an object under the same
 /// name, its save may not have arrived yet: a job looks at the document again before it removes the object.
 pub(crate) async fn remove_unsaved(

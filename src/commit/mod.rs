@@ -35,7 +35,7 @@ use crate::pointer::{Entry, Pointer};
 use crate::router::{DocumentTarget, Target};
 use crate::upstream::answer::{conflict, kept_headers};
 use armed::Armed;
-use cleanup::{left, remove_unnamed, remove_unsaved};
+use cleanup::{left, remove_overtaken, remove_unnamed, remove_unsaved};
 use save::{Expected, Outcome, Resolved, Saved, Write, resolve, save_surely};
 
 /// A document to save with a changed set of pointers.
@@ -156,7 +156,7 @@ impl Commit {
                 reply.give(if is_conflict { Err(conflict()) } else { answer() });
                 self.change.superseded(&self.gateway, &self.caller, &self.target, &self.plan).await;
                 // The first save may have dropped their pointers.
-                remove_unnamed(&self.gateway, &self.caller, &self.target, &self.plan, self.replaced).await;
+                remove_overtaken(&self.gateway, &self.caller, &self.target, &self.plan, self.replaced).await;
             }
             Outcome::Failed(error) => {
                 reply.give(Err(Error::from(error)));
@@ -188,7 +188,11 @@ impl Commit {
                 // Even if it was not saved: it may have been saved, and replaced since.
                 if document.is_some() {
                     let old_plan = old_plan.as_ref().unwrap_or(&plan);
-                    remove_unnamed(&gateway, &caller, &self.target, old_plan, replaced).await;
+                    if saved {
+                        remove_unnamed(&gateway, &caller, &self.target, old_plan, replaced).await;
+                    } else {
+                        remove_overtaken(&gateway, &caller, &self.target, old_plan, replaced).await;
+                    }
                 }
                 true
             }
