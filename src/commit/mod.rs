@@ -156,7 +156,8 @@ impl Commit {
                 reply.give(if is_conflict { Err(conflict()) } else { answer() });
                 self.change.superseded(&self.gateway, &self.caller, &self.target, &self.plan).await;
                 // The first save may have dropped their pointers.
-                remove_overtaken(&self.gateway, &self.caller, &self.target, &self.plan, self.replaced).await;
+                let old_plan = self.old_plan.as_ref().unwrap_or(&self.plan);
+                remove_overtaken(&self.gateway, &self.caller, &self.target, old_plan, self.replaced).await;
             }
             Outcome::Failed(error) => {
                 reply.give(Err(Error::from(error)));
