@@ -26,6 +26,8 @@ pub(super) struct Held {
 pub(super) struct Failure {
     pub(super) at: Instant,
     pub(super) why: Unavailable,
+    /// Whether the document surely has changed since it was read.
+    pub(super) has_changed: bool,
 }
 
 /// The plans cannot be read, and the cached ones are too old or missing.

@@ -60,7 +60,8 @@ impl Plans {
 
     /// Returns how long a request waits for CouchDB before it uses a cached document.
     fn patience(&self, held: &Held) -> Duration {
-        let fails = held.failed.as_ref().is_some_and(|failure| failure.at.elapsed() < self.0.config.refresh);
+        let still_fails = |failure: &Failure| failure.at.elapsed() < self.0.config.refresh && !failure.has_changed;
+        let fails = held.failed.as_ref().is_some_and(still_fails);
         if fails && held.document.is_some() { Duration::ZERO } else { PATIENCE }
     }
 
@@ -115,11 +116,11 @@ impl Plans {
     /// Loads a document. If that fails, the result is the cached one with the failure: then the requests that wait for it do not read it one by one.
     async fn load(&self, id: &str, held: Option<Arc<Held>>) -> Arc<Held> {
         let inner = &self.0;
-        let version = {
+        let (version, is_marked) = {
             let mut dirty = self.dirty();
             let version = self.version();
-            dirty.entry(id.to_owned()).or_insert(Mark { version, is_sure: false });
-            version
+            let mark = dirty.entry(id.to_owned()).or_insert(Mark { version, is_sure: false });
+            (version, mark.is_sure)
         };
         let error = match self.ask(id).await {
             Ok(document) => {
@@ -133,13 +134,16 @@ impl Plans {
             Err(error) => error,
         };
         let now = Instant::now();
+        // The end of this reading removes the mark.
+        let failed_before = held.as_ref().and_then(|held| held.failed.as_ref());
+        let has_changed = is_marked || failed_before.is_some_and(|failure| failure.has_changed);
         let (document, loaded) = held.map_or((None, None), |held| (held.document.clone(), Some(held.loaded)));
         let is_recent = loaded.is_some_and(|loaded| loaded.elapsed() < inner.config.stale);
         inner.metrics.plan_cache(if is_recent { "stale" } else { "error" });
         if !is_recent && document.is_some() {
             tracing::warn!(error = %stowage_base::log::chain(&error), "a storage plan is too old and cannot be read again");
         }
-        let failed = Some(Failure { at: now, why: Unavailable(Arc::new(error)) });
+        let failed = Some(Failure { at: now, why: Unavailable(Arc::new(error)), has_changed });
         Arc::new(Held { document, version, loaded: loaded.unwrap_or(now), failed })
     }
 

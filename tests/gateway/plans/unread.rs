@@ -1,10 +1,11 @@
 //! Plans that CouchDB does not give.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use serde_json::json;
 use stowage::database::AccountId;
-use stowage_testing::gateway::{Running, Setup};
+use stowage_testing::gateway::{Running, Setup, json as parsed};
 use stowage_testing::upstream::until;
 use tokio::sync::Notify;
 
@@ -47,6 +48,34 @@ async fn a_plan_that_was_not_read_once_is_soon_read_again() {
     assert!(!is_known(&other).await);
     until("the plan is read again", async || is_known(&other).await).await;
     other.stop().await;
+    world.stop().await;
+}
+
+/// The feed has told that the plan is gone, and the first reading fails: the second one counts, not the cached plan.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_has_changed_is_waited_for_also_after_a_reading_that_failed() {
+    let world = World::start().await;
+    let (gateway, read) = (&world.gateway, format!("{}{} ", plans(&world), world.gateway.account));
+    until("the plan is known", async || is_known(gateway).await).await;
+    gateway.followed().await;
+    let readings = || world.store.counted("GET", &read);
+    let (before, gate) = (readings(), Arc::new(Notify::new()));
+    world.store.rule("GET", &read, 1, answer(500, "x"));
+    world.store.rule("GET", &read, 1, Act::Hold(Arc::clone(&gate)));
+    let target = format!("{}{}", plans(&world), gateway.account);
+    let rev = parsed(&gateway.couch.request("GET", &target, "", b"").await)["_rev"].clone();
+    let deleted = format!("{target}?rev={}", rev.as_str().expect("a revision"));
+    gateway.couch.request("DELETE", &deleted, "", b"").await.expect_status(200);
+    let known = Cell::new(true);
+    let read_again = until("the plan is read twice", async || {
+        known.set(is_known(gateway).await);
+        readings() >= before + 2
+    });
+    tokio::join!(read_again, async {
+        world.store.struck(2).await;
+        gate.notify_one();
+    });
+    assert!(!known.get());
     world.stop().await;
 }
 
