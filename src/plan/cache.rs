@@ -91,8 +91,8 @@ impl Plans {
         {
             merged = known;
         }
-        // One that could not be read is soon read again.
-        if !documents.has_failed() && self.version() == version {
+        // One that could not be read, or not yet, is soon read again.
+        if documents.all().all(|held| self.is_fresh(held)) && self.version() == version {
             self.0.merged.insert(key.clone(), Arc::clone(&merged)).await;
             if self.version() != version {
                 self.0.merged.invalidate(&key).await;
@@ -142,12 +142,13 @@ impl Plans {
         Ok(Arc::new(self.documents(account, owner, Age::Any).await?.merged()))
     }
 
-    /// Checks that no document of the plan counts as absent because it could not be read. Requests are served all the same; work that can wait should.
+    /// Checks that no document of the plan counts as absent because it could not be read. Requests are served all the same; work that can wait should, and
+    /// does so here while CouchDB is slow to answer.
     ///
     /// # Errors
     /// Returns [`Unavailable`] if there is one, and where [`effective`](Self::effective) does.
     pub async fn all_read(&self, account: Option<&AccountId>, owner: Option<&str>) -> Result<(), Unavailable> {
-        self.documents(account, owner, Age::Believed).await?.unread().map_or(Ok(()), |why| Err(why.clone()))
+        self.documents(account, owner, Age::Read).await?.unread().map_or(Ok(()), |why| Err(why.clone()))
     }
 
     /// Returns the documents that cover an account's databases, or the system's.
@@ -173,7 +174,7 @@ impl Plans {
 
     async fn find(&self, id: &str, age: Age) -> Result<Arc<Held>, Unavailable> {
         match age {
-            Age::Believed => self.document(id).await,
+            Age::Read | Age::Believed => self.document(id, age).await,
             Age::Any => Ok(self.0.documents.get(id).await.unwrap_or_default()),
         }
     }

@@ -13,6 +13,7 @@ use crate::database::AccountId;
 
 /// A cached document, which may be absent.
 pub(super) struct Held {
+    pub(super) id: String,
     pub(super) document: Option<Value>,
     /// The version when the request to CouchDB was sent.
     pub(super) version: u64,
@@ -71,8 +72,10 @@ impl Reading {
 }
 
 /// The acceptable age of a document.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
+    /// As old as the last reading that was due, however long that takes.
+    Read,
     /// No older than the cache allows.
     Believed,
     /// Any age.
@@ -88,7 +91,7 @@ impl Held {
 
 impl Default for Held {
     fn default() -> Self {
-        Self { document: None, version: 0, loaded: Instant::now(), failed: None }
+        Self { id: String::new(), document: None, version: 0, loaded: Instant::now(), failed: None }
     }
 }
 
@@ -120,17 +123,12 @@ impl HeldDocuments {
         })
     }
 
-    /// Returns whether the last refresh of any of them has failed.
-    pub(super) fn has_failed(&self) -> bool {
-        self.all().any(|held| held.failed.is_some())
-    }
-
     /// Returns why one of them, which counts as absent, could not be read.
     pub(super) fn unread(&self) -> Option<&Unavailable> {
         self.all().find_map(|held| held.unread())
     }
 
-    fn all(&self) -> impl Iterator<Item = &Arc<Held>> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Held>> {
         [Some(&self.system), self.named.as_ref(), self.account.as_ref(), self.owner.as_ref()].into_iter().flatten()
     }
 }

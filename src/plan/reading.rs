@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::Plans;
-use super::held::{Failure, Held, Mark, Reading, Unavailable};
+use super::held::{Age, Failure, Held, Mark, Reading, Unavailable};
 
 /// A reading's place among those in progress.
 struct Place {
@@ -26,8 +26,9 @@ impl Drop for Place {
 }
 
 impl Plans {
-    /// Returns a document of the plans database, from the cache if that is fresh, or if CouchDB is slow to answer. One that surely has changed is read.
-    pub(super) async fn document(&self, id: &str) -> Result<Arc<Held>, Unavailable> {
+    /// Returns a document of the plans database, from the cache if that is fresh or, unless it has to be [`Age::Read`], if CouchDB is slow to answer. One
+    /// that surely has changed is read.
+    pub(super) async fn document(&self, id: &str, age: Age) -> Result<Arc<Held>, Unavailable> {
         let inner = &self.0;
         // Read the mark before the document: a mark is removed only once the answer to a later request is cached.
         let mark = self.mark(id);
@@ -38,7 +39,8 @@ impl Plans {
             return Ok(held);
         }
         let has_changed = |held: &Held| mark.is_some_and(|mark| mark.is_sure && mark.version > held.version);
-        let stale = cached.filter(|held| self.is_usable(id, held) && !has_changed(held));
+        let may_be_stale = |held: &Arc<Held>| age != Age::Read && self.is_usable(id, held) && !has_changed(held);
+        let stale = cached.filter(may_be_stale);
         loop {
             let mut reading = self.reading(id);
             let held = match &stale {
@@ -129,7 +131,7 @@ impl Plans {
                 if let Some(document) = &document {
                     inner.local.noticed(id, document);
                 }
-                return Arc::new(Held { document, version, loaded: Instant::now(), failed: None });
+                return Arc::new(Held { id: id.to_owned(), document, version, loaded: Instant::now(), failed: None });
             }
             Err(error) => error,
         };
@@ -144,7 +146,7 @@ impl Plans {
             tracing::warn!(error = %stowage_base::log::chain(&error), "a storage plan is too old and cannot be read again");
         }
         let failed = Some(Failure { at: now, why: Unavailable(Arc::new(error)), has_changed });
-        Arc::new(Held { document, version, loaded: loaded.unwrap_or(now), failed })
+        Arc::new(Held { id: id.to_owned(), document, version, loaded: loaded.unwrap_or(now), failed })
     }
 
     /// Records whether a document exists that was read at this version, unless it has changed since: the answer may be older than the change.
@@ -183,6 +185,11 @@ impl Plans {
                 Err(couch::Error::Body(format!("reading a plan answered {}", answer.status().as_u16()).into()))
             }
         }
+    }
+
+    /// Returns whether a document was read, and need not be read again yet.
+    pub(super) fn is_fresh(&self, held: &Held) -> bool {
+        held.failed.is_none() && self.is_settled(self.mark(&held.id), held)
     }
 
     /// Returns whether a cached document need not be read again yet.

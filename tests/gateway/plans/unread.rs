@@ -51,6 +51,25 @@ async fn a_plan_that_was_not_read_once_is_soon_read_again() {
     world.stop().await;
 }
 
+/// A request uses after a second what it believes. Work that can wait must know whether there is a plan.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absent_plan_that_is_being_read_again_is_not_known_to_be_absent() {
+    let setup = Setup::default().set("timeouts.response_head", "3s").set("plans.refresh", "1ms");
+    let world = World::unplanned(setup).await;
+    world.gateway.followed().await;
+    assert!(!is_known(&world.gateway).await);
+    // This takes longer than the absence is believed.
+    for _ in 0..5 {
+        world.gateway.make_database().await;
+    }
+    let read = format!("{}{} ", plans(&world), world.gateway.account);
+    world.store.rule("GET", &read, 1000, Act::Hold(Arc::new(Notify::new())));
+    let account = AccountId::parse(&world.gateway.account);
+    assert!(world.gateway.app.gateway.plans.all_read(account.as_ref(), None).await.is_err());
+    world.store.relent();
+    world.stop().await;
+}
+
 /// The feed has told that the plan is gone, and the first reading fails: the second one counts, not the cached plan.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_has_changed_is_waited_for_also_after_a_reading_that_failed() {
