@@ -5,13 +5,13 @@
 mod branches;
 mod databases;
 mod documents;
+mod ended;
 mod pace;
 mod progress;
 mod turn;
 
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
@@ -19,19 +19,18 @@ use futures_util::future::BoxFuture;
 use futures_util::stream;
 use glob::Pattern;
 use stowage_couch::{Answers, Caller, Document};
-use stowage_storage::Kind;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::AccountId;
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::moving::Found;
-use crate::plan::{DocumentPlan, decide};
 use crate::record::GREGORIAN_EPOCH;
 use crate::router::Database;
 pub(crate) use branches::Branches;
 pub(crate) use databases::of as databases;
 pub(crate) use documents::Pages;
+use ended::{Ended, Failure, Like};
 pub use pace::Pace;
 pub use progress::{Fault, Progress, Tally, Totals};
 use turn::{Turn, held_during};
@@ -137,40 +136,12 @@ impl Walk<'_> {
     }
 }
 
-/// The accounts whose plans cannot be applied.
-#[derive(Default)]
-struct Ended(Mutex<HashSet<AccountId>>);
-
-impl Ended {
-    /// Adds an account. Returns false if it was added before.
-    fn add(&self, account: &AccountId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone())
-    }
-
-    fn has(&self, account: &AccountId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(account)
-    }
-}
-
-/// Why a document could not be visited.
-struct Failure {
-    error: Error,
-    /// Whether the plan is the reason: it cannot be applied to other documents either.
-    is_of_plan: bool,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { is_of_plan: matches!(error, Error::Plan(_)), error }
-    }
-}
-
 /// A walk through one database.
 struct Through<'a> {
     walk: Walk<'a>,
     database: &'a Database,
     visit: &'a dyn Visit,
-    /// The accounts that the walks of all databases have found.
+    /// The documents that the databases of this walk skip.
     ended: &'a Ended,
     /// Set once visiting more of this database is pointless.
     ends: AtomicBool,
@@ -253,7 +224,7 @@ impl Through<'_> {
         }
         let outcome = match document {
             Ok(document) if !self.walk.scope.takes(&document) => Ok(None),
-            Ok(document) => self.one(caller, &id, document).await.map(Some),
+            Ok(document) => self.one(caller, &id, document).await,
             Err(error) => Err(error.into()),
         };
         let (progress, database) = (self.walk.progress, &self.database.name);
@@ -265,17 +236,13 @@ impl Through<'_> {
         }
     }
 
-    /// Reports a fault of a document; only once for the account if it is the plan's, and not if the database is gone.
-    async fn failed(&self, caller: &Caller, id: &str, Failure { error, is_of_plan }: &Failure) {
+    /// Reports a fault of a document; only once for all documents that it concerns, and not if the database is gone.
+    async fn failed(&self, caller: &Caller, id: &str, Failure { error, concerns }: &Failure) {
         let database = &self.database.name;
-        if *is_of_plan {
-            let (is_first, whose) = match &self.database.account {
-                Some(account) => (self.ended.add(account), "account"),
-                None => (!self.ends.swap(true, Ordering::Relaxed), "database"),
-            };
-            if is_first {
+        if let Some(like) = concerns {
+            if self.ended.add(like) {
                 let mut fault = Fault::of(database, id, "", error);
-                fault.reason.push_str(&format!("; no more of this {whose} is looked at"));
+                fault.reason.push_str("; other documents that this concerns are skipped");
                 self.walk.progress.faulty(database, fault);
             }
         } else if matches!(Pages::of(caller, self.database).count().await, Ok(None)) {
@@ -283,14 +250,6 @@ impl Through<'_> {
         } else {
             self.walk.progress.faulty(database, Fault::of(database, id, "", error));
         }
-    }
-
-    /// Returns whether the plan is the reason of an error, also if the storage that it selects cannot be opened. Wrong settings of another storage may
-    /// come from an old pointer, and then concern only its object.
-    fn is_of_plan(&self, plan: &DocumentPlan, error: &Error) -> bool {
-        let Error::Storage(id, storage) = error else { return matches!(error, Error::Plan(_)) };
-        let selected = || decide(plan, self.database, &plan.stand_in()).ok().and_then(|placement| placement.backend());
-        storage.kind() == Kind::Settings && selected().is_some_and(|decision| decision.storage() == &**id)
     }
 
     /// Reports, only once, that the database was deleted in the meantime.
@@ -301,17 +260,19 @@ impl Through<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.walk.stop.is_cancelled()
-            || self.ends.load(Ordering::Relaxed)
-            || self.database.account.as_ref().is_some_and(|account| self.ended.has(account))
+        self.walk.stop.is_cancelled() || self.ends.load(Ordering::Relaxed)
     }
 
-    async fn one(&self, caller: &Caller, id: &str, document: Document) -> Result<Tally, Failure> {
+    /// Visits a document; returns `None` if it is skipped.
+    async fn one(&self, caller: &Caller, id: &str, document: Document) -> Result<Option<Tally>, Failure> {
         let _turn = self.walk.pace.turn().await;
         let answers = Answers::default();
         let caller = caller.clone().recorded(&answers);
         let found = Found::of(self.walk.gateway, self.database.document(id), document, caller).await?;
-        let plan = found.plan.clone();
+        let like = Like::of(self.database, &found.plan);
+        if self.ended.has(&like) {
+            return Ok(None);
+        }
         let visited = self.visit.visit(self.walk.gateway, found).await;
         let pause = async {
             match &visited {
@@ -325,7 +286,7 @@ impl Through<'_> {
             () = pause => {}
             () = self.walk.stop.cancelled() => {}
         }
-        visited.map_err(|error| Failure { is_of_plan: self.is_of_plan(&plan, &error), error })
+        visited.map(Some).map_err(|error| Failure { concerns: like.explains(&error).then_some(like), error })
     }
 }
 

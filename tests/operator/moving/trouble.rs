@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::world::{OTHER, fill, jobs, lines, plan, plan_with, run, run_with, s3_settings, start, succeeds};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plan_that_is_invalid_stops_that_accounts_work_and_says_why_once() {
+async fn a_plan_that_is_invalid_moves_nothing_and_says_why_once() {
     let gateway = start().await;
     fill(&gateway, 300).await;
     plan_with(&gateway, json!({ "handler": "no such storage" })).await;
@@ -21,7 +21,7 @@ async fn a_plan_that_is_invalid_stops_that_accounts_work_and_says_why_once() {
     let faults: Vec<_> = lines(&said, "fault").collect();
     assert_eq!((code, faults.len()), (1, 1), "{said}");
     assert!(faults[0]["reason"].as_str().unwrap().contains("no such storage"), "{said}");
-    assert!(lines(&said, "total").next().unwrap()["looked"].as_u64().unwrap() < 300, "{said}");
+    assert_eq!(lines(&said, "total").next().unwrap()["attachments"], 0, "{said}");
     // After the plan is fixed, the next run moves everything.
     plan(&gateway, Some(STORAGE)).await;
     let (code, said) = run(&gateway, &["migrate", "--account", &gateway.account, "--format", "json"]).await;
@@ -60,8 +60,36 @@ async fn a_plan_that_cannot_be_applied_is_one_line_for_all_databases_of_its_acco
         let faults: Vec<_> = lines(&said, "fault").collect();
         assert_eq!((code, faults.len()), (1, 1), "{said}");
         let told = faults[0]["reason"].as_str().unwrap();
-        assert!(told.contains(reason) && told.ends_with("; no more of this account is looked at"), "{said}");
+        assert!(told.contains(reason) && told.ends_with("; other documents that this concerns are skipped"), "{said}");
     }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_storage_of_a_type_or_a_user_stops_no_other_documents() {
+    let gateway = start().await;
+    fill(&gateway, 20).await;
+    let user = format!("user_{}", gateway.account);
+    let attachment = json!({ "content_type": "audio/mpeg", "data": "cmVjb3JkaW5n" });
+    for id in ["owned-1", "owned-2"] {
+        let document = json!({ "owner_id": user, "_attachments": { "a.mp3": attachment } });
+        gateway.couch.save(&format!("/{}/{id}", gateway.path()), &document).await;
+    }
+    let storage = |directory: &str| json!({ "handler": "file", "settings": { "directory": directory } });
+    let plan = json!({
+        "pvt_type": "storage", "attachments": { STORAGE: storage("one"), OTHER: storage("../outside") },
+        "plan": { "modb": {
+            "attachments": { "handler": STORAGE }, "types": { "fax": { "attachments": { "handler": OTHER } } },
+        } },
+    });
+    gateway.save_plan(&gateway.account, plan).await;
+    let wrong = json!({
+        "pvt_type": "storage", "pvt_account_id": gateway.account, "attachments": { STORAGE: storage("../outside") },
+    });
+    gateway.save_plan(&user, wrong).await;
+    let (code, said) = run(&gateway, &["migrate", "--account", &gateway.account, "--format", "json"]).await;
+    assert_eq!((code, lines(&said, "fault").count()), (1, 2), "one of the type, one of the user: {said}");
+    assert_eq!(lines(&said, "total").next().unwrap()["attachments"], 20, "{said}");
     gateway.stop().await;
 }
 
