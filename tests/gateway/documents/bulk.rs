@@ -101,6 +101,23 @@ async fn more_documents_than_there_is_memory_for_are_refused() {
     audit_and_stop(gateway, &[]).await;
 }
 
+/// A body of unknown length holds the memory for the longest one, which its documents may use.
+#[tokio::test]
+async fn a_packed_request_is_not_told_to_wait_for_memory_that_it_holds_itself() {
+    let gateway = Setup::default().set("limits.upload_buffer_bytes", "64 MiB").storing_in("r").await;
+    let headers = [JSON, ("Content-Encoding", "gzip")];
+    let mut statuses = Vec::new();
+    for count in [6_000, 9_000, 13_000, 20_000, 30_000, 45_000, 65_000, 95_000] {
+        // The last one is no document, so that CouchDB does not have to save the others.
+        let docs = format!("{{\"docs\":[{{\"_attachments\":{{}}}}{},1]}}", ",{\"number\":0}".repeat(count));
+        let refused = gateway.ask("POST", "_bulk_docs", &headers, &stowage_testing::gzip(docs.as_bytes())).await;
+        statuses.push(refused.status);
+    }
+    assert!(statuses.starts_with(&[400]) && statuses.ends_with(&[413]), "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 400 | 413)), "{statuses:?}");
+    audit_and_stop(gateway, &[]).await;
+}
+
 #[tokio::test]
 async fn stubs_and_new_attachments_and_tombstones_together() {
     let gateway = planned().await;

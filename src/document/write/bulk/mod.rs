@@ -31,7 +31,7 @@ use crate::gateway::Gateway;
 use crate::object::unsaved::Unsaved;
 use crate::router::Database;
 use crate::upstream::answer::conflict;
-use crate::upstream::held::{Held, UNCOUNTED, memory_of};
+use crate::upstream::held::{Held, UNCOUNTED};
 use commits::{Batch, BatchDocument, Group, send};
 use rows::Answers;
 
@@ -73,19 +73,20 @@ async fn charge(writer: &Writer, held: &Held, count: usize) -> Result<Option<Per
         let reason = "the request has more documents than limits.upload_buffer_bytes has room for";
         return Err(Error::refused(StatusCode::PAYLOAD_TOO_LARGE, "document_too_large", reason));
     }
-    if held.share.is_none() {
+    let Some(share) = &held.share else {
         return Ok(if needed as u64 > UNCOUNTED { gateway.budget.share(needed).await } else { None });
-    }
-    let more = needed.saturating_sub(memory_of(held.bytes.len() as u64));
+    };
+    // For a body whose length was not announced, it is that of the longest one.
+    let more = needed.saturating_sub(share.bytes());
     if more == 0 {
         return Ok(None);
     }
     // A holder of a share must not wait for another.
-    let share = gateway.budget.try_share(more).ok_or_else(|| {
+    let more = gateway.budget.try_share(more).ok_or_else(|| {
         let reason = "the memory for uploads is in use; try again";
         Error::refused(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason)
     })?;
-    Ok(Some(share))
+    Ok(Some(more))
 }
 
 /// The parsed body of the request.
