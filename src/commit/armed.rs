@@ -12,6 +12,23 @@ use crate::router::DocumentTarget;
 #[must_use]
 pub(crate) struct Armed(AllHeld);
 
+/// A document, and the objects that a write drops from it by this plan, by attachment name.
+pub(crate) struct Dropping<'a> {
+    pub(crate) target: &'a DocumentTarget,
+    pub(crate) plan: &'a DocumentPlan,
+    pub(crate) dropped: &'a [(String, Pointer)],
+}
+
+impl Dropping<'_> {
+    fn removals(&self) -> Vec<Job> {
+        let own = self.dropped.iter().filter_map(|(name, pointer)| {
+            let target = self.target.attachment(name);
+            pointer.is_own(target.at()).then(|| Job::removal(&target, &self.plan.stand_in(), &pointer.stowage))
+        });
+        own.collect()
+    }
+}
+
 impl Armed {
     /// Saves a job for each object that the document owns and the write no longer names. If jobs cannot be saved, an object that cannot be removed
     /// afterwards is logged then.
@@ -21,11 +38,13 @@ impl Armed {
         plan: &DocumentPlan,
         dropped: &[(String, Pointer)],
     ) -> Self {
-        let own = dropped.iter().filter_map(|(name, pointer)| {
-            let target = target.attachment(name);
-            pointer.is_own(target.at()).then(|| Job::removal(&target, &plan.stand_in(), &pointer.stowage))
-        });
-        let jobs: Vec<Job> = own.filter(|_| gateway.jobs.is_open()).collect();
+        Self::arm_all(gateway, &[Dropping { target, plan, dropped }]).await
+    }
+
+    /// Saves the jobs of several documents, which are also renewed a few at a time.
+    pub(crate) async fn arm_all(gateway: &Arc<Gateway>, documents: &[Dropping<'_>]) -> Self {
+        let is_open = gateway.jobs.is_open();
+        let jobs = if is_open { documents.iter().flat_map(Dropping::removals).collect() } else { Vec::new() };
         Self(gateway.jobs.hold_all(jobs).await)
     }
 

@@ -1,10 +1,12 @@
 //! Objects that could not be removed when their documents changed.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Method;
 use serde_json::json;
+use stowage::jobs::AT_ONCE;
 use stowage_testing::gateway::{Setup, exchange, json};
 use stowage_testing::log::Log;
 use stowage_testing::recorder::{Answer, Recorder};
@@ -13,7 +15,7 @@ use tokio::sync::Notify;
 use tracing::Level;
 
 use super::world::{
-    drained, drained_by_another, falling_back, is_in_storage, jobs, with_worker, without_worker, working,
+    drained, drained_by_another, falling_back, is_in_storage, jobs, plan, with_worker, without_worker, working,
 };
 use crate::faults::gate::{Act, End, answer};
 use crate::faults::world::{BUCKET, World, bytes, settings};
@@ -56,6 +58,44 @@ async fn the_lease_on_a_removal_lasts_until_its_document_is_saved() {
     world.gateway.settled().await;
     assert!(jobs(&world).await.is_empty(), "{:#?}", jobs(&world).await);
     world.audit_and_stop(&["doc"]).await;
+}
+
+/// One `_bulk_docs` may delete thousands of documents.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_removals_of_a_batch_are_recorded_a_few_at_a_time() {
+    let world = World::with(Setup::default()).await;
+    plan(&world, json!({ "on_delete": "delete" })).await;
+    let mut docs = Vec::new();
+    for index in 0..AT_ONCE + 4 {
+        let id = format!("doc-{index:03}");
+        let rev = world.with_attachment(&id, &bytes(100, 1)).await;
+        docs.push(json!({ "_id": id, "_rev": rev, "_deleted": true }));
+    }
+    let gate = Arc::new(Notify::new());
+    world.store.rule("PUT", "-jobs/remove-", 1000, Act::Hold(Arc::clone(&gate)));
+    let (docs, is_saved) = (json!({ "docs": docs }).to_string(), Cell::new(false));
+    let saving = async {
+        let kind = [("Content-Type", "application/json")];
+        let saved = world.gateway.ask("POST", "_bulk_docs", &kind, docs.as_bytes()).await;
+        is_saved.set(true);
+        saved
+    };
+    let (saved, ()) = tokio::join!(saving, async {
+        world.store.struck(AT_ONCE).await;
+        // Any more would have come by now.
+        world.document("other").await;
+        assert_eq!(world.store.counted("PUT", "-jobs/remove-"), AT_ONCE);
+        world.store.relent();
+        until("the batch is saved", async || {
+            gate.notify_waiters();
+            is_saved.get()
+        })
+        .await;
+    });
+    saved.expect_status(201);
+    world.gateway.settled().await;
+    assert!(world.s3.objects(BUCKET).is_empty());
+    world.stop().await;
 }
 
 /// A wrong password for each job could lock the account.

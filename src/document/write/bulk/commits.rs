@@ -13,7 +13,7 @@ use super::super::Writer;
 use super::super::draft::Dropped;
 use super::rows::{self, Answers, Row};
 use crate::attachment::copy::{Copying, Verdict};
-use crate::commit::armed::Armed;
+use crate::commit::armed::{Armed, Dropping};
 use crate::commit::cleanup::{remove_unnamed, remove_unsaved};
 use crate::commit::save::{Expected, Resolved, never_left, resolve};
 use crate::error::Error;
@@ -69,7 +69,7 @@ pub(super) async fn send(writer: Writer, batch: Batch, turns: Vec<Turn>) -> Resu
             .await;
         // If CouchDB did not say, the jobs find out.
         if is_known {
-            join_all(armed.into_iter().map(Armed::done)).await;
+            armed.done().await;
         }
     })
     .await
@@ -77,10 +77,14 @@ pub(super) async fn send(writer: Writer, batch: Batch, turns: Vec<Turn>) -> Resu
 
 impl Batch {
     /// Adds jobs for the objects that the documents no longer name.
-    async fn arm(&self, gateway: &Arc<Gateway>) -> Vec<Armed> {
+    async fn arm(&self, gateway: &Arc<Gateway>) -> Armed {
         let documents = self.groups.iter().flat_map(|group| &group.documents);
-        let dropping = documents.filter_map(|document| Some((&document.target, document.dropped.as_ref()?)));
-        join_all(dropping.map(|(target, dropped)| Armed::arm(gateway, target, &dropped.plan, &dropped.objects))).await
+        let dropping = documents.filter_map(|document| {
+            let Dropped { plan, objects } = document.dropped.as_ref()?;
+            Some(Dropping { target: &document.target, plan, dropped: objects })
+        });
+        let dropping: Vec<Dropping<'_>> = dropping.collect();
+        Armed::arm_all(gateway, &dropping).await
     }
 
     async fn save(self) -> (Result<Response<Body>, Error>, After) {
