@@ -298,7 +298,7 @@ fn gateway(
         homes,
         present_stubs: config.couchdb.present_stubs.clone(),
         plans,
-        jobs: Jobs::new(couch.clone(), config.jobs.clone()),
+        jobs: Jobs::new(couch.clone(), config.jobs.clone(), tasks.clone()),
         couch,
         storages: Registry::new(context, breakers, spare.clone()),
         egress: config.egress.policy.clone(),

@@ -1,6 +1,5 @@
 //! The database of the queue.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +7,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Method, Response, StatusCode};
 use stowage_base::log::chain;
+use stowage_base::tasks::Tasks;
 use stowage_couch::{Couch, DocumentPath, Save};
 use stowage_http::target::encode;
 use tokio::sync::Notify;
@@ -29,8 +29,9 @@ pub(super) struct Inner {
     added: Notify,
     /// When optional jobs may be saved again, after CouchDB has refused to save jobs.
     shut: Mutex<Option<Instant>>,
-    /// Whether the security of the database is known to be set, or cannot be set.
-    pub(super) is_secured: AtomicBool,
+    /// When the security of the database may be looked at; `None` once it is known to be set, or cannot be set.
+    pub(super) look_at: Mutex<Option<Instant>>,
+    pub(super) tasks: Tasks,
 }
 
 /// Why a job could not be saved.
@@ -55,7 +56,7 @@ pub(super) type Reason = String;
 impl Jobs {
     /// Creates the queue of `jobs.database`.
     #[must_use]
-    pub fn new(couch: Couch, config: config::Jobs) -> Self {
+    pub fn new(couch: Couch, config: config::Jobs, tasks: Tasks) -> Self {
         let name = uuid::Uuid::new_v4().simple().to_string();
         Self(Arc::new(Inner {
             couch,
@@ -63,7 +64,8 @@ impl Jobs {
             name,
             added: Notify::new(),
             shut: Mutex::default(),
-            is_secured: AtomicBool::default(),
+            look_at: Mutex::new(Some(Instant::now())),
+            tasks,
         }))
     }
 
@@ -125,7 +127,7 @@ impl Jobs {
             match save.head.status {
                 status if status.is_success() => {
                     job.rev = Some(save.rev().ok_or_else(|| refusal(&save))?);
-                    self.secure_once().await;
+                    self.secure_once();
                     return Ok(Some(job));
                 }
                 StatusCode::NOT_FOUND if tries > 0 => {

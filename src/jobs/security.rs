@@ -1,11 +1,13 @@
 //! The creation of the queue's database, which only admins may read.
 
-use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::queue::{Jobs, Reason};
 
@@ -45,7 +47,7 @@ impl Jobs {
         }
         match self.secure().await? {
             status if status.is_success() => {
-                self.0.is_secured.store(true, Ordering::Relaxed);
+                *self.look_at() = None;
                 Ok(())
             }
             status => Err(format!("CouchDB answers {} to the security of the database", status.as_u16())),
@@ -53,15 +55,24 @@ impl Jobs {
     }
 
     /// Secures the database if it has no security: the gateway that created it may have been killed before it did, and CouchDB may let everyone read a
-    /// new database. A job that is saved stays so, even if this fails.
-    pub(super) async fn secure_once(&self) {
-        if self.0.is_secured.load(Ordering::Relaxed) {
+    /// new database. No job waits for it.
+    pub(super) fn secure_once(&self) {
+        let mut look_at = self.look_at();
+        if look_at.is_none_or(|at| Instant::now() < at) {
             return;
         }
+        *look_at = Some(Instant::now() + AGAIN_AFTER);
+        drop(look_at);
+        let jobs = self.clone();
+        drop(self.0.tasks.spawn("security of the jobs", async move { jobs.look().await }));
+    }
+
+    async fn look(&self) {
         let reason = match self.secure_if_open().await {
             Ok(status) => {
-                // After a 5xx, the next job tries again.
-                self.0.is_secured.store(!status.is_server_error(), Ordering::Relaxed);
+                if !status.is_server_error() {
+                    *self.look_at() = None;
+                }
                 if status.is_success() {
                     return;
                 }
@@ -71,6 +82,10 @@ impl Jobs {
         };
         let database = &self.config().database;
         tracing::warn!(database, %reason, "the security of the jobs' database cannot be checked or set");
+    }
+
+    fn look_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.look_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn secure_if_open(&self) -> Result<StatusCode, Reason> {
@@ -87,3 +102,6 @@ impl Jobs {
         Ok(secured.status())
     }
 }
+
+/// How long after a failure a job that is saved makes the gateway look again.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use stowage::jobs::Job;
 use stowage::router::Database;
-use stowage_testing::gateway::{STORAGE, Setup, json as parsed};
+use stowage_testing::gateway::{Couch, STORAGE, Setup, json as parsed};
+use stowage_testing::spy::Spy;
 
 use super::world::{run, succeeds};
 
@@ -66,8 +67,33 @@ async fn a_jobs_database_without_security_is_secured_and_another_security_stays(
         let put = gateway.couch.request("PUT", &target, "application/json", found.to_string().as_bytes()).await;
         assert_eq!(put.status, 200, "{put:?}");
         jobs.add(&Job::walk(&Database::of(&gateway.database()).unwrap(), "")).await.unwrap();
+        gateway.settled().await;
         let security = parsed(&gateway.couch.request("GET", &target, "", b"").await);
         assert_eq!(security, expected);
         gateway.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_job_waits_for_a_look_at_the_security_which_is_made_once_a_minute() {
+    let couch = Couch::start().await;
+    let spy = Spy::start(&couch.url).await;
+    let gateway = Setup::default().upstream(&spy.url()).start_over(couch).await;
+    let jobs = &gateway.app.gateway.jobs;
+    let database = format!("/{}", jobs.config().database);
+    let made = gateway.couch.request("PUT", &database, "", b"").await;
+    assert!(matches!(made.status, 201 | 412), "{made:?}");
+    let security = format!("{database}/_security");
+    spy.hold(&security);
+    let add = async |start: &str| jobs.add(&Job::walk(&Database::of(&gateway.database()).unwrap(), start)).await;
+    add("a").await.unwrap();
+    spy.wait_for(&format!("GET {security}")).await;
+    spy.close(&security);
+    spy.release();
+    gateway.settled().await;
+    let before = spy.count(&format!("GET {security}"));
+    add("b").await.unwrap();
+    gateway.settled().await;
+    assert_eq!(spy.count(&format!("GET {security}")), before);
+    gateway.stop().await;
 }
