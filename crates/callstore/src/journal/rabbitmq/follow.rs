@@ -30,7 +30,8 @@ pub(super) struct Reader {
     pub(super) is_first: bool,
     /// Whether the stream is another site's, so that nothing is declared or published.
     pub(super) is_foreign: bool,
-    /// Since when each look at another site's stream has shown an end before what was read of it.
+    /// Since when each look at another site's stream that showed an end has shown one before what was read of it. A look that fails shows nothing: the
+    /// connection may be to a node without a copy.
     pub(super) behind: Option<Instant>,
     pub(super) entries: mpsc::Sender<Result<Vec<Entry>, JournalError>>,
 }
@@ -65,7 +66,6 @@ impl Reader {
 
     /// Reads over one connection; returns `Ok` once no more entries are wanted.
     async fn read(&mut self) -> Result<(), BrokerError> {
-        let behind = self.behind.take();
         let link = self.broker.open().await?;
         if !self.is_foreign {
             declare::declare(&link, &self.config).await?;
@@ -73,14 +73,15 @@ impl Reader {
         let stream = self.config.stream.clone();
         if let Some(last) = self.last {
             match self.end(&link, last).await {
-                Ok(end) if end <= last && self.is_shortened(behind) => return self.give_up(last, end).await,
+                Ok(end) if end <= last && self.is_shortened() => return self.give_up(last, end).await,
                 Ok(end) if end <= last => {
                     let what = "the stream ends before what was read of it: this node's copy may lag behind";
                     return Err(BrokerError::because(Kind::Unreachable, what));
                 }
                 // A stream without a majority of its replicas accepts no marker, but can be read. Another site's needs no marker.
                 Err(error) if error.kind != Kind::Silent || self.is_foreign => return Err(error),
-                Ok(_) | Err(_) => {}
+                Ok(_) => self.behind = None,
+                Err(_) => {}
             }
         }
         let channel = link.channel().await?;
@@ -137,10 +138,10 @@ impl Reader {
     }
 
     /// Returns whether a stream that ends before what was read of it lost entries. The end of the own stream is exact. Another site's is the last entry
-    /// of one copy, which may lag: each look is over a new connection, to another node if there are several, and all have to show the same for a while.
-    fn is_shortened(&mut self, behind: Option<Instant>) -> bool {
-        let since = behind.unwrap_or_else(Instant::now);
-        self.behind = Some(since);
+    /// of one copy, which may lag: each look is over a new connection, to another node if there are several, and all that show an end have to show the same
+    /// for a while.
+    fn is_shortened(&mut self) -> bool {
+        let since = *self.behind.get_or_insert_with(Instant::now);
         !self.is_foreign || since.elapsed() >= LAG
     }
 
