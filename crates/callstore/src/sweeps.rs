@@ -34,7 +34,8 @@ struct Known {
     strange: BTreeSet<String>,
     /// Channels of the last sweep whose talk the state missed, each with the leg that it talks with.
     missed: BTreeMap<String, Option<String>>,
-    /// The missed channels that were appended to the journal. If that did not complete a dialog, a repetition would not do so either.
+    /// The missed channels that were appended to the journal and are still missed: if that did not complete a dialog, a repetition would not do so
+    /// either.
     told: BTreeMap<String, Option<String>>,
     /// The trackers that listed channels of a switch when it last had some.
     listing: BTreeMap<String, BTreeSet<String>>,
@@ -88,7 +89,7 @@ impl Sweeps {
         let answered = channels.iter().filter(|(_, channel)| is_answered(channel));
         let talking = answered.map(|(id, channel)| (id.as_str(), partner(id, channel, channels)));
         let missed = self.state.missed_talks(talking);
-        known.told.retain(|id, _| channels.contains_key(id));
+        known.told.retain(|id, _| missed.contains_key(id));
         let is_news = |id: &String, other: &Option<String>| {
             known.missed.get(id) == Some(other) && known.told.get(id) != Some(other)
         };

@@ -157,20 +157,22 @@ impl State {
     }
 
     /// Returns which of a tracker's answered channels are live here without that answer, or without the dialog with the leg that they talk with: those
-    /// events were lost.
+    /// events were lost. So was one that joined legs again whose dialog is over, if both live.
     #[must_use]
     pub fn missed_talks<'a>(
         &self,
         talking: impl Iterator<Item = (&'a str, Option<&'a str>)>,
     ) -> BTreeMap<String, Option<String>> {
         let index = self.index();
+        let living = |key: &Key| index.live.get(key).filter(|brief| !brief.standing.is_over());
         let is_missed = |(leg, other): &(&str, Option<&str>)| {
-            let Some(brief) = index.live.get(&Key::leg(leg)).filter(|brief| !brief.standing.is_over()) else {
-                return false;
-            };
+            let Some(brief) = living(&Key::leg(leg)) else { return false };
             let is_joined = |other: &str| {
                 let dialogs = [Key::dialog(&format!("{leg}+{other}")), Key::dialog(&format!("{other}+{leg}"))];
-                dialogs.iter().any(|dialog| brief.links.contains(dialog))
+                let mut known = dialogs.iter().filter(|dialog| brief.links.contains(dialog)).peekable();
+                // Where the other leg is over, so is the dialog: to tell of it would take up again a leg that was closed for its age.
+                known.peek().is_some()
+                    && (living(&Key::leg(other)).is_none() || known.any(|dialog| living(dialog).is_some()))
             };
             brief.answered.is_none() || other.is_some_and(|other| !is_joined(other))
         };

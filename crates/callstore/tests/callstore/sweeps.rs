@@ -54,3 +54,20 @@ fn only_answered_legs_that_are_live_miss_a_talk() {
     state.apply(&entries(10, &ended("a1", "b1")), BEGIN).unwrap();
     assert!(missed(Some("b2")).is_empty());
 }
+
+/// The broker was away while the parties were joined again.
+#[test]
+fn a_talk_that_goes_on_after_its_dialog_ended_is_missed_while_both_legs_live() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(&folder.path().join("state.redb"), Duration::ZERO).unwrap();
+    let parted = kazoo("CHANNEL_UNBRIDGE", "a1", 20.0);
+    state.apply(&entries(0, &[begun("a1", "b1"), vec![parted]].concat()), BEGIN).unwrap();
+    let dialog = || state.item(&Key::dialog("a1+b1")).unwrap().unwrap().standing;
+    let talking = [("a1", Some("b1")), ("b1", Some("a1"))];
+    let missed = || state.missed_talks(talking.into_iter()).into_keys().collect::<Vec<_>>();
+    assert_eq!((dialog(), missed().len()), (Some(Standing::Ended), 2));
+    state.apply(&[listed(10, 30)], BEGIN).unwrap();
+    assert_eq!((dialog(), missed().len()), (Some(Standing::Live), 0), "the sweep joined them again");
+    state.apply(&[decision(11, 1, death(&Key::leg("b1"), BEGIN + 30 * SECOND))], BEGIN).unwrap();
+    assert_eq!((dialog(), missed().len()), (Some(Standing::Dead), 0), "a dead leg is told of by itself");
+}
