@@ -53,8 +53,10 @@ pub struct Watchdog {
     unanswered: HashMap<Arc<str>, (Micros, u8)>,
     /// When a call was last in a response of its switch.
     listed: HashMap<Key, Micros>,
-    /// How often in a row a call was missing in the responses.
+    /// How often a call was missing in the responses that listed others, since it was last listed.
     missing: HashMap<Key, u8>,
+    /// How often it was missing in empty responses, which prove less.
+    missing_in_empty: HashMap<Key, u8>,
     /// The suspicions, with the time of their first observation.
     doubts: HashMap<Key, Doubt>,
     /// The deaths that the journal has taken and the fold may not have applied yet, with the last sign of life and the time of each.
@@ -84,6 +86,7 @@ impl Watchdog {
             unanswered: HashMap::new(),
             listed: HashMap::new(),
             missing: HashMap::new(),
+            missing_in_empty: HashMap::new(),
             doubts: HashMap::new(),
             declared: HashMap::new(),
             inlet: Inlet::Back(now.day),
@@ -122,6 +125,7 @@ impl Watchdog {
     fn forget(&mut self) {
         self.unanswered.clear();
         self.missing.clear();
+        self.missing_in_empty.clear();
         self.doubts.clear();
     }
 
@@ -157,7 +161,7 @@ impl Watchdog {
     fn missing_ones(&mut self, sweep: &Sweep, index: &Index, now: Micros) -> Vec<What> {
         let mut dead = Vec::new();
         for answer in &sweep.answers {
-            let most = if answer.is_empty() { self.missing_in_empty() } else { MISSING };
+            let most = if answer.is_empty() { self.most_in_empty() } else { MISSING };
             let legs = index.live.values().filter(|leg| {
                 !leg.key.is_dialog()
                     && !leg.standing.is_over()
@@ -167,6 +171,7 @@ impl Watchdog {
             for leg in legs {
                 if answer.channels.contains(leg.key.id()) {
                     self.missing.remove(&leg.key);
+                    self.missing_in_empty.remove(&leg.key);
                     self.listed.insert(leg.key.clone(), answer.at);
                     if let Some(doubt) = self.doubts.get_mut(&leg.key) {
                         doubt.is_listed = true;
@@ -174,7 +179,8 @@ impl Watchdog {
                 } else if answer.is_empty() && leg.standing == Standing::Suspect {
                     // The tracker said that it lost the switch, and so lists none of its calls.
                 } else if answer.is_whole && leg.last < answer.at {
-                    let count = self.missing.entry(leg.key.clone()).or_default();
+                    let counts = if answer.is_empty() { &mut self.missing_in_empty } else { &mut self.missing };
+                    let count = counts.entry(leg.key.clone()).or_default();
                     *count = count.saturating_add(1);
                     if *count >= most && self.inlet == Inlet::There && !is_declared(&self.declared, leg) {
                         let listed = self.listed.get(&leg.key).copied().unwrap_or_default();
@@ -188,9 +194,9 @@ impl Watchdog {
         dead
     }
 
-    /// Returns the number of consecutive empty responses that prove a death: as many as last until a silent switch's calls are dead, since a tracker
+    /// Returns the number of empty responses that prove a death: as many as last until a silent switch's calls are dead, since a tracker
     /// that has just started may not have asked its switches yet.
-    fn missing_in_empty(&self) -> u8 {
+    fn most_in_empty(&self) -> u8 {
         let held = self.rules.hold_off.as_millis() / self.rules.sweep.as_millis().max(1);
         u8::try_from(held).unwrap_or(u8::MAX).saturating_add(self.rules.sweeps).max(MISSING)
     }
@@ -202,6 +208,7 @@ impl Watchdog {
         self.doubts.retain(|key, _| index.live.get(key).is_some_and(|brief| !brief.standing.is_over()));
         self.listed.retain(|key, _| index.live.contains_key(key));
         self.missing.retain(|key, _| index.live.contains_key(key));
+        self.missing_in_empty.retain(|key, _| index.live.contains_key(key));
         self.declared.retain(|key, (_, at)| index.live.contains_key(key) && moment.steady < at.saturating_add(REPEAT));
         if !self.may_judge(now) {
             return Vec::new();
@@ -307,7 +314,7 @@ fn death(brief: &Brief, kind: &str, cause: &str, ended: Micros, found: Micros) -
     }
 }
 
-/// The number of consecutive complete responses without a call that prove its death.
+/// The number of complete responses with other calls that prove the death of a call that was not listed in between.
 const MISSING: u8 = 2;
 /// The time after which a death is declared again that the fold did not apply: the journal may have lost it.
 const REPEAT: Duration = Duration::from_secs(300);

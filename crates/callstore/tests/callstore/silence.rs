@@ -37,6 +37,25 @@ fn the_last_call_of_a_switch_is_missed_where_its_trackers_list_none() {
     assert_eq!(found, [dead("leg/a1", "dead missing", 6.0), dead("leg/b1", "dead missing", 6.0)]);
 }
 
+/// The tracker has just started, and learns of the switch's calls one after the other.
+#[test]
+fn empty_answers_do_not_count_where_the_trackers_list_other_calls_again() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    let mut asked =
+        |seconds, channels: &[&str]| scene.swept(&[answer(seconds, channels, true)], true, BEGIN + seconds * SECOND);
+    assert_eq!(asked(10, &["a1", "b1"]), []);
+    for seconds in [15, 20, 25, 30, 35] {
+        assert_eq!(asked(seconds, &[]), []);
+    }
+    assert_eq!(asked(40, &["c1"]), [], "missing once among others");
+    assert_eq!(asked(45, &["c1", "b1"]), [dead("leg/a1", "dead missing", 10.0)]);
+    assert_eq!(
+        asked(50, &[]),
+        [dead("leg/a1", "dead missing", 6.0)],
+        "the other one was listed, which ended both counts"
+    );
+}
+
 /// A tracker lists no call of a switch that died, either: how its calls end is told by what it says of each.
 #[test]
 fn an_empty_answer_is_no_sign_of_life_and_hastens_no_death() {
