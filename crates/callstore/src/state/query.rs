@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::brief::Brief;
 use super::{State, StateError, Stored};
-use crate::fold::{Attr, Key, Micros, Standing};
+use crate::fold::{Attr, Item, Key, Micros, Standing};
 use crate::roles::is_within;
 
 /// Selects dialogs or legs; unset fields match everything.
@@ -134,7 +134,7 @@ impl State {
     }
 
     /// Returns which of a tracker's channels are not followed: unknown ones, and those declared dead. A call that was closed for its age stays
-    /// closed: it would only be closed again.
+    /// closed: it would only be closed again. One whose end is known stays ended, whatever a tracker lists.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -144,12 +144,14 @@ impl State {
             let is_followed = |key: &Key| index.live.get(key).is_some_and(|brief| brief.standing != Standing::Dead);
             channels.map(Key::leg).filter(|key| !is_followed(key)).collect()
         };
+        let is_closed = |item: &Item| {
+            item.ended().is_some() || item.standing_death().is_some_and(|death| &*death.kind == "timeout")
+        };
         let items = self.file.read()?.items()?;
         let mut found = BTreeSet::new();
         for key in candidates {
             let stored = items.get(&key)?;
-            let death = stored.as_ref().and_then(|stored| stored.item.standing_death());
-            if death.is_none_or(|death| &*death.kind != "timeout") {
+            if stored.is_none_or(|stored| !is_closed(&stored.item)) {
                 found.insert(key.id().to_owned());
             }
         }

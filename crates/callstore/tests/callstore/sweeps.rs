@@ -71,3 +71,15 @@ fn a_talk_that_goes_on_after_its_dialog_ended_is_missed_while_both_legs_live() {
     state.apply(&[decision(11, 1, death(&Key::leg("b1"), BEGIN + 30 * SECOND))], BEGIN).unwrap();
     assert_eq!((dialog(), missed().len()), (Some(Standing::Dead), 0), "a dead leg is told of by itself");
 }
+
+/// A tracker that missed the end lists the call for ever.
+#[test]
+fn an_ended_call_that_is_still_listed_is_not_told_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(&folder.path().join("state.redb"), Duration::ZERO).unwrap();
+    let strange = || Vec::from_iter(state.unfollowed(["a1", "c1"].into_iter()).unwrap());
+    state.apply(&entries(0, &begun("a1", "b1")), BEGIN).unwrap();
+    assert_eq!(strange(), ["c1"]);
+    state.apply(&entries(10, &ended("a1", "b1")), BEGIN).unwrap();
+    assert_eq!((strange(), strange()), (vec!["c1".to_owned()], vec!["c1".to_owned()]), "in two sweeps");
+}
