@@ -44,7 +44,7 @@ impl Progress {
         Self { ready: Arc::default(), folded: watch::channel(offset).0 }
     }
 
-    /// Returns whether the journal has once been read to its end.
+    /// Returns whether the journal has been read to its end, since the start or since it was last read from its beginning.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
@@ -59,12 +59,27 @@ impl Progress {
 
     /// Waits until the journal has been read to its end.
     pub async fn until_ready(&self) {
+        self.until(true).await;
+    }
+
+    /// Waits until the journal is read from its beginning again.
+    pub async fn until_rewound(&self) {
+        self.until(false).await;
+    }
+
+    async fn until(&self, is_ready: bool) {
         let mut folded = self.folded.subscribe();
-        while !self.is_ready() {
+        while self.is_ready() != is_ready {
             if folded.changed().await.is_err() {
                 return;
             }
         }
+    }
+
+    /// Begins anew: until the journal has been read to its end, the state is one of the past.
+    fn rewind(&self) {
+        self.ready.store(false, Ordering::Release);
+        self.folded.send_replace(None);
     }
 
     fn at(&self, offset: Option<Offset>, is_ready: bool) {
@@ -112,6 +127,7 @@ impl Follower {
         let is_exact = self.journal.is_end_exact();
         if begin.is_some_and(|begin| *is_shortened || is_exact && end.is_none_or(|end| end < begin)) {
             tracing::error!(begin, end, "the journal lost entries or was made anew: it is read from its beginning");
+            self.progress.rewind();
             self.work(tasks, |state| state.rewind()).await?;
             begin = None;
         }
@@ -137,7 +153,7 @@ impl Follower {
             let now = self.clock.now();
             let is_news = self.progress.is_ready();
             let mut applied = self.work(tasks, move |state| state.apply(&batch, now)).await?;
-            // Deaths from before the start: all instances would count them again, each time that they read the journal anew.
+            // Deaths from before the start, or read again: all instances would count them again, each time that they read the journal anew.
             if !is_news {
                 applied.dead = 0;
             }
@@ -146,7 +162,7 @@ impl Follower {
         }
     }
 
-    /// Reports the progress. The journal counts as read once the state has reached the end that it had at the start.
+    /// Reports the progress. The journal counts as read once the state has reached the end that it had at the start, or when it was begun again.
     fn note(&self, at: Option<Offset>, end: Option<Offset>) {
         self.progress.at(at, end.is_none_or(|end| at.is_some_and(|at| at >= end)));
     }

@@ -61,21 +61,33 @@ impl Actor {
     /// Acts while this instance leads, until the program stops.
     pub async fn run(self, tasks: Tasks) {
         let mut leading = self.leading.clone();
-        tokio::select! {
-            () = self.progress.until_ready() => {}
-            () = tasks.stopping() => return,
+        if !self.becomes_ready(&tasks).await {
+            return;
         }
         let mut epoch = leading.epoch();
         loop {
             if let Some(acting) = epoch {
                 tracing::info!(instance = &*self.name, epoch = acting, site = self.site, "this instance acts now");
                 tokio::select! {
-                    () = self.act(acting) => {}
+                    // Acting comes last: it must not go on with what is not true any more.
+                    biased;
+                    () = tasks.stopping() => return,
+                    () = self.progress.until_rewound() => {
+                        tracing::info!(
+                            instance = &*self.name,
+                            site = self.site,
+                            "the journal is read again: until its end, this instance does not act"
+                        );
+                        if !self.becomes_ready(&tasks).await {
+                            return;
+                        }
+                        epoch = leading.epoch();
+                    }
                     other = leading.other_than(epoch) => {
                         tracing::info!(instance = &*self.name, site = self.site, "this instance does not act any more");
                         epoch = other;
                     }
-                    () = tasks.stopping() => return,
+                    () = self.act(acting) => {}
                 }
             } else {
                 tokio::select! {
@@ -83,6 +95,14 @@ impl Actor {
                     () = tasks.stopping() => return,
                 }
             }
+        }
+    }
+
+    /// Waits until the journal has been read to its end. Returns false if the program stops before.
+    async fn becomes_ready(&self, tasks: &Tasks) -> bool {
+        tokio::select! {
+            () = self.progress.until_ready() => true,
+            () = tasks.stopping() => false,
         }
     }
 
@@ -96,9 +116,9 @@ impl Actor {
         tokio::join!(self.watch(epoch), self.write_records(epoch), self.tell(epoch));
     }
 
-    /// Checks that this instance still leads in this epoch; called before each write.
+    /// Checks that this instance still leads in this epoch, and that its state is not one of the past; called before each write.
     fn may_act(&self, epoch: u64) -> Result<(), BoxError> {
-        let may = self.leading.epoch() == Some(epoch);
+        let may = self.leading.epoch() == Some(epoch) && self.progress.is_ready();
         if may { Ok(()) } else { Err("this instance does not act any more".into()) }
     }
 

@@ -1,6 +1,7 @@
 //! Following a journal that lost entries which were read.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +24,7 @@ use crate::running::{self, Running};
 struct Regrown {
     asked: UnboundedSender<Option<Offset>>,
     is_lagging: bool,
+    end: AtomicU64,
 }
 
 #[async_trait]
@@ -41,7 +43,7 @@ impl Journal for Regrown {
     }
 
     async fn end(&self) -> Result<Option<Offset>, JournalError> {
-        Ok(Some(if self.is_lagging { 1 } else { 1000 }))
+        Ok(Some(if self.is_lagging { 1 } else { self.end.swap(1000, Ordering::Relaxed) }))
     }
 
     fn is_end_exact(&self) -> bool {
@@ -53,19 +55,20 @@ impl Journal for Regrown {
     }
 }
 
-/// Returns where a follower with five entries reads the journal from, at first and after an error.
+/// Returns where a follower with five entries reads the journal from, at first and after an error. From its beginning, it is not ready before the end.
 async fn read_from(is_lagging: bool, times: usize) -> Vec<Option<Offset>> {
     let folder = tempfile::tempdir().unwrap();
     let state = Arc::new(State::open(&folder.path().join("state.redb"), Duration::from_secs(3)).unwrap());
     state.apply(&entries(0, &begun("a1", "b1")), 0).unwrap();
     let (sender, mut asked) = mpsc::unbounded_channel();
     let tasks = Tasks::default();
+    let progress = Progress::new(state.index().offset);
     let follower = Follower {
-        journal: Arc::new(Regrown { asked: sender, is_lagging }),
+        journal: Arc::new(Regrown { asked: sender, is_lagging, end: AtomicU64::new(4) }),
         state: Arc::clone(&state),
         metrics: Metrics::new(&Serves::default()).unwrap(),
         clock: Clock::default(),
-        progress: Progress::new(state.index().offset),
+        progress: progress.clone(),
     };
     drop(tasks.spawn("fold", follower.run(tasks.clone())));
     let mut from = Vec::new();
@@ -73,6 +76,7 @@ async fn read_from(is_lagging: bool, times: usize) -> Vec<Option<Offset>> {
         from.push(asked.recv().await.unwrap());
     }
     assert!(!state.index().live.is_empty(), "what is known is kept");
+    assert_eq!(progress.is_ready(), is_lagging, "whether it may be acted on");
     tasks.stop();
     assert_eq!(tasks.drain(Duration::from_secs(10)).await, 0);
     from
