@@ -13,6 +13,8 @@ use stowage_http::connect::Reach;
 use stowage_http::target::Origin;
 use url::Url;
 
+use crate::fold::Micros;
+
 /// Delivers messages to others. The same message may be delivered twice: it has an id.
 #[async_trait]
 pub trait Orders: Send + Sync + fmt::Debug {
@@ -45,10 +47,12 @@ pub async fn tell(orders: &dyn Orders, news: &[u8]) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Returns the id of the dialog that a notice is about.
-pub(crate) fn dialog_of(news: &[u8]) -> Box<str> {
+/// Returns the id of the dialog that a notice is about, and the time by which its death was found: a notice has it in milliseconds.
+pub(crate) fn about(news: &[u8]) -> (Box<str>, Micros) {
     let news: Value = serde_json::from_slice(news).unwrap_or_default();
-    news.get("dialog_id").and_then(Value::as_str).unwrap_or_default().into()
+    let text = |member: &str| news.get(member).and_then(Value::as_str);
+    let found = text("found").and_then(crate::time::parse).map_or(0, |found| found.saturating_add(999));
+    (text("dialog_id").unwrap_or_default().into(), found)
 }
 
 /// Posts messages to a URL; any 2xx status accepts one.

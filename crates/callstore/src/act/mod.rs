@@ -237,7 +237,9 @@ impl Actor {
                     }
                 }
             }
-            told.push(What::Told { id, dialog: crate::orders::dialog_of(&news), at: self.clock.now() });
+            // The death may have been found by a clock that is ahead: a time before it would leave the notice to be sent for ever.
+            let (dialog, found) = crate::orders::about(&news);
+            told.push(What::Told { id, dialog, at: self.clock.now().max(found) });
         }
         if !told.is_empty() {
             self.decide(epoch, told).await?;

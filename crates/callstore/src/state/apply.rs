@@ -1,6 +1,6 @@
 //! Applying entries of the journal to the state.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
+use std::collections::{BTreeMap, HashMap, hash_map};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,8 +42,8 @@ pub(super) struct Batch<'a> {
     pub(super) touched: BTreeMap<Key, Box<str>>,
     pub(super) meta: Meta,
     news: Vec<(Micros, Box<str>, Vec<u8>)>,
-    /// The ids of notices that were delivered.
-    pub(super) told: BTreeSet<Box<str>>,
+    /// The ids of notices that were delivered, and when. A later death of the dialog for the same reason has the same id.
+    pub(super) told: BTreeMap<Box<str>, Micros>,
     /// The dialogs whose deaths found by these times need no notice any more.
     pub(super) settled: BTreeMap<Box<str>, Micros>,
     /// The items with saved records, each with the last entry that those include.
@@ -113,7 +113,7 @@ impl<'a> Batch<'a> {
             touched: BTreeMap::new(),
             meta: state.file.read()?.meta()?,
             news: Vec::new(),
-            told: BTreeSet::new(),
+            told: BTreeMap::new(),
             settled: BTreeMap::new(),
             recorded: Vec::new(),
             of_others: BTreeMap::new(),

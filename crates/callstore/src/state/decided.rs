@@ -6,7 +6,7 @@ use super::StateError;
 use super::apply::Batch;
 use super::stored::Stored;
 use crate::decision::{Decision, End, What};
-use crate::fold::{Attr, Key};
+use crate::fold::{Attr, Key, Micros};
 use crate::journal::{Entry, Offset};
 
 impl Batch<'_> {
@@ -60,7 +60,10 @@ impl Batch<'_> {
                 self.recorded.push((key.clone(), *through));
             }
             What::Told { id, dialog, at } => {
-                self.told.insert(id.clone());
+                // An entry of an early version has no time.
+                let by = if *at == 0 { Micros::MAX } else { *at };
+                let until = self.told.entry(id.clone()).or_default();
+                *until = by.max(*until);
                 let until = self.settled.entry(dialog.clone()).or_default();
                 *until = (*until).max(*at);
             }

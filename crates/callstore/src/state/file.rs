@@ -1,7 +1,7 @@
 //! The file of the state: the items, the position in the journal, and the pending work, updated in one commit per batch.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
@@ -225,11 +225,11 @@ impl Writing {
         table.insert((at, id), news).map(drop).map_err(StateError::file)
     }
 
-    /// Removes sent notices by their ids, and those about these dialogs whose deaths were found by these times: the id of a notice depends on which
+    /// Removes the notices with these ids, and those about these dialogs, whose deaths were found by these times: the id of a notice depends on which
     /// deaths of the dialog's legs were in one batch.
     pub(super) fn told(
         &self,
-        ids: &BTreeSet<Box<str>>,
+        ids: &BTreeMap<Box<str>, Micros>,
         dialogs: &BTreeMap<Box<str>, Micros>,
     ) -> Result<(), StateError> {
         if ids.is_empty() && dialogs.is_empty() {
@@ -240,8 +240,9 @@ impl Writing {
             dialogs.get(&*about.dialog_id).copied()
         };
         let mut table = self.0.open_table(NEWS).map_err(StateError::file)?;
-        let is_wanted =
-            |found: Micros, id: &str, news: &[u8]| !ids.contains(id) && settled(news).is_none_or(|until| found > until);
+        let is_wanted = |found: Micros, id: &str, news: &[u8]| {
+            ids.get(id).is_none_or(|until| found > *until) && settled(news).is_none_or(|until| found > until)
+        };
         table.retain(|(found, id), news| is_wanted(found, id, news)).map_err(StateError::file)
     }
 

@@ -161,6 +161,25 @@ fn a_notice_that_was_told_or_is_not_true_any_more_is_left_by_no_instance() {
     }
 }
 
+/// The call was taken up again, and died once more for the same reason: that notice has the same id.
+#[test]
+fn a_notice_of_a_later_death_is_left_where_an_earlier_one_was_told() {
+    let (leg, dialog) = (Key::leg("a1"), Key::dialog("a1+b1"));
+    let dead = |offset, seconds: i64, found| {
+        let (ended, seen) = (BEGIN + seconds * SECOND, BEGIN + seconds * SECOND);
+        let end = End { kind: "dead".into(), cause: "silent".into(), ended, seen, found };
+        decision(offset, 1, What::DlgDead { id: death_id(&leg, "dead", "silent"), key: leg.clone(), end })
+    };
+    let at = BEGIN + 3600 * SECOND;
+    let told = What::Told { id: death_id(&dialog, "dead", "silent"), dialog: "a1+b1".into(), at };
+    let alive = entries(7, &[kazoo("CALL_UPDATE", "a1", 100.0)]);
+    let first = vec![dead(5, 6, at), decision(6, 1, told)];
+    let history = [entries(0, &begun("a1", "b1")), first, alive, vec![dead(8, 101, at + SECOND)]].concat();
+    for size in [1, history.len()] {
+        assert_eq!(left_by(history.chunks(size)).0.len(), 1, "in batches of {size}");
+    }
+}
+
 /// The journal was shortened after a change of leaders, and what the first one decided is read again.
 #[test]
 fn a_journal_that_is_read_again_has_the_decisions_of_all_its_leaders() {
