@@ -23,7 +23,8 @@ impl Dropping<'_> {
     fn removals(&self) -> Vec<Job> {
         let own = self.dropped.iter().filter_map(|(name, pointer)| {
             let target = self.target.attachment(name);
-            pointer.is_own(target.at()).then(|| Job::removal(&target, &self.plan.stand_in(), &pointer.stowage))
+            let removal = || Job::removal(&target, &self.plan.stand_in(), &pointer.stowage).in_doubt();
+            pointer.is_own(target.at()).then(removal)
         });
         own.collect()
     }

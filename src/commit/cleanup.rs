@@ -25,6 +25,8 @@ pub(crate) struct Named {
     pub(crate) objects: Vec<Pointer>,
     /// Whether an entry cannot be read, which may name any object.
     pub(crate) is_unsure: bool,
+    /// Whether a leaf is deleted, and the plan keeps the objects of deleted documents: the revision before it may name any object.
+    pub(crate) keeps_deleted: bool,
 }
 
 /// Removes objects whose pointers a save or deletion of the document has dropped, provided that the document owns them and none of its leaves names
@@ -44,23 +46,36 @@ pub(crate) async fn remove_unnamed(
     remove_all(gateway, caller, target, plan, unnamed).await;
 }
 
-/// Removes objects as [`remove_unnamed`] does, after a save that was overtaken and may never have dropped their pointers. If the document was deleted, and
-/// the plan keeps the objects of deleted documents, they stay: the deletion may have followed the revision that names them.
+/// Removes objects as [`remove_unnamed`] does, after a save that was overtaken and may never have dropped their pointers. If the revision that it was to
+/// follow, `base`, was deleted, and the plan keeps the objects of deleted documents, they stay. They also do if that cannot be read; then jobs remove
+/// them, unless the document is deleted.
 pub(crate) async fn remove_overtaken(
     gateway: &Gateway,
     caller: &Caller,
     target: &DocumentTarget,
     plan: &DocumentPlan,
-    dropped: Vec<(String, Pointer)>,
+    (base, dropped): (Option<&str>, Vec<(String, Pointer)>),
 ) {
-    // A tombstone may lack the type, which it had before.
-    let keeps = || !matches!(on_delete(plan, &target.database, &plan.stand_in()), Ok(OnDelete::Delete));
-    if dropped.is_empty()
-        || keeps() && leaves(caller, target).await.is_ok_and(|leaves| leaves.iter().any(Document::is_deleted))
-    {
+    if dropped.is_empty() {
         return;
     }
+    if keeps(target, plan) {
+        let (revs, query) = match base {
+            Some(base) => (json!([base]).to_string(), "&latest=true"),
+            None => ("all".to_owned(), ""),
+        };
+        match leaves_of(caller, target, &revs, query).await {
+            Ok(leaves) if leaves.iter().any(Document::is_deleted) => return,
+            Ok(_) => {}
+            Err(reason) => return leave_all(gateway, caller, target, plan, (own(target, dropped), &reason)).await,
+        }
+    }
     remove_unnamed(gateway, caller, target, plan, dropped).await;
+}
+
+/// Returns whether the plan keeps the objects of deleted documents. A tombstone may lack the type, which it had before.
+fn keeps(target: &DocumentTarget, plan: &DocumentPlan) -> bool {
+    !matches!(on_delete(plan, &target.database, &plan.stand_in()), Ok(OnDelete::Delete))
 }
 
 /// Removes new objects that no leaf names, after a save that was refused or came too late. If another gateway may have stored an object under the same
@@ -91,18 +106,14 @@ async fn unnamed(
     plan: &DocumentPlan,
     dropped: Vec<(String, Pointer)>,
 ) -> Vec<(String, Pointer)> {
-    let is_own = |(name, pointer): &(String, Pointer)| pointer.is_own(target.attachment(name).at());
-    let own: Vec<_> = dropped.into_iter().filter(is_own).collect();
+    let own = own(target, dropped);
     if own.is_empty() {
         return own;
     }
     let named = match leaves(caller, target).await {
         Ok(leaves) => named(&leaves, target, plan),
         Err(reason) => {
-            let why = format!("the document's branches cannot be read: {reason}");
-            for (name, pointer) in own {
-                left(gateway, caller, &target.attachment(&name), plan, (&pointer, &why)).await;
-            }
+            leave_all(gateway, caller, target, plan, (own, &reason)).await;
             return Vec::new();
         }
     };
@@ -120,6 +131,26 @@ async fn unnamed(
         }
     }
     unnamed
+}
+
+/// Returns those of the objects that the document owns.
+fn own(target: &DocumentTarget, objects: Vec<(String, Pointer)>) -> Vec<(String, Pointer)> {
+    let is_own = |(name, pointer): &(String, Pointer)| pointer.is_own(target.attachment(name).at());
+    objects.into_iter().filter(is_own).collect()
+}
+
+/// Leaves objects to jobs, because the document's leaves cannot be read.
+async fn leave_all(
+    gateway: &Gateway,
+    caller: &Caller,
+    target: &DocumentTarget,
+    plan: &DocumentPlan,
+    (objects, reason): (Vec<(String, Pointer)>, &str),
+) {
+    let why = format!("the document's branches cannot be read: {reason}");
+    for (name, pointer) in objects {
+        left(gateway, caller, &target.attachment(&name), plan, (&pointer, &why)).await;
+    }
 }
 
 async fn remove_all(
@@ -203,7 +234,8 @@ fn named(leaves: &[Document], target: &DocumentTarget, plan: &DocumentPlan) -> N
     let database = &target.database;
     let counts =
         |leaf: &&Document| !leaf.is_deleted() || !matches!(on_delete(plan, database, leaf), Ok(OnDelete::Delete));
-    let mut named = Named::default();
+    let keeps_deleted = leaves.iter().any(Document::is_deleted) && keeps(target, plan);
+    let mut named = Named { keeps_deleted, ..Named::default() };
     for outside in leaves.iter().filter(counts).flat_map(|leaf| pointers(leaf, &database.name, &target.document)) {
         match outside.entry {
             Ok(Entry::Object(pointer)) => named.objects.push(*pointer),
@@ -217,11 +249,16 @@ fn named(leaves: &[Document], target: &DocumentTarget, plan: &DocumentPlan) -> N
 
 /// Returns all leaves, or why they cannot be read. CouchDB lists deleted ones as well.
 async fn leaves(caller: &Caller, target: &DocumentTarget) -> Result<Vec<Document>, String> {
+    leaves_of(caller, target, "all", "").await
+}
+
+/// Returns the leaves that CouchDB finds for `revs`, as [`leaves`] does.
+async fn leaves_of(caller: &Caller, target: &DocumentTarget, revs: &str, query: &str) -> Result<Vec<Document>, String> {
     let mut pause = FIRST_PAUSE;
     let mut tries = TRIES;
     loop {
         tries -= 1;
-        match caller.open_revs(&target.path, "all", "").await {
+        match caller.open_revs(&target.path, revs, query).await {
             Ok(Answer::Found(leaves, _)) => {
                 let leaves: Option<Vec<_>> = leaves.into_iter().collect();
                 return leaves.ok_or_else(|| "a revision is missing".to_owned());
@@ -247,7 +284,7 @@ pub(crate) async fn left(
     plan: &DocumentPlan,
     (pointer, why): (&Pointer, &str),
 ) {
-    let removal = Job::removal(target, &plan.stand_in(), &pointer.stowage).after(DOUBTFUL_FOR);
+    let removal = Job::removal(target, &plan.stand_in(), &pointer.stowage).in_doubt().after(DOUBTFUL_FOR);
     remove_later(gateway, &removal, why, caller.activity()).await;
 }
 

@@ -157,7 +157,8 @@ impl Commit {
                 self.change.superseded(&self.gateway, &self.caller, &self.target, &self.plan).await;
                 // The first save may have dropped their pointers.
                 let old_plan = self.old_plan.as_ref().unwrap_or(&self.plan);
-                remove_overtaken(&self.gateway, &self.caller, &self.target, old_plan, self.replaced).await;
+                let replaced = (expected.base, self.replaced);
+                remove_overtaken(&self.gateway, &self.caller, &self.target, old_plan, replaced).await;
             }
             Outcome::Failed(error) => {
                 reply.give(Err(Error::from(error)));
@@ -192,6 +193,7 @@ impl Commit {
                     if saved {
                         remove_unnamed(&gateway, &caller, &self.target, old_plan, replaced).await;
                     } else {
+                        let replaced = (expected.base, replaced);
                         remove_overtaken(&gateway, &caller, &self.target, old_plan, replaced).await;
                     }
                 }

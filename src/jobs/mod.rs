@@ -55,6 +55,9 @@ pub struct Job {
     /// Whether the job is about an upload, under a name of its own: leftovers are removed at once when its gateway is dead.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub intent: bool,
+    /// Whether it is unknown if the document has dropped the object: a deletion that keeps objects may have come first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_doubt: bool,
     /// The document revision last seen, which must stay current for `jobs.quiet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<String>,
@@ -132,6 +135,7 @@ impl Job {
             storage: storage.to_owned(),
             object: None,
             intent: false,
+            in_doubt: false,
             seen: None,
             since: now,
             next: now,
@@ -176,6 +180,13 @@ impl Job {
     #[must_use]
     pub fn intent(mut self) -> Self {
         self.intent = true;
+        self
+    }
+
+    /// Turns a removal into that of an object which the document may not have dropped.
+    #[must_use]
+    pub fn in_doubt(mut self) -> Self {
+        self.in_doubt = true;
         self
     }
 

@@ -104,7 +104,7 @@ impl Unsaved {
     pub(crate) async fn leave(mut self) {
         let why = "CouchDB never said whether it saved the attachment";
         while let Some((_, object)) = self.objects.last() {
-            let removal = (*object.removal).clone().after(DOUBTFUL_FOR);
+            let removal = (*object.removal).clone().in_doubt().after(DOUBTFUL_FOR);
             remove_later(&self.gateway, &removal, why, &self.activity).await;
             self.objects.pop();
         }

@@ -7,8 +7,9 @@ use tokio::sync::Notify;
 
 use super::gate::{Act, End, answer};
 use super::world::{BUCKET, World, cuts};
-use stowage_testing::gateway::rev;
+use stowage_testing::gateway::{Setup, json, rev};
 use stowage_testing::raw::RawResponse;
+use stowage_testing::upstream::until;
 
 const RECORDING: &[u8] = b"a recording";
 
@@ -102,4 +103,39 @@ async fn a_storage_that_fails_a_while_keeps_nothing() {
     assert_eq!(deleted.status, 200, "the document is what counts");
     assert!(!world.whole_or_nothing("doc", "call.mp3", RECORDING).await);
     world.audit_and_stop(&["doc"]).await;
+}
+
+/// A save did not arrive, another gateway deletes the document, and CouchDB fails while the first one looks for that. A job finds the deletion later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_deletion_keeps_stays_if_the_deletion_cannot_be_read() {
+    let world = World::with(Setup::default()).await;
+    let other = world.gateway.beside(Setup::default()).await;
+    let first = world.with_attachment("doc", b"the old recording").await;
+    let gate = Arc::new(Notify::new());
+    world.store.rule("PUT", "/doc ", 1, answer(500, r#"{"error":"x","reason":"x"}"#));
+    world.store.rule("PUT", "/doc ", 1, Act::Hold(Arc::clone(&gate)));
+    let (lost, ()) = tokio::join!(world.gateway.put("doc", "call.mp3", &first, b"a recording"), async {
+        world.store.struck(2).await;
+        other.delete(&format!("doc?rev={first}")).await.expect_status(200);
+        // The save reads the revisions with their history; only the removal of the old object reads them without it.
+        world.store.rule("GET", "latest=true ", 1, answer(403, r#"{"error":"forbidden","reason":"x"}"#));
+        gate.notify_one();
+    });
+    assert_eq!((lost.status, json(&lost)["error"].as_str()), (409, Some("conflict")), "{lost:?}");
+    world.gateway.settled().await;
+    assert!(world.store.counted("GET", "latest=true ") > 0);
+    let jobs = &world.gateway.app.gateway.jobs;
+    let all = format!("/{}/_all_docs?include_docs=true", jobs.config().database);
+    let waiting = async || json(&world.gateway.couch.request("GET", &all, "", b"").await)["rows"].clone();
+    let id = waiting().await[0]["id"].as_str().expect("a job").to_owned();
+    let job = jobs.read(&id).await.unwrap().expect("the job");
+    jobs.retry(job).await.unwrap();
+    let working = Setup::default().set("jobs.concurrency", "4").set("jobs.poll", "20ms").set("jobs.quiet", "50ms");
+    let worker = world.gateway.beside(working).await;
+    until("the job is done", async || waiting().await.as_array().is_some_and(Vec::is_empty)).await;
+    let old = world.gateway.get(&format!("doc/call.mp3?rev={first}")).await.expect_status(200);
+    assert_eq!(&*old.body, b"the old recording");
+    worker.stop().await;
+    other.stop().await;
+    world.stop().await;
 }
