@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::exchange::deadline::{hear, in_time};
 use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
+use crate::object::memory::Share;
 use crate::plan::Decision;
 use crate::router::{Database, Target};
 use crate::upstream::Home;
@@ -63,8 +64,8 @@ struct Writer {
     id: RequestId,
     /// Whether the plan may want objects removed that the document no longer names.
     deletes: bool,
-    /// The request's share of the upload budget, in bytes.
-    charged: usize,
+    /// The request's share of the upload budget.
+    share: Share,
 }
 
 /// Handles a write that the gateway must parse; forwards any other unchanged. `concerns` returns whether the request's media type is one that needs
@@ -97,7 +98,8 @@ where
     let (head, body) = request.into_parts();
     let headers = head.headers.clone();
     let (home, activity_of) = (Arc::new(home), activity.clone());
-    let writer = Writer { gateway, database, home, headers, activity: activity_of, id, deletes, charged: 0 };
+    let writer =
+        Writer { gateway, database, home, headers, activity: activity_of, id, deletes, share: Share::default() };
     let writing = Box::pin(write(writer, head, body));
     if has_deadline { in_time(limit, &activity, writing).await } else { writing.await }
 }

@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
+use crate::object::memory::Share;
 use crate::router::{Database, DocumentTarget};
 use crate::upstream::answer::conflict;
 use crate::upstream::held::Held;
@@ -124,7 +125,7 @@ pub(super) async fn single(
     held: &Held,
     source: Source,
 ) -> Labelled {
-    writer.charged = held.charged();
+    writer.share = Share::of(held.charged());
     if matches!(source, Source::Related(..)) {
         // CouchDB obeys `batch` only for JSON, which the gateway may make of the parts.
         drop_parameters(&mut head, &["batch"])?;

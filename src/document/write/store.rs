@@ -98,7 +98,7 @@ impl Writer {
                 activity: &self.activity,
             };
             // An inline attachment is already in memory: it needs no share of the budget of its own.
-            let memory = Memory::Request(self.charged);
+            let memory = Memory::Request(self.share.clone());
             let (stored, follows) = match one.content {
                 Content::Stub => continue,
                 Content::Data(data) => (outgoing.store_within(Body::full(data), memory).await, None),

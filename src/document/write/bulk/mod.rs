@@ -28,6 +28,7 @@ use crate::attachment::fallback::Noted;
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::object::memory::Share;
 use crate::object::unsaved::Unsaved;
 use crate::router::Database;
 use crate::upstream::answer::conflict;
@@ -57,7 +58,7 @@ async fn read(mut writer: Writer, head: request::Parts, body: Body) -> Labelled 
         Ok(more) => more,
         Err(error) => return writer.refuse(error).await,
     };
-    writer.charged = held.charged() + more.as_ref().map_or(0, Permit::bytes);
+    writer.share = Share::of(held.charged() + more.as_ref().map_or(0, Permit::bytes));
     match bulk.drafts(&writer) {
         Ok(drafts) => write(writer, head, &bytes, bulk, drafts).await,
         // CouchDB refuses the whole request for one document, before it saves any.
