@@ -174,7 +174,7 @@ impl Drop for Loan {
 /// A driver's tasks end soon after its future; one that does not must not delay the request.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(1);
 /// The fraction of `timeouts.answer` that is reserved for CouchDB.
-const FALLBACK_TAKES: u32 = 6;
+pub(super) const FALLBACK_TAKES: u32 = 6;
 
 #[cfg(test)]
 mod tests {

@@ -153,7 +153,7 @@ impl Outgoing<'_> {
         };
         let mut intent = None;
         let begun = match begun {
-            Ok(operation) => match memory.charge(&backend, whose.1).await {
+            Ok(operation) => match memory.charge(gateway, &backend, whose.1, &deadline).await {
                 Ok(charge) => Ok((operation, charge)),
                 Err(error) => {
                     operation.put_off();

@@ -64,6 +64,10 @@ impl Related {
                 share = gateway.budget.share(memory_of(most)).await;
             }
         }
+        // How long the document would be was unknown. The parts that follow are not held.
+        if let Some(share) = &mut share {
+            share.shrink(memory_of(text.len() as u64));
+        }
         let related = Box::new(Self { parts, boundary: boundary.to_owned() });
         Ok(Opened::Document(Held { bytes: text.freeze(), share }, related))
     }

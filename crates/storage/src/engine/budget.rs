@@ -17,7 +17,7 @@ pub struct Budget {
 #[derive(Debug)]
 pub struct Permit {
     /// Released first: what waits for the part can then go on.
-    _whole: Option<OwnedSemaphorePermit>,
+    whole: Option<OwnedSemaphorePermit>,
     own: OwnedSemaphorePermit,
 }
 
@@ -26,6 +26,15 @@ impl Permit {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.own.num_permits() << 10
+    }
+
+    /// Gives back what exceeds this size.
+    pub fn shrink(&mut self, bytes: usize) {
+        let more = self.own.num_permits().saturating_sub(kibibytes(bytes) as usize);
+        if let Some(whole) = &mut self.whole {
+            drop(whole.split(more));
+        }
+        drop(self.own.split(more));
     }
 }
 
@@ -58,7 +67,7 @@ impl Budget {
             Some(whole) => Some(Arc::clone(whole).acquire_many_owned(size).await.ok()?),
             None => None,
         };
-        Some(Permit { _whole: whole, own })
+        Some(Permit { whole, own })
     }
 
     /// Returns a share if one is available now.
@@ -70,7 +79,7 @@ impl Budget {
             Some(whole) => Some(Arc::clone(whole).try_acquire_many_owned(size).ok()?),
             None => None,
         };
-        Some(Permit { _whole: whole, own })
+        Some(Permit { whole, own })
     }
 
     /// Waits until this part has room for a share of the whole that the caller holds already. Because others wait for the whole, the caller must not
@@ -80,13 +89,19 @@ impl Budget {
     /// As for [`share`](Self::share).
     pub async fn charge(&self, bytes: usize) -> Option<Permit> {
         let own = Arc::clone(&self.kibibytes).acquire_many_owned(self.capped(bytes)).await.ok()?;
-        Some(Permit { _whole: None, own })
+        Some(Permit { whole: None, own })
     }
 
     /// Returns how many bytes are in use.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.total.saturating_sub((self.kibibytes.available_permits() as u64) << 10)
+    }
+
+    /// Returns whether all of it is in use, or shares are waited for.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.kibibytes.available_permits() == 0
     }
 
     /// Returns the KiB of a share that is no larger than the whole budget.
@@ -139,6 +154,29 @@ mod tests {
         assert!(slow.charge(1).now_or_never().is_none());
         drop(charge);
         assert!(slow.charge(1).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_share_gives_back_what_it_does_not_need() {
+        let whole = Budget::new(4 * CHUNKS);
+        let part = whole.part(CHUNK_BYTES);
+        let mut share = part.share(2 * CHUNK_BYTES).await.unwrap();
+        share.shrink(CHUNK_BYTES);
+        assert_eq!((share.bytes(), whole.held(), part.held()), (CHUNK_BYTES, CHUNKS, CHUNKS));
+        share.shrink(2 * CHUNK_BYTES);
+        assert_eq!((share.bytes(), whole.held(), part.held()), (CHUNK_BYTES, CHUNKS, CHUNKS));
+    }
+
+    #[tokio::test]
+    async fn a_budget_is_exhausted_while_a_share_is_waited_for() {
+        let budget = Budget::new(2 * CHUNKS);
+        let held = budget.share(CHUNK_BYTES).await.unwrap();
+        assert!(!budget.is_exhausted());
+        let mut waiting = pin!(budget.share(2 * CHUNK_BYTES));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert!(budget.is_exhausted());
+        drop(held);
+        assert!(waiting.await.is_some());
     }
 
     #[test]
