@@ -53,23 +53,24 @@ impl Lent {
     }
 }
 
-/// Waits for a storage until the request's deadline; if CouchDB can still take the body, only until there is just enough time for that.
+/// Waits for a storage until the request's deadline; if CouchDB can still take the body, only until there is just enough time for that. Returns `None`
+/// if the storage was too late.
 pub(super) async fn in_time<T>(
     gateway: &Gateway,
     deadline: &Deadline,
     lent: Option<&Lent>,
     putting: impl Future<Output = storage::Result<T>>,
-) -> storage::Result<T> {
+) -> Option<storage::Result<T>> {
     let mut putting = pin!(putting);
     if let Some(lent) = lent {
         let early = deadline.bound_before(gateway.timeouts.answer / FALLBACK_TAKES, putting.as_mut()).await;
         match early {
-            Some(outcome) => return outcome,
-            None if lent.is_kept() => return Err(storage::Error::late()),
+            Some(outcome) => return Some(outcome),
+            None if lent.is_kept() => return None,
             None => {}
         }
     }
-    deadline.bound(putting).await.unwrap_or_else(|| Err(storage::Error::late()))
+    deadline.bound(putting).await
 }
 
 /// The part of a body that was read, and the rest.

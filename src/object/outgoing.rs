@@ -10,7 +10,7 @@ use stowage_couch::Document;
 use stowage_http::body::Body;
 use stowage_http::headers::one_line_text;
 use stowage_storage::{
-    self as storage, Backend as _, Digests, Fetch, Leftovers, Location, Object, Opened, Stored, Upload,
+    self as storage, Backend as _, Digests, Fetch, Leftovers, Location, Object, Opened, Permit, Stored, Upload,
 };
 
 use super::counted::counted;
@@ -130,9 +130,8 @@ impl Outgoing<'_> {
 
     async fn put(&self, body: Body, mut object: Object, terms: Terms) -> Result<NewObject, Untaken> {
         let Self { gateway, decision, .. } = self;
-        let Terms { memory, deadline, tells, falls_back } = terms;
         let backend = open(gateway, &decision.settings)?;
-        let (body, lent) = if falls_back {
+        let (body, lent) = if terms.falls_back {
             let (body, lent) = lend(body, backend.spare());
             (body, Some(lent))
         } else {
@@ -142,31 +141,22 @@ impl Outgoing<'_> {
         if body.size_hint().lower() > gateway.limits.attachment_bytes {
             return Err(Error::TooLarge(self.target.attachment.as_str().into()).into());
         }
-        let whose = (decision.handler(), decision.storage());
-        let body = counted(body, gateway.metrics.attachment_bytes(whose.0, "in"));
-        let upload = Upload::new(body, gateway.limits.attachment_bytes, memory.budget(&backend));
+        let body = counted(body, gateway.metrics.attachment_bytes(decision.handler(), "in"));
+        let upload = Upload::new(body, gateway.limits.attachment_bytes, terms.memory.budget(&backend));
         let report = upload.report();
-        let begun = if tells {
-            Operation::of_request(gateway, self.activity, &backend, whose, "put").await
-        } else {
-            Operation::beside_request(gateway, self.activity, &backend, whose, "put").await
-        };
         let mut intent = None;
-        let begun = match begun {
-            Ok(operation) => match memory.charge(gateway, &backend, whose.1, &deadline).await {
-                Ok(charge) => Ok((operation, charge)),
-                Err(error) => {
-                    operation.put_off();
-                    Err(error)
-                }
-            },
-            Err(error) => Err(error),
-        };
-        let outcome = match begun {
+        let outcome = match self.begin(&backend, &terms).await {
             Ok((operation, _charge)) => {
                 intent = self.intent(&backend, &mut object).await?;
-                let outcome = in_time(gateway, &deadline, lent.as_ref(), backend.put(&object, upload)).await;
-                operation.done(&outcome);
+                let outcome = in_time(gateway, &terms.deadline, lent.as_ref(), backend.put(&object, upload)).await;
+                let is_starved = outcome.is_none() && report.waits_for_memory();
+                let outcome = outcome.unwrap_or_else(|| Err(storage::Error::late()));
+                if is_starved {
+                    // The storage has not failed: it got nothing to take.
+                    operation.put_off();
+                } else {
+                    operation.done(&outcome);
+                }
                 outcome
             }
             Err(error) => {
@@ -187,6 +177,23 @@ impl Outgoing<'_> {
         let removal = Box::new(Job::removal(self.target, self.document, &self.place(&stored)));
         let is_unique = object.taken || stored.location == backend.place(&object.spare);
         Ok(NewObject { backend, stored, removal, intent, pointer, is_unique })
+    }
+
+    /// Waits for the storage's turn, and for its memory.
+    async fn begin(&self, backend: &Opened, terms: &Terms) -> storage::Result<(Operation<'_>, Option<Permit>)> {
+        let (gateway, whose) = (self.gateway, (self.decision.handler(), self.decision.storage()));
+        let operation = if terms.tells {
+            Operation::of_request(gateway, self.activity, backend, whose, "put").await?
+        } else {
+            Operation::beside_request(gateway, self.activity, backend, whose, "put").await?
+        };
+        match terms.memory.charge(gateway, backend, whose.1, &terms.deadline).await {
+            Ok(charge) => Ok((operation, charge)),
+            Err(error) => {
+                operation.put_off();
+                Err(error)
+            }
+        }
     }
 
     /// Saves the intent for the upload, if `jobs.intents` is on. A copy has none: no document names it, so a worker would remove it.

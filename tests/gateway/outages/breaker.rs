@@ -115,3 +115,19 @@ async fn a_burst_at_a_storage_that_answers_is_no_outage() {
     }
     world.stop().await;
 }
+
+/// The memory is held by uploads to other storages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_gets_no_memory_in_time_is_no_failure_of_its_storage() {
+    let world = without_worker().await;
+    let state = &world.gateway.app.gateway;
+    let held = state.budget.share(usize::MAX).await.expect("all of the memory");
+    world.with_attachment("kept", &bytes(1000, 1)).await;
+    is_in_couchdb(&world, "kept", "call.mp3", &bytes(1000, 1)).await;
+    let standing = state.storages.standings().next().unwrap();
+    assert_eq!((standing.failed, standing.in_flight), (0, 0), "{standing:?}");
+    drop(held);
+    world.with_attachment("stored", &bytes(1000, 2)).await;
+    is_in_storage(&world, "stored", "call.mp3", &bytes(1000, 2)).await;
+    world.stop().await;
+}

@@ -1,5 +1,6 @@
 //! A body on its way to a storage: counted, limited, hashed once, and consumed in chunks or as a stream.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -33,19 +34,35 @@ pub struct Upload {
     report: Report,
 }
 
-/// Digests of an upload, available once its body was read to the end; cheap to clone.
+/// What is known of an upload: its digests, once its body was read to the end, and what it waits for; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Report(Arc<Mutex<Option<Digests>>>);
+pub struct Report(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    digests: Mutex<Option<Digests>>,
+    waits_for_memory: AtomicBool,
+}
 
 impl Report {
     /// Returns the digests; `None` until the whole body was read.
     #[must_use]
     pub fn digests(&self) -> Option<Digests> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.digests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns whether the upload waits for a share of the memory, or did when it was dropped.
+    #[must_use]
+    pub fn waits_for_memory(&self) -> bool {
+        self.0.waits_for_memory.load(Ordering::Acquire)
     }
 
     fn set(&self, digests: Digests) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(digests);
+        *self.0.digests.lock().unwrap_or_else(PoisonError::into_inner) = Some(digests);
+    }
+
+    fn wait_for_memory(&self, waits: bool) {
+        self.0.waits_for_memory.store(waits, Ordering::Release);
     }
 }
 
@@ -88,7 +105,12 @@ impl Upload {
         let wanted = self.next_size();
         let permit = match wanted {
             0 => None,
-            wanted => self.budget.share(wanted).await,
+            wanted => {
+                self.report.wait_for_memory(true);
+                let share = self.budget.share(wanted).await;
+                self.report.wait_for_memory(false);
+                share
+            }
         };
         self.fill(permit).await
     }
