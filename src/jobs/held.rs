@@ -1,6 +1,6 @@
 //! Jobs that this gateway leases while it works on something.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
@@ -22,9 +22,13 @@ pub struct Held {
 /// Several jobs held by this gateway, each as [`Held`].
 #[derive(Debug)]
 pub struct AllHeld {
-    leases: Vec<Arc<Lease>>,
+    leases: Leases,
     _keeper: JoinSet<()>,
 }
+
+/// A list of leases that may still grow; cheap to clone.
+#[derive(Debug, Clone, Default)]
+struct Leases(Arc<std::sync::Mutex<Vec<Arc<Lease>>>>);
 
 /// The outcome of a claim.
 #[derive(Debug)]
@@ -66,16 +70,25 @@ impl Jobs {
 
     /// Adds jobs that this gateway holds, several at a time, whether or not another one holds them. Leaves out those that cannot be saved.
     pub async fn hold_all(&self, jobs: Vec<Job>) -> AllHeld {
-        let jobs: Vec<Job> = jobs.into_iter().map(|job| self.held(job)).collect();
-        let added = self.add_all(&jobs).await;
-        AllHeld::new(self, added.into_iter().filter_map(Result::ok).collect())
+        let leases = Leases::default();
+        // Thousands of jobs take longer to save than a lease lasts: the first ones are renewed meanwhile.
+        let keeper = if jobs.is_empty() { JoinSet::new() } else { keeper(self, leases.clone()) };
+        for some in jobs.chunks(HELD_AT_ONCE) {
+            let added = join_all(some.iter().map(|job| self.add_held(job.clone()))).await;
+            leases.extend(added.into_iter().flatten().map(|job| Lease::new(self, job)));
+        }
+        AllHeld { leases, _keeper: keeper }
+    }
+
+    async fn add_held(&self, job: Job) -> Result<Job, Reason> {
+        self.add(&self.held(job)).await
     }
 }
 
 impl Held {
     fn new(jobs: &Jobs, job: Job) -> Self {
         let lease = Arc::new(Lease::new(jobs, job));
-        let keeper = keeper(jobs, vec![Arc::clone(&lease)]);
+        let keeper = keeper(jobs, Leases::of(Arc::clone(&lease)));
         Self { lease, keeper }
     }
 
@@ -120,34 +133,41 @@ impl Held {
 }
 
 impl AllHeld {
-    fn new(jobs: &Jobs, held: Vec<Job>) -> Self {
-        let leases: Vec<_> = held.into_iter().map(|job| Arc::new(Lease::new(jobs, job))).collect();
-        let keeper = keeper(jobs, leases.clone());
-        Self { leases, _keeper: keeper }
-    }
-
     /// Removes the finished jobs. One that was added again meanwhile stays.
     pub async fn done(&self) {
-        for some in self.leases.chunks(AT_ONCE) {
+        for some in self.leases.all().chunks(AT_ONCE) {
             join_all(some.iter().map(|lease| lease.done())).await;
         }
     }
 }
 
+impl Leases {
+    fn of(lease: Arc<Lease>) -> Self {
+        Self(Arc::new(std::sync::Mutex::new(vec![lease])))
+    }
+
+    fn extend(&self, more: impl Iterator<Item = Lease>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(more.map(Arc::new));
+    }
+
+    /// Returns the leases so far.
+    fn all(&self) -> Vec<Arc<Lease>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// Renews leases in time, until the drop.
-fn keeper(jobs: &Jobs, leases: Vec<Arc<Lease>>) -> JoinSet<()> {
+fn keeper(jobs: &Jobs, leases: Leases) -> JoinSet<()> {
     let mut keeper: JoinSet<()> = JoinSet::new();
     let third = jobs.config().lease / 3;
-    if !leases.is_empty() {
-        keeper.spawn(async move {
-            loop {
-                tokio::time::sleep(third).await;
-                for some in leases.chunks(AT_ONCE) {
-                    join_all(some.iter().map(|lease| lease.keep())).await;
-                }
+    keeper.spawn(async move {
+        loop {
+            tokio::time::sleep(third).await;
+            for some in leases.all().chunks(AT_ONCE) {
+                join_all(some.iter().map(|lease| lease.keep())).await;
             }
-        });
-    }
+        }
+    });
     keeper
 }
 
@@ -229,3 +249,6 @@ fn stamp(job: &Job) -> (bool, [u128; 2]) {
     let millis = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     (job.asked, [job.since, job.next].map(millis))
 }
+
+/// The number of jobs that are saved at once before a write, which waits for all of them.
+pub const HELD_AT_ONCE: usize = 64;

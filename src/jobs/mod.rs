@@ -20,7 +20,7 @@ use crate::plan::stand_in;
 use crate::pointer::StoredObject;
 use crate::router::{Database, Target};
 
-pub use held::{AllHeld, Claim, Held};
+pub use held::{AllHeld, Claim, HELD_AT_ONCE, Held};
 pub use queue::{AT_ONCE, Jobs, Unsaved};
 pub use read::{Change, Feed, LONG_PAGE, Page};
 

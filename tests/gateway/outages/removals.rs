@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use serde_json::json;
-use stowage::jobs::AT_ONCE;
+use stowage::jobs::HELD_AT_ONCE;
 use stowage_testing::gateway::{Setup, exchange, json};
 use stowage_testing::log::Log;
 use stowage_testing::recorder::{Answer, Recorder};
@@ -66,7 +66,7 @@ async fn the_removals_of_a_batch_are_recorded_a_few_at_a_time() {
     let world = World::with(Setup::default()).await;
     plan(&world, json!({ "on_delete": "delete" })).await;
     let mut docs = Vec::new();
-    for index in 0..AT_ONCE + 4 {
+    for index in 0..HELD_AT_ONCE + 4 {
         let id = format!("doc-{index:03}");
         let rev = world.with_attachment(&id, &bytes(100, 1)).await;
         docs.push(json!({ "_id": id, "_rev": rev, "_deleted": true }));
@@ -81,10 +81,10 @@ async fn the_removals_of_a_batch_are_recorded_a_few_at_a_time() {
         saved
     };
     let (saved, ()) = tokio::join!(saving, async {
-        world.store.struck(AT_ONCE).await;
+        world.store.struck(HELD_AT_ONCE).await;
         // Any more would have come by now.
         world.document("other").await;
-        assert_eq!(world.store.counted("PUT", "-jobs/remove-"), AT_ONCE);
+        assert_eq!(world.store.counted("PUT", "-jobs/remove-"), HELD_AT_ONCE);
         world.store.relent();
         until("the batch is saved", async || {
             gate.notify_waiters();
@@ -95,6 +95,38 @@ async fn the_removals_of_a_batch_are_recorded_a_few_at_a_time() {
     saved.expect_status(201);
     world.gateway.settled().await;
     assert!(world.s3.objects(BUCKET).is_empty());
+    world.stop().await;
+}
+
+/// CouchDB is slow to take the last job.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leases_of_a_batch_are_renewed_while_its_last_removals_are_recorded() {
+    let patient = falling_back(Setup::default()).set("timeouts.response_head", "60s").set("timeouts.answer", "60s");
+    let world = World::with(patient.set("jobs.lease", "3s")).await;
+    plan(&world, json!({ "on_delete": "delete" })).await;
+    let mut docs = Vec::new();
+    for index in 0..=HELD_AT_ONCE {
+        let id = format!("doc-{index:03}");
+        let rev = world.with_attachment(&id, &bytes(100, 1)).await;
+        docs.push(json!({ "_id": id, "_rev": rev, "_deleted": true }));
+    }
+    let [first, last] = [(); 2].map(|()| Arc::new(Notify::new()));
+    world.store.rule("PUT", "-jobs/remove-", HELD_AT_ONCE, Act::Hold(Arc::clone(&first)));
+    world.store.rule("PUT", "-jobs/remove-", 1, Act::Hold(Arc::clone(&last)));
+    let (docs, kind) = (json!({ "docs": docs }).to_string(), [("Content-Type", "application/json")]);
+    let recorded = || world.store.counted("PUT", "-jobs/remove-");
+    let (saved, ()) = tokio::join!(world.gateway.ask("POST", "_bulk_docs", &kind, docs.as_bytes()), async {
+        until("the last one is recorded", async || {
+            first.notify_waiters();
+            recorded() > HELD_AT_ONCE
+        })
+        .await;
+        until("the leases on the first ones are renewed", async || recorded() > HELD_AT_ONCE + 1).await;
+        last.notify_one();
+    });
+    saved.expect_status(201);
+    world.gateway.settled().await;
+    assert!(jobs(&world).await.is_empty(), "{:#?}", jobs(&world).await);
     world.stop().await;
 }
 
