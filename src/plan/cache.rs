@@ -33,6 +33,8 @@ pub(super) struct Inner {
     pub(super) readings: Readings,
     pub(super) documents: Cache<String, Arc<Held>>,
     merged: Cache<Key, Arc<Merged>>,
+    /// Plans merged of documents that CouchDB is slow to return again.
+    merged_stale: Cache<Key, Arc<Merged>>,
     dirty: Mutex<HashMap<String, Mark>>,
     pub(super) told: Told,
     users: RwLock<Users>,
@@ -51,6 +53,8 @@ impl Plans {
         let documents =
             Cache::builder().max_capacity(MOST_DOCUMENTS).time_to_idle(KEEP_UNUSED.max(config.stale)).build();
         let merged = Cache::builder().max_capacity(MOST_DOCUMENTS).time_to_live(config.refresh).build();
+        let merged_stale =
+            Cache::builder().max_capacity(MOST_DOCUMENTS).time_to_live(KEEP_STALE.min(config.refresh)).build();
         Self(Arc::new(Inner {
             couch,
             config,
@@ -59,6 +63,7 @@ impl Plans {
             readings: Readings::default(),
             documents,
             merged,
+            merged_stale,
             dirty: Mutex::default(),
             told: Told::default(),
             users: RwLock::default(),
@@ -82,6 +87,10 @@ impl Plans {
             self.0.metrics.plan_cache("hit");
             return Ok(merged);
         }
+        if let Some(merged) = self.0.merged_stale.get(&key).await {
+            self.0.metrics.plan_cache("stale");
+            return Ok(merged);
+        }
         let version = self.version();
         let documents = self.documents(account, owner, Age::Believed).await?;
         let mut merged = Arc::new(documents.merged());
@@ -92,10 +101,12 @@ impl Plans {
             merged = known;
         }
         // One that could not be read, or not yet, is soon read again.
-        if documents.all().all(|held| self.is_fresh(held)) && self.version() == version {
-            self.0.merged.insert(key.clone(), Arc::clone(&merged)).await;
+        let is_fresh = documents.all().all(|held| self.is_fresh(held));
+        let cache = if is_fresh { &self.0.merged } else { &self.0.merged_stale };
+        if documents.all().all(|held| held.failed.is_none()) && self.version() == version {
+            cache.insert(key.clone(), Arc::clone(&merged)).await;
             if self.version() != version {
-                self.0.merged.invalidate(&key).await;
+                cache.invalidate(&key).await;
             }
         }
         Ok(merged)
@@ -204,6 +215,7 @@ impl Plans {
             self.0.version.fetch_add(1, Ordering::AcqRel);
         }
         self.0.merged.invalidate_all();
+        self.0.merged_stale.invalidate_all();
         self.0.changes.send_replace(());
     }
 
@@ -242,3 +254,5 @@ impl Plans {
 const MOST_DOCUMENTS: u64 = 100_000;
 /// How long an unused document stays cached.
 const KEEP_UNUSED: Duration = Duration::from_secs(3600);
+/// How long a plan merged of stale documents serves, so that not every request merges them anew.
+const KEEP_STALE: Duration = Duration::from_secs(1);

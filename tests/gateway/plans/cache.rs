@@ -111,6 +111,30 @@ async fn a_known_plan_serves_while_couchdb_is_silent_about_plans() {
     gateway.stop().await;
 }
 
+/// Merging a large plan takes a while.
+#[tokio::test]
+async fn requests_share_a_merged_plan_while_couchdb_is_silent_about_plans() {
+    let setup = Setup::default().set("plans.refresh", "1s").set("timeouts.response_head", "60s");
+    let (spy, gateway, path) = spied(setup).await;
+    save(&gateway, &gateway.account, modb_plan("a")).await;
+    crate::plans::within_a_second("the plan", async || goes_to(&gateway, &path, json!({})).await.is_some()).await;
+    gateway.settled().await;
+    let account = stowage::database::AccountId::parse(&gateway.account);
+    let effective = async || gateway.app.gateway.plans.effective(account.as_ref(), None).await.unwrap();
+    let read = format!("GET /{}/{}", gateway.couch.plans, gateway.account);
+    let before = spy.count(&read);
+    spy.hold(&format!("/{}/", gateway.couch.plans));
+    until("its age makes it be read again", async || {
+        effective().await;
+        spy.count(&read) > before
+    })
+    .await;
+    let is_shared = async || std::sync::Arc::ptr_eq(&effective().await, &effective().await);
+    until("one merged plan serves two requests", async || is_shared().await).await;
+    spy.release();
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn a_plan_that_is_too_old_is_not_guessed() {
     let (spy, gateway, path) = spied(Setup::default().set("plans.refresh", "1ms").set("plans.stale", "1ms")).await;
