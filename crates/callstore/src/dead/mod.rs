@@ -142,8 +142,8 @@ impl Watchdog {
         if sweep.is_complete && matches!(self.inlet, Inlet::Back(_)) {
             self.inlet = Inlet::There;
         }
-        // Trackers that start together with the broker do not answer at first: until they do, the silence of a switch proves nothing.
-        for (node, known) in index.nodes.iter().filter(|_| self.inlet == Inlet::There) {
+        let proves = self.silence_proves(now);
+        for (node, known) in index.nodes.iter().filter(|_| proves) {
             if answers.iter().any(|answer| *answer.node == **node) {
                 continue;
             }
@@ -241,6 +241,16 @@ impl Watchdog {
         dead
     }
 
+    /// Returns whether the silence of a switch proves anything. Trackers that start together with the broker do not answer at first; those that do not
+    /// answer for long have died with their switches.
+    fn silence_proves(&self, now: Micros) -> bool {
+        match self.inlet {
+            Inlet::Away => false,
+            Inlet::There => true,
+            Inlet::Back(since) => now >= since.saturating_add(micros(self.rules.hold_off).saturating_mul(HOLD_OFFS)),
+        }
+    }
+
     /// Returns whether deaths may be declared: not while events cannot arrive, nor before the missed ones are known.
     fn may_judge(&mut self, now: Micros) -> bool {
         match self.inlet {
@@ -316,5 +326,7 @@ fn death(brief: &Brief, kind: &str, cause: &str, ended: Micros, found: Micros) -
 
 /// The number of complete responses with other calls that prove the death of a call that was not listed in between.
 const MISSING: u8 = 2;
+/// The number of hold-offs after an outage of the inlet until trackers that never answered count as dead.
+const HOLD_OFFS: Micros = 12;
 /// The time after which a death is declared again that the fold did not apply: the journal may have lost it.
 const REPEAT: Duration = Duration::from_secs(300);

@@ -22,6 +22,20 @@ fn no_switch_is_silent_before_a_complete_sweep_after_the_inlet_is_back() {
     assert_eq!(scene.look(232).len(), 2);
 }
 
+/// No tracker answers again: they have died with the switch.
+#[test]
+fn a_switch_is_silent_at_last_if_no_tracker_answers_again() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    scene.watchdog.inlet(false, BEGIN + 50 * SECOND);
+    scene.watchdog.inlet(true, BEGIN + 60 * SECOND);
+    for seconds in (60..=250).step_by(5) {
+        scene.swept(&[], false, BEGIN + seconds * SECOND);
+    }
+    assert_eq!(scene.look(251), []);
+    assert_eq!(scene.look(266), []);
+    assert_eq!(scene.look(267).len(), 2);
+}
+
 /// The end of its last call was lost. Later calls begin and end between two sweeps: the switch is not silent.
 #[test]
 fn the_last_call_of_a_switch_is_missed_where_its_trackers_list_none() {
