@@ -135,13 +135,14 @@ impl OutgoingCopy {
             Either::Right((Ok(Verdict::Refused) | Err(_), _)) => return "discarded",
         };
         let is_cut = matches!(&stored, Err(Error::Storage(_, error)) if error.kind() == Kind::Interrupted);
-        let object = match stored {
-            Err(error) if !is_cut => return self.again(&error).await,
-            stored => stored,
-        };
         let verdict = match told {
             Some(verdict) => verdict,
             None => verdict.await.unwrap_or(Verdict::Refused),
+        };
+        let object = match stored {
+            // Only now: a worker that looks before CouchDB has the attachment finds nothing to copy, and drops the job.
+            Err(error) if !is_cut => return self.again(&error, &verdict).await,
+            stored => stored,
         };
         match (object, verdict) {
             (Ok(object), Verdict::Saved) => {
@@ -213,8 +214,9 @@ impl OutgoingCopy {
     }
 
     /// Adds a job that makes the copy later, provided that CouchDB has the attachment then and the storage can take it.
-    async fn again(&self, error: &Error) -> &'static str {
-        if let Error::Storage(_, inner) = error
+    async fn again(&self, error: &Error, verdict: &Verdict) -> &'static str {
+        if !matches!(verdict, Verdict::Refused)
+            && let Error::Storage(_, inner) = error
             && matches!(inner.kind(), Kind::Passing | Kind::Refused)
         {
             let job = Job::new(jobs::Kind::Copy, &self.target, &self.document, self.decision.storage());

@@ -8,7 +8,7 @@ use stowage_testing::gateway::Setup;
 use stowage_testing::upstream::until;
 use tokio::sync::Notify;
 
-use super::world::{beside, drained, is_in_storage, jobs, without_worker, working};
+use super::world::{beside, drained, drained_by_another, is_in_storage, jobs, without_worker, working};
 use crate::faults::gate::{Act, End, answer};
 use crate::faults::world::{BUCKET, World, bytes};
 
@@ -48,6 +48,31 @@ async fn what_another_gateway_adds_is_seen_at_once() {
     }
     assert_eq!(world.s3.objects(BUCKET).len(), 2);
     other.stop().await;
+    world.stop().await;
+}
+
+/// The storage refuses the copy before CouchDB has saved the attachment: a worker that looked now would find nothing to copy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_failed_early_is_made_once_couchdb_has_the_attachment() {
+    let world = without_worker().await;
+    super::world::plan(&world, json!({ "stub": true })).await;
+    let rev = world.document("one").await;
+    let gate = Arc::new(Notify::new());
+    world.bucket.rule("PUT", "", 1, answer(403, "x"));
+    world.store.rule("PUT", "/one/call.mp3", 1, Act::Hold(Arc::clone(&gate)));
+    let body = bytes(1000, 1);
+    let (put, ()) = tokio::join!(world.gateway.put("one", "call.mp3", &rev, &body), async {
+        world.bucket.struck(1).await;
+        world.store.struck(1).await;
+        let early = async || !jobs(&world).await.is_empty();
+        let early = tokio::time::timeout(Duration::from_millis(300), until("a job is there", early)).await;
+        assert!(early.is_err(), "a job came before the attachment");
+        gate.notify_one();
+    });
+    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.settled().await;
+    drained_by_another(&world).await;
+    assert_eq!(world.s3.objects(BUCKET).len(), 1);
     world.stop().await;
 }
 
