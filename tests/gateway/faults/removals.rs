@@ -111,18 +111,12 @@ async fn what_a_deletion_keeps_stays_if_the_deletion_cannot_be_read() {
     let world = World::with(Setup::default()).await;
     let other = world.gateway.beside(Setup::default()).await;
     let first = world.with_attachment("doc", b"the old recording").await;
-    let gate = Arc::new(Notify::new());
-    world.store.rule("PUT", "/doc ", 1, answer(500, r#"{"error":"x","reason":"x"}"#));
-    world.store.rule("PUT", "/doc ", 1, Act::Hold(Arc::clone(&gate)));
-    let (lost, ()) = tokio::join!(world.gateway.put("doc", "call.mp3", &first, b"a recording"), async {
-        world.store.struck(2).await;
-        other.delete(&format!("doc?rev={first}")).await.expect_status(200);
-        // The save reads the revisions with their history; only the removal of the old object reads them without it.
-        world.store.rule("GET", "latest=true ", 1, answer(403, r#"{"error":"forbidden","reason":"x"}"#));
-        gate.notify_one();
-    });
-    assert_eq!((lost.status, json(&lost)["error"].as_str()), (409, Some("conflict")), "{lost:?}");
-    world.gateway.settled().await;
+    world
+        .overtaken_by_a_deletion(&other, &first, || {
+            // The save reads the revisions with their history; only the removal of the old object reads them without it.
+            world.store.rule("GET", "latest=true ", 1, answer(403, r#"{"error":"forbidden","reason":"x"}"#));
+        })
+        .await;
     assert!(world.store.counted("GET", "latest=true ") > 0);
     let jobs = &world.gateway.app.gateway.jobs;
     let all = format!("/{}/_all_docs?include_docs=true", jobs.config().database);

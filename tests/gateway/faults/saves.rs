@@ -176,16 +176,7 @@ async fn what_a_deletion_keeps_stays_if_it_overtakes_a_save() {
     let world = World::with(Setup::default()).await;
     let other = world.gateway.beside(Setup::default()).await;
     let first = world.with_attachment("doc", b"the old recording").await;
-    let gate = Arc::new(Notify::new());
-    world.store.rule("PUT", "/doc ", 1, answer(500, r#"{"error":"x","reason":"x"}"#));
-    world.store.rule("PUT", "/doc ", 1, Act::Hold(Arc::clone(&gate)));
-    let (lost, ()) = tokio::join!(world.gateway.put("doc", "call.mp3", &first, RECORDING), async {
-        world.store.struck(2).await;
-        other.delete(&format!("doc?rev={first}")).await.expect_status(200);
-        gate.notify_one();
-    });
-    assert_eq!((lost.status, json(&lost)["error"].as_str()), (409, Some("conflict")), "{lost:?}");
-    world.gateway.settled().await;
+    world.overtaken_by_a_deletion(&other, &first, || {}).await;
     let old = world.gateway.get(&format!("doc/call.mp3?rev={first}")).await.expect_status(200);
     assert_eq!(&*old.body, b"the old recording");
     assert_eq!(world.s3.objects(BUCKET).len(), 1, "the new object goes");

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
-use super::gate::Gate;
+use super::gate::{Act, Gate, answer};
 use stowage_testing::gateway::{Couch, Running, STORAGE, Setup, json};
 use stowage_testing::is_long;
 use stowage_testing::raw::RawResponse;
@@ -55,6 +56,22 @@ impl World {
     /// Creates a document with an attachment `call.mp3`; returns its revision.
     pub async fn with_attachment(&self, id: &str, body: &[u8]) -> String {
         self.gateway.attached(id, json!({ "pvt_type": "call_recording" }), "call.mp3", body).await
+    }
+
+    /// PUTs a new recording in place of that of `doc`. The first save is not written, and another gateway deletes the document before the second
+    /// one; then `deleted` is called.
+    pub async fn overtaken_by_a_deletion(&self, other: &Running, first: &str, deleted: impl FnOnce()) {
+        let gate = Arc::new(Notify::new());
+        self.store.rule("PUT", "/doc ", 1, answer(500, r#"{"error":"x","reason":"x"}"#));
+        self.store.rule("PUT", "/doc ", 1, Act::Hold(Arc::clone(&gate)));
+        let (lost, ()) = tokio::join!(self.gateway.put("doc", "call.mp3", first, b"a recording"), async {
+            self.store.struck(2).await;
+            other.delete(&format!("doc?rev={first}")).await.expect_status(200);
+            deleted();
+            gate.notify_one();
+        });
+        assert_eq!((lost.status, json(&lost)["error"].as_str()), (409, Some("conflict")), "{lost:?}");
+        self.gateway.settled().await;
     }
 
     /// Creates a document; returns its revision.

@@ -1,9 +1,9 @@
 //! Failures while moving attachments: each is reported once, without busy loops.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::json;
+use stowage_testing::disk::SmallDisk;
 use stowage_testing::gateway::{STORAGE, Setup};
 use stowage_testing::s3::{Operation, S3Server};
 use stowage_testing::spy::Spy;
@@ -156,39 +156,10 @@ async fn a_database_that_is_deleted_meanwhile_is_a_line_and_no_failure() {
     gateway.stop().await;
 }
 
-/// A file system of one MiB; `None` if this user may not mount one.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = mount(&["-t", "tmpfs", "-o", "size=1m", "small"], folder.path());
-        mounted.then_some(Self(folder))
-    }
-
-    fn grow(&self) {
-        assert!(mount(&["-o", "remount,size=64m"], self.0.path()));
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg(self.0.path()).status());
-    }
-}
-
-fn mount(options: &[&str], folder: &std::path::Path) -> bool {
-    let output = Command::new("mount").args(options).arg(folder).output();
-    output.is_ok_and(|output| output.status.success())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_is_full_costs_no_voicemail() {
-    let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: a disk that is full: this user may not mount one");
-        return;
-    };
-    let root = disk.0.path().display().to_string();
+    let Some(disk) = SmallDisk::mount(1) else { return };
+    let root = disk.path().display().to_string();
     let setup = Setup::default().set("fallback.on_unavailable", "couchdb").set("jobs.concurrency", "2");
     let setup = setup.set("jobs.quiet", "50ms").set("jobs.poll", "20ms").set("storage.file_root", &root);
     let gateway = setup.storing_in("one").await;
@@ -200,10 +171,10 @@ async fn a_disk_that_is_full_costs_no_voicemail() {
     assert!(waiting[0]["error"].as_str().unwrap().contains("full"), "{waiting:#?}");
     let got = gateway.get("doc/call.mp3").await;
     assert!(got.status == 200 && got.body == recording, "{}", got.status);
-    let left: Vec<_> = std::fs::read_dir(disk.0.path().join("one")).into_iter().flatten().collect();
+    let left: Vec<_> = std::fs::read_dir(disk.path().join("one")).into_iter().flatten().collect();
     assert!(left.is_empty(), "{left:?}");
 
-    disk.grow();
+    disk.grow(64);
     let id = waiting[0]["_id"].as_str().unwrap();
     succeeds(&gateway, &["jobs", "retry", id]).await;
     until("it is moved", async || jobs(&gateway).await.is_empty()).await;

@@ -1,7 +1,6 @@
 //! A disk that is really full: no events are taken, existing calls are shown, and everything resumes once there is room.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,49 +10,10 @@ use callstore::journal::{Draft, Embedded, Entry, Journal, JournalError, Options,
 use callstore::state::State;
 use serde_json::Value;
 use stowage_base::tasks::Tasks;
+use stowage_testing::disk::SmallDisk;
 
 use crate::events::{begun, kazoo};
 use crate::running::{self, until};
-
-/// A file system of a few MiB; `None` if this user may not mount one.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    #[allow(clippy::print_stdout, reason = "who reads a run has to see what was left out")]
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounting =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m", "small"]).arg(folder.path()).output();
-        if mounting.is_ok_and(|output| output.status.success()) {
-            return Some(Self(folder));
-        }
-        println!("skipped: a disk that is full: this user may not mount one");
-        None
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Fills the disk, except for this many bytes.
-    fn fill_but(&self, left: u64) {
-        let other = self.path().join("other");
-        let filled = std::fs::write(&other, vec![1; 8 << 20]).unwrap_err();
-        assert_eq!(filled.kind(), std::io::ErrorKind::StorageFull, "{filled}");
-        let file = std::fs::File::options().write(true).open(other).unwrap();
-        file.set_len(file.metadata().unwrap().len() - left).unwrap();
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.path().join("other")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(self.0.path()).status());
-    }
-}
 
 fn draft(text: &str) -> Draft {
     Draft { body: text.to_owned().into(), is_decision: false }
@@ -61,7 +21,7 @@ fn draft(text: &str) -> Draft {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_goes_on_once_there_is_room() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(6) else { return };
     let options = Options { path: disk.path().join("journal"), reserve: 0, segment: SEGMENT, room: None };
     let tasks = Tasks::default();
     let journal = Embedded::open(&options, &tasks).unwrap();
@@ -74,7 +34,7 @@ async fn a_journal_goes_on_once_there_is_room() {
     }
     let mut entries = journal.follow(None).await.unwrap();
     assert_eq!(entries.recv().await.unwrap().unwrap()[0].body, "before");
-    disk.free();
+    disk.relieve();
     journal.append(vec![draft("after")]).await.unwrap();
     let after = entries.recv().await.unwrap().unwrap();
     assert_eq!((after.len(), &*after[0].body, after[0].offset), (1, &b"after"[..], 1));
@@ -89,7 +49,7 @@ async fn a_journal_goes_on_once_there_is_room() {
 
 #[test]
 fn a_state_goes_on_from_what_was_flushed() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(6) else { return };
     let state = State::open(&disk.path().join("state.redb"), Duration::from_secs(3)).unwrap();
     let now = callstore::clock::now();
     let entry = |offset: u64, id: &str| {
@@ -109,7 +69,7 @@ fn a_state_goes_on_from_what_was_flushed() {
         }
         assert!(offset < 1000, "a disk that is full takes everything");
     };
-    disk.free();
+    disk.relieve();
     let again = state.apply(&[entry(900_000, "b")], now);
     assert!(again.is_err(), "{refused:?}, and then it goes on by itself: nothing has to be mended");
     state.mend().unwrap();
@@ -126,7 +86,7 @@ fn a_state_goes_on_from_what_was_flushed() {
 /// The state of another site does not take a decision about its calls. Nothing of its own journal comes, so that only a flush tells its follower.
 #[test]
 fn a_site_s_state_that_failed_is_mended_by_its_follower() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(6) else { return };
     let folder = tempfile::tempdir().unwrap();
     let open = |path: &Path| State::open(path, Duration::from_secs(3)).unwrap();
     let north = Arc::new(open(&disk.path().join("north.redb")));
@@ -144,7 +104,7 @@ fn a_site_s_state_that_failed_is_mended_by_its_follower() {
     disk.fill_but(0);
     let refused =
         (1..1000).find(|offset| decided(*offset).is_err()).expect("a disk that is full does not take everything");
-    disk.free();
+    disk.relieve();
     assert!(decided(refused).is_err(), "it goes on by itself: nothing has to be mended");
     assert!(north.flush().is_err(), "its follower does not hear of it");
     north.mend().unwrap();
@@ -154,7 +114,7 @@ fn a_site_s_state_that_failed_is_mended_by_its_follower() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_store_refuses_events_shows_calls_and_goes_on_by_itself() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(6) else { return };
     let data = disk.path().display().to_string();
     let settings =
         [("DEAD__MAX_CALL", "100000h"), ("JOURNAL__RESERVE", "1 B"), ("JOURNAL__DATA", &data), ("STATE__DATA", &data)];
@@ -175,7 +135,7 @@ async fn a_call_store_refuses_events_shows_calls_and_goes_on_by_itself() {
     let said: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!((answer.status, &said["error"]), (507, &Value::from("disk_full")), "{said}");
     assert_eq!(store.get("/v1/dialogs?state=live").await["dialogs"][0]["id"], "a1+b1");
-    disk.free();
+    disk.relieve();
     store.post(&begun("a2", "b2")).await;
     shows(2).await;
     store.stop().await;
